@@ -1,0 +1,1 @@
+"""The task: streams, memory, tools and the environment. Imports no torch, no ray, no network."""

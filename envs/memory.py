@@ -1,0 +1,317 @@
+"""The memory an agent writes: a core paragraph, semantic items (facts) and episodic items (dated events).
+
+`MemoryDesign` is all that the rest of the project knows of a memory; `StoreMemory` is the first design behind it.
+Invariant: ids are monotonic and never reused, so the same calls always give the same memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from envs.retrieval import BM25Index
+from envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
+
+TokenCounter = Callable[[str], int]
+_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
+
+
+def count_words(text: str) -> int:
+    """A token counter for use without a tokenizer: words and single marks, roughly. No visible text counts 0."""
+    return len(_WORD_OR_MARK.findall(text))
+
+
+@dataclass(frozen=True)
+class MemoryItem:
+    """One item as it stands in the memory. `order` grows with every write, so that the latest can be told."""
+
+    id: str
+    store: str
+    content: str
+    time: str | None
+    order: int
+
+    def line(self) -> str:
+        """The item as the agent and the reader see it."""
+        return f"{self.id} ({self.time}): {self.content}" if self.time else f"{self.id}: {self.content}"
+
+
+@dataclass(frozen=True)
+class MemoryView:
+    """A part of the memory chosen under a token budget, in the order it was written."""
+
+    items: tuple[MemoryItem, ...]
+    hidden: int
+    best: MemoryItem | None = None
+    """The item that matches best, for a reader without a model."""
+
+    def text(self) -> str:
+        return "\n".join(item.line() for item in self.items)
+
+
+class MemoryDesign(Protocol):
+    """What a memory must offer to be trained, read and saved."""
+
+    @property
+    def tools(self) -> Sequence[ToolSchema]:
+        """The tools offered while memorising."""
+        ...
+
+    def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
+        """Carry out one call. Never raises for anything that a model can write."""
+        ...
+
+    def render(self, chunk: str, budget: int) -> MemoryView:
+        """What is shown while reading `chunk`, at most `budget` tokens of it."""
+        ...
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        """What is shown to the reader for `question`, at most `budget` tokens of it."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON data."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become exactly what `snapshot` described."""
+        ...
+
+    def token_count(self) -> int:
+        """Tokens held."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """Tokens that may be held."""
+        ...
+
+
+INSERT = ToolSchema(
+    name="memory_insert",
+    description="Store one new item: a fact in semantic memory, or an event in episodic memory.",
+    parameters={
+        "memory_type": {"type": "string", "enum": ["semantic", "episodic"]},
+        "content": {"type": "string", "description": "One self-contained sentence."},
+        "time": {"type": "string", "description": "When it happened; episodic only. Default: the text's date."},
+    },
+    required=("memory_type", "content"),
+)
+UPDATE = ToolSchema(
+    name="memory_update",
+    description="Replace the text of an item, or of the core paragraph (memory_id: core).",
+    parameters={
+        "memory_id": {"type": "string", "description": "An id as shown, or core."},
+        "content": {"type": "string", "description": "The new text."},
+    },
+    required=("memory_id", "content"),
+)
+DELETE = ToolSchema(
+    name="memory_delete",
+    description="Remove an item that is wrong or no longer needed.",
+    parameters={"memory_id": {"type": "string", "description": "An id as shown."}},
+    required=("memory_id",),
+)
+_PREFIX = {"semantic": "sem", "episodic": "epi"}
+
+
+class StoreMemory:
+    """Three stores under one token budget. Implements `MemoryDesign`.
+
+    Args:
+        budget: tokens that the whole memory may hold; a write past it fails with `over_budget`.
+        core_budget: tokens that the core paragraph may hold.
+        count_tokens: tokens of a text, by the policy's tokenizer in training.
+        recent: items of the last writes that are shown beside the relevant ones while reading.
+    """
+
+    tools: Sequence[ToolSchema] = (INSERT, UPDATE, DELETE)
+
+    def __init__(
+        self, budget: int, core_budget: int, count_tokens: TokenCounter = count_words, *, recent: int = 2
+    ) -> None:
+        self.budget = budget
+        self.core_budget = core_budget
+        self.recent = recent
+        self._count = count_tokens
+        self._clear()
+
+    def _clear(self) -> None:
+        self._core: MemoryItem | None = None
+        self._items: dict[str, MemoryItem] = {}
+        self._tokens: dict[str, int] = {}
+        self._seen: dict[tuple[str, str], str] = {}
+        self._counters = {"semantic": 0, "episodic": 0}
+        self._writes = 0
+        self._index = BM25Index()
+
+    @property
+    def items(self) -> tuple[MemoryItem, ...]:
+        """All items but the core, oldest id first within each store."""
+        return tuple(self._items.values())
+
+    @property
+    def core(self) -> str:
+        return self._core.content if self._core else ""
+
+    def token_count(self) -> int:
+        return sum(self._tokens.values())
+
+    # Tools ------------------------------------------------------------------------------------------------------
+
+    def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
+        if call.error is not None:
+            return ToolResult(name=call.name, code=call.error, message=call.message)
+        schema = next((tool for tool in self.tools if tool.name == call.name), None)
+        if schema is None:
+            offered = ", ".join(tool.name for tool in self.tools)
+            return ToolResult(name=call.name, code=ResultCode.UNKNOWN_TOOL, message=f"offered here: {offered}")
+        problem = check_arguments(schema, call.arguments)
+        if problem:
+            return ToolResult(name=call.name, code=ResultCode.BAD_ARGUMENTS, message=problem)
+        arguments = {key: _one_line(value) for key, value in call.arguments.items()}
+        if schema is DELETE:
+            return self._delete(arguments["memory_id"])
+        if not arguments["content"]:
+            return ToolResult(name=call.name, code=ResultCode.EMPTY, message="content is empty")
+        if schema is UPDATE:
+            return self._update(arguments["memory_id"], arguments["content"])
+        return self._insert(
+            arguments["memory_type"], arguments["content"], arguments.get("time") or _one_line(time or "") or None
+        )
+
+    def _insert(self, store: str, content: str, time: str | None) -> ToolResult:
+        time = time if store == "episodic" else None
+        item = MemoryItem(f"{_PREFIX[store]}_{self._counters[store] + 1:04d}", store, content, time, self._writes + 1)
+        refused = self._refuse(INSERT.name, item)
+        if refused:
+            return refused
+        self._counters[store] += 1
+        return self._put(INSERT.name, item)
+
+    def _update(self, item_id: str, content: str) -> ToolResult:
+        if item_id == "core":
+            old = self._core or MemoryItem("core", "core", "", None, 0)
+        elif item_id in self._items:
+            old = self._items[item_id]
+        else:
+            return ToolResult(name=UPDATE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
+        item = replace(old, content=content, order=self._writes + 1)
+        return self._refuse(UPDATE.name, item) or self._put(UPDATE.name, item)
+
+    def _delete(self, item_id: str) -> ToolResult:
+        item = self._items.get(item_id)
+        if item is None:
+            return ToolResult(name=DELETE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
+        self._forget(item)
+        del self._items[item_id]
+        return ToolResult(name=DELETE.name, code=ResultCode.OK, item_id=item_id, store=item.store)
+
+    def _refuse(self, tool: str, item: MemoryItem) -> ToolResult | None:
+        """Why `item` may not be written, or None."""
+        if _key(item) in self._seen:
+            twin = self._seen[_key(item)]
+            return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin} says the same")
+        tokens = self._count(_counted(item))
+        if item.store == "core" and tokens > self.core_budget:
+            message = f"{tokens} tokens are more than core memory holds ({self.core_budget})"
+            return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
+        total = self.token_count() - self._tokens.get(item.id, 0) + tokens
+        if total > self.budget:
+            message = f"the memory would hold {total} tokens, {self.budget} are allowed"
+            return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
+        return None
+
+    def _put(self, tool: str, item: MemoryItem) -> ToolResult:
+        old = self._core if item.store == "core" else self._items.get(item.id)
+        if old is not None:
+            self._forget(old)
+        self._writes += 1
+        self._keep(item)
+        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content)
+
+    def _keep(self, item: MemoryItem) -> None:
+        self._tokens[item.id] = self._count(_counted(item))
+        self._seen[_key(item)] = item.id
+        if item.store == "core":
+            self._core = item
+        else:
+            self._items[item.id] = item
+            self._index.add(item.id, _counted(item))
+
+    def _forget(self, item: MemoryItem) -> None:
+        del self._tokens[item.id]
+        del self._seen[_key(item)]
+        self._index.remove(item.id)
+
+    # Views ------------------------------------------------------------------------------------------------------
+
+    def render(self, chunk: str, budget: int) -> MemoryView:
+        """Core, then the last `recent` writes, then the items most relevant to the chunk while they fit."""
+        latest = sorted(self._items.values(), key=lambda item: -item.order)[: self.recent]
+        relevant = [self._items[item_id] for item_id, _ in self._index.search(chunk)]
+        return self._view([*latest, *relevant], budget)
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        """Core, then the items that match the question best while they fit."""
+        return self._view([self._items[item_id] for item_id, _ in self._index.search(question)], budget)
+
+    def _view(self, wanted: list[MemoryItem], budget: int) -> MemoryView:
+        chosen: dict[str, MemoryItem] = {}
+        used = 0
+        for item in ([self._core] if self._core else []) + wanted:
+            tokens = self._count(item.line()) + 1  # the line break
+            # What could never be shown must not hide what can.
+            if item.id in chosen or tokens > budget:
+                continue
+            if used + tokens > budget:
+                break
+            chosen[item.id] = item
+            used += tokens
+        held = len(self._items) + (self._core is not None)
+        best = next((item for item in wanted if item.id in chosen), None)
+        return MemoryView(tuple(sorted(chosen.values(), key=lambda item: item.order)), held - len(chosen), best)
+
+    # State ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        held = ([self._core] if self._core else []) + list(self._items.values())
+        return {"items": [dict(vars(item)) for item in held], "counters": dict(self._counters), "writes": self._writes}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._clear()
+        # In the order of writing, so that the index ranks equals as it did.
+        for raw in sorted(state["items"], key=lambda raw: raw["order"]):
+            self._keep(MemoryItem(**raw))
+        self._items = {raw["id"]: self._items[raw["id"]] for raw in state["items"] if raw["store"] != "core"}
+        self._counters = dict(state["counters"])
+        self._writes = state["writes"]
+
+
+def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """What changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or delete."""
+    old = {item["id"]: item for item in before["items"]}
+    new = {item["id"]: item for item in after["items"]}
+    changes: list[dict[str, Any]] = []
+    for item_id in [*old, *(item_id for item_id in new if item_id not in old)]:
+        was, now = old.get(item_id), new.get(item_id)
+        if was == now:
+            continue
+        op = "insert" if was is None else "delete" if now is None else "update"
+        changes.append({"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]})
+    return changes
+
+
+def _one_line(text: str) -> str:
+    """One line an item: no content can draw a heading or a second item into a prompt."""
+    return " ".join(clean_text(text).split())
+
+
+def _counted(item: MemoryItem) -> str:
+    return f"{item.time} {item.content}" if item.time else item.content
+
+
+def _key(item: MemoryItem) -> tuple[str, str]:
+    return item.store, " ".join(_counted(item).lower().split())

@@ -1,0 +1,119 @@
+"""The environment of one episode: show a chunk and the memory, take one completion, carry out its calls.
+
+    env = MemoryEnv(stream, memory, dialect)
+    while not env.done:
+        observation = env.observe()
+        result = env.step(completion_text)
+
+It holds no model and no tokenizer; messages go out, text comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from envs.dialects import Dialect
+from envs.errors import EnvironmentFault
+from envs.memory import MemoryDesign, diff
+from envs.stream import Stream
+from envs.tools import ResultCode, ToolResult, ToolSchema
+
+INSTRUCTION = (
+    "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "
+    "Store what is worth knowing, one self-contained sentence an item; update what has changed; skip what nobody will "
+    "ask about. The memory is limited."
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy sees in one step: chat messages and the tools it may call."""
+
+    messages: list[dict[str, str]]
+    tools: Sequence[ToolSchema]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one completion did."""
+
+    results: list[ToolResult]
+    diff: list[dict[str, Any]]
+    memory_tokens: int
+
+
+class MemoryEnv:
+    """One episode over one stream.
+
+    Args:
+        stream: the task.
+        memory: an empty memory of any design.
+        dialect: how calls are written.
+        instruction: the system prompt; None takes `INSTRUCTION`.
+        render_budget: tokens of memory shown in a step.
+        max_calls: calls carried out in a step; each further one is refused with `too_many_calls`.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        memory: MemoryDesign,
+        dialect: Dialect,
+        *,
+        instruction: str | None = None,
+        render_budget: int = 1024,
+        max_calls: int = 32,
+    ) -> None:
+        self.stream = stream
+        self.memory = memory
+        self.position = 0
+        self._dialect = dialect
+        self._instruction = INSTRUCTION if instruction is None else instruction
+        self._render_budget = render_budget
+        self._max_calls = max_calls
+
+    @property
+    def done(self) -> bool:
+        return self.position >= len(self.stream.chunks)
+
+    def observe(self) -> Observation:
+        """The prompt for the current chunk.
+
+        Raises:
+            EnvironmentFault: the stream is finished.
+        """
+        chunk = self._current()
+        view = self.memory.render(chunk.text, self._render_budget)
+        full = round(10 * self.memory.token_count() / max(self.memory.budget, 1)) * 10
+        memory = "\n".join(filter(None, [f"# Memory ({full}% full, {view.hidden} hidden)", view.text()]))
+        heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
+        messages = [
+            {"role": "system", "content": self._instruction},
+            {"role": "user", "content": f"{memory}\n{heading}\n{chunk.text}"},
+        ]
+        return Observation(messages, self.memory.tools)
+
+    def step(self, text: str, *, truncated: bool = False) -> StepResult:
+        """Carry out a completion and move on to the next chunk. Takes any text; a bad call is a typed result.
+
+        Raises:
+            EnvironmentFault: the stream is finished.
+        """
+        chunk = self._current()
+        before = self.memory.snapshot()
+        results = []
+        for number, call in enumerate(self._dialect.parse(text, truncated=truncated)):
+            if number < self._max_calls:
+                results.append(self.memory.execute(call, time=chunk.time))
+            else:
+                message = f"a step may make {self._max_calls} calls"
+                results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
+        self.position += 1
+        return StepResult(results, diff(before, self.memory.snapshot()), self.memory.token_count())
+
+    def _current(self) -> Any:
+        if self.done:
+            raise EnvironmentFault(f"stream {self.stream.id!r} has no chunk {self.position}: the episode is over")
+        return self.stream.chunks[self.position]

@@ -1,0 +1,93 @@
+"""Tool calls and what became of them. Every call that a model makes, however broken, ends as one `ToolResult`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ResultCode(StrEnum):
+    """Why a call succeeded or failed. The value is also its metric key (`tools/<code>`)."""
+
+    OK = "ok"
+    MALFORMED = "malformed"  # no JSON object, or no name in it
+    UNKNOWN_TOOL = "unknown_tool"  # also a tool that exists but is not offered here
+    BAD_ARGUMENTS = "bad_arguments"  # missing, superfluous or of the wrong type
+    EMPTY = "empty"
+    DUPLICATE = "duplicate"
+    UNKNOWN_ID = "unknown_id"
+    OVER_BUDGET = "over_budget"
+    TOO_LONG = "too_long"
+    TOO_MANY_CALLS = "too_many_calls"
+    TRUNCATED = "truncated"  # the completion hit its token limit inside a call
+
+
+class ToolCall(BaseModel):
+    """A call as the dialect read it. `error` is set where no call could be read at all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = ""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    raw: str = ""
+    error: ResultCode | None = None
+    message: str = ""
+
+
+class ToolResult(BaseModel):
+    """What became of one call. `ok` is true for exactly `ResultCode.OK`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    code: ResultCode
+    message: str = ""
+    item_id: str | None = None
+    """The item that was written or deleted, where the call succeeded."""
+    store: str | None = None
+    content: str | None = None
+    """The text that was written, where the call succeeded."""
+
+    @property
+    def ok(self) -> bool:
+        return self.code is ResultCode.OK
+
+
+@dataclass(frozen=True)
+class ToolSchema:
+    """A tool as it is offered to the model. All parameters are strings; `enum` limits their values."""
+
+    name: str
+    description: str
+    parameters: dict[str, dict[str, Any]]
+    required: tuple[str, ...]
+
+    def json_schema(self) -> dict[str, Any]:
+        """The form that chat templates and OpenAI-compatible servers take."""
+        parameters = {"type": "object", "properties": self.parameters, "required": list(self.required)}
+        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+
+def clean_text(text: str) -> str:
+    """Replace lone surrogates (JSON can spell them), which no file, tokenizer or pydantic model takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def check_arguments(schema: ToolSchema, arguments: dict[str, Any]) -> str | None:
+    """The first thing wrong with a call's arguments, or None."""
+    for name in schema.required:
+        if name not in arguments:
+            return f"argument {name!r} is missing"
+    for name, value in arguments.items():
+        if name not in schema.parameters:
+            return f"argument {name[:80]!r} is not known; known: {', '.join(schema.parameters)}"
+        if not isinstance(value, str):
+            return f"argument {name!r} must be a string, got {type(value).__name__}"
+        allowed = schema.parameters[name].get("enum")
+        if allowed and value.strip() not in allowed:
+            return f"argument {name!r} must be one of {', '.join(allowed)}, got {value[:80]!r}"
+    return None

@@ -1,0 +1,243 @@
+"""The command `memrl`. Everything heavy is imported inside the commands, so help and bad input answer at once.
+
+Exit codes: 0 done; 1 the run failed; 2 the command, config or data is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+import memrl
+from envs.suggest import nearest
+from memrl.config import Config, config_name, load_config, save_config
+from memrl.data import StreamFeed, check_data
+from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+QUIET_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+log = logging.getLogger("memrl")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Errors of ours are one message on stderr (`--debug`: with traceback)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parse(words)
+    _set_up(arguments.debug)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        _complain(_interrupted(arguments, words))
+        return INTERRUPTED
+    except (MemrlError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise  # a bug of ours, or of the machine: the traceback is the message
+        if arguments.debug:
+            traceback.print_exc()
+        _complain(_explain(error, arguments, words))
+        return USAGE if isinstance(error, ConfigError | DataError) else FAILED
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memrl",
+        description="Train an agent to keep a memory, and see whether it did.",
+        epilog="example: memrl train tiny train.steps=20",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"memrl {memrl.__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
+        "words",
+        nargs="*",
+        metavar="CONFIG | key=value",
+        help="a config file, or the name of one in configs/ (default: tiny); and any settings to change",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        parents=[configured, common],
+        help="train a policy",
+        description="Train a policy with GRPO. Everything goes to run.dir (default: runs/<config name>).",
+        epilog="example: memrl train configs/tiny.yaml seed=1 run.dir=runs/tiny-1",
+        allow_abbrev=False,
+    )
+    train.add_argument("--dry-run", action="store_true", help="check everything, show what it would cost, and stop")
+    train.add_argument("--resume", action="store_true", help="go on with the run in run.dir")
+    train.set_defaults(command=_train)
+
+    sft = commands.add_parser(
+        "sft",
+        parents=[configured, common],
+        help="warm-start a model on demonstrations",
+        description="Supervised warm start: teach a model the memory tools and the reader's format.",
+        epilog="example: memrl sft squad-smollm2-cpu data.path=dev-v2.0.json sft.steps=50",
+        allow_abbrev=False,
+    )
+    sft.set_defaults(command=_sft)
+
+    tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
+    tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = tiny_commands.add_parser(
+        "build",
+        parents=[common],
+        help="build and warm-start it again",
+        description="Build the tiny model and its tokenizer and warm-start it, from the recorded recipe.",
+        epilog="example: memrl tiny build --out /tmp/tiny --quick",
+        allow_abbrev=False,
+    )
+    build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
+    build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
+    build.set_defaults(command=_tiny_build)
+    return parser
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    # argparse takes a run of positionals once; settings after an option come back as unknown words.
+    arguments, rest = parser.parse_known_args(words)
+    options = [word for word in rest if word.startswith("-")]
+    if options or (rest and not hasattr(arguments, "words")):
+        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick"]
+        guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
+        parser.error(f"unknown: {', '.join(guesses or rest)}")
+    if not hasattr(arguments, "words"):
+        return arguments
+    given = arguments.words + rest
+    names = [word for word in given if "=" not in word or Path(word).is_file()]
+    if len(names) > 1:
+        parser.error(f"one CONFIG at most, not {len(names)}: {', '.join(names)} (settings are written key=value)")
+    arguments.config = names[0] if names else None
+    arguments.overrides = [word for word in given if word not in names]
+    return arguments
+
+
+def _set_up(debug: bool) -> None:
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    handler = RichHandler(console=Console(stderr=True), show_path=debug, rich_tracebacks=debug, show_level=debug)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        for noisy in ("transformers", "httpx", "huggingface_hub", "ray", "filelock", "datasets"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
+    check_data(config)
+    return config
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    folder: Path = arguments.run_dir
+    if arguments.dry_run:
+        _dry_run(config, folder)
+        return
+    if arguments.resume and not folder.is_dir():
+        raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
+    if not arguments.resume and holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
+        )
+    from memrl.trainer import Trainer
+
+    name = config_name(arguments.config)
+    Trainer(config, name=name, resume=arguments.resume, console=Console()).run()
+
+
+def _dry_run(config: Config, folder: Path) -> None:
+    from memrl.cost import estimate, measure
+    from memrl.files import write_json_atomic
+
+    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
+    result = estimate(config, measure(streams, config.model.path))
+    console = Console()
+    table = Table("", "a step", "the run", title=f"estimate from {len(streams)} streams of the data")
+    for key, value in result["run"].items():
+        step = result["per_step"].get(key)
+        table.add_row(key.replace("_", " "), "" if step is None else f"{step:,}", f"{value:,}")
+    console.print(table)
+    if result["model"] is not None:
+        memory = Table("", "", title=f"model {escape(config.model.path)}", show_header=False)
+        for key, value in result["model"].items():
+            label = key.removesuffix("_gib").replace("_", " ")
+            memory.add_row(label, f"{value:.3g} GiB" if key.endswith("_gib") else f"{value:,}")
+        console.print(memory)
+    for note in result["notes"]:
+        console.print(f"- {note}", markup=False)
+    if holds_run(folder):
+        console.print(f"- {folder} holds a run: nothing was written there", markup=False)
+        return
+    save_config(config, folder / CONFIG_FILE)
+    write_json_atomic(folder / ESTIMATE_FILE, result)
+    console.print(f"resolved config and estimate: {folder}", markup=False)
+
+
+def _sft(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    from memrl.sft import run_sft
+
+    run_sft(config)
+
+
+def _tiny_build(arguments: argparse.Namespace) -> None:
+    from memrl.tiny import build
+
+    build(out=arguments.out, quick=arguments.quick)
+
+
+def _resume_command(words: list[str]) -> str:
+    return shlex.join(["memrl", *words, *(() if "--resume" in words else ("--resume",))])
+
+
+def _can_resume(arguments: argparse.Namespace) -> bool:
+    folder: Path | None = getattr(arguments, "run_dir", None)
+    return arguments.command is _train and folder is not None and (folder / "checkpoints").is_dir()
+
+
+def _interrupted(arguments: argparse.Namespace, words: list[str]) -> str:
+    if _can_resume(arguments):
+        return f"Interrupted. The last checkpoint is safe; go on with: {_resume_command(words)}"
+    return "Interrupted. No checkpoint was written yet."
+
+
+def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: list[str]) -> str:
+    if isinstance(error, MemrlError):
+        return str(error)
+    message = f"The disk is full: {error}."
+    if _can_resume(arguments):
+        message += f" The last good checkpoint is kept; free some space and go on with: {_resume_command(words)}"
+    return message
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message, style="red", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

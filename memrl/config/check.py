@@ -1,0 +1,240 @@
+"""Conflicts: what is well-typed and still cannot work. All of them are listed, each with its remedy."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from envs.dialects import DIALECTS
+from envs.errors import DataError
+from envs.sources import SOURCES, open_source, option_names
+from envs.suggest import did_you_mean
+from memrl.config.schema import Config
+from memrl.data import parse_spec
+from rewards.compose import PARTS, PRESETS
+
+SCHEDULES = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
+"""Those of `transformers.get_scheduler` that need no arguments of their own."""
+LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
+ADVANTAGES = ("episode", "pooled")
+READERS = ("policy-base", "lexical")
+TINY = "tiny"
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.dtype": ("float32", "bfloat16", "float16"),
+    "model.device": ("auto", "cpu", "cuda"),
+    "memory.design": ("stores",),
+    "rollout.engine": ("transformers",),
+    "rollout.dialect": tuple(DIALECTS),
+    "reader.type": READERS,
+    "rewards.preset": tuple(PRESETS),
+    "advantage.mode": ADVANTAGES,
+    "loss.type": LOSSES,
+    "train.schedule": SCHEDULES,
+}
+ABOVE_ZERO = {"rollout.temperature", "rollout.episode_timeout", "train.lr", "train.max_grad_norm", "sft.lr"}
+AT_LEAST_ONE = {
+    "run.save_every",
+    "run.keep_checkpoints",
+    "model.lora.rank",
+    "model.lora.alpha",
+    "memory.budget",
+    "memory.max_calls",
+    "rollout.max_prompt_tokens",
+    "rollout.max_completion_tokens",
+    "rollout.max_batch",
+    "reader.max_prompt_tokens",
+    "reader.max_tokens",
+    "train.streams_per_step",
+    "train.updates_per_step",
+    "train.micro_batch_tokens",
+    "eval.streams",
+    "sft.batch_size",
+    "sft.streams",
+    "sft.max_length",
+}
+AT_MOST_ONE = {"rollout.max_failure_rate"}
+
+
+def values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) of a config."""
+    for field in fields(section):
+        value = getattr(section, field.name)
+        if is_dataclass(value):
+            yield from values(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value
+
+
+def check_config(config: Config, *, files: bool = True) -> list[str]:
+    """Every conflict, in words; empty when there is none.
+
+    Args:
+        files: also look for the model folder and the data files.
+    """
+    return [
+        *_ranges(config),
+        *_choices(config),
+        *_not_yet(config),
+        *_sizes(config),
+        *_weights(config),
+        *_data(config, files),
+        *(_model(config.model.path) if files else ()),
+    ]
+
+
+def _ranges(config: Config) -> Iterator[str]:
+    for key, value in values(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value):
+            yield f"{key} is {value}; it must be a finite number"
+        elif key in ABOVE_ZERO and value <= 0:
+            yield f"{key} is {value}; it must be above 0"
+        elif key in AT_LEAST_ONE and value < 1:
+            yield f"{key} is {value}; it must be at least 1"
+        elif key in AT_MOST_ONE and not 0 <= value <= 1:
+            yield f"{key} is {value}; it must lie between 0 and 1"
+        elif value < 0:
+            yield f"{key} is {value}; it must not be negative"
+
+
+def _choices(config: Config) -> Iterator[str]:
+    for key, value in values(config):
+        if key not in CHOICES or value in CHOICES[key]:
+            continue
+        if key == "rollout.engine" and value == "vllm":
+            yield "rollout.engine is vllm, which this version does not have yet; use transformers"
+        else:
+            yield f"{key} is {value!r}{did_you_mean(value, CHOICES[key])}"
+
+
+def _not_yet(config: Config) -> Iterator[str]:
+    if config.rollout.workers > 0 or config.ray.address is not None:
+        yield (
+            "rollout.workers and ray.address ask for a Ray pool, which this version does not have yet; "
+            "set rollout.workers=0 ray.address=null (episodes are played in this process)"
+        )
+    if config.rollout.max_staleness > 0:
+        yield "rollout.max_staleness above 0 is not possible yet; set rollout.max_staleness=0"
+
+
+def _sizes(config: Config) -> Iterator[str]:
+    memory, rollout, reader, train = config.memory, config.rollout, config.reader, config.train
+    if train.group_size < 2:
+        yield (
+            f"train.group_size is {train.group_size}: a group of one has no spread, so nothing is learned; "
+            "use at least 2 (8 is usual)"
+        )
+    if memory.core_budget > memory.budget:
+        yield f"memory.core_budget ({memory.core_budget}) exceeds memory.budget ({memory.budget}); lower it"
+    if memory.render_budget >= rollout.max_prompt_tokens:
+        yield (
+            f"memory.render_budget ({memory.render_budget}) leaves no room for the chunk in rollout.max_prompt_tokens "
+            f"({rollout.max_prompt_tokens}); lower the first or raise the second"
+        )
+    if memory.retrieve_budget >= reader.max_prompt_tokens:
+        yield (
+            f"memory.retrieve_budget ({memory.retrieve_budget}) leaves no room for the question in "
+            f"reader.max_prompt_tokens ({reader.max_prompt_tokens}); lower the first or raise the second"
+        )
+    episodes = train.group_size * train.streams_per_step
+    if train.updates_per_step > max(1, episodes):
+        yield (
+            f"train.updates_per_step ({train.updates_per_step}) exceeds the {episodes} episodes of a step "
+            "(group_size x streams_per_step), among which it is shared; lower it"
+        )
+
+
+def _weights(config: Config) -> Iterator[str]:
+    for part, weight in config.rewards.weights.items():
+        if part not in PARTS:
+            yield f"rewards.weights: unknown part {part!r}{did_you_mean(part, PARTS)}"
+        elif not math.isfinite(weight):
+            yield f"rewards.weights.{part} is {weight}; it must be a finite number"
+
+
+def _data(config: Config, files: bool) -> Iterator[str]:
+    for key, specs in (("data.train", config.data.train), ("data.eval", config.data.eval)):
+        if not specs:
+            yield f"{key} is empty; name at least one source, e.g. {key}=[{{source: synthetic}}]"
+        for index, spec in enumerate(specs):
+            where = f"{key}[{index}]"
+            if not isinstance(spec, Mapping):
+                yield f"{where} must be a mapping like {{source: synthetic}}, not {spec!r}"
+            else:
+                yield from (f"{where}: {complaint}" for complaint in _source(spec, config.data.path, files))
+
+
+def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iterator[str]:
+    name = spec.get("source")
+    if name is None:
+        yield f"no `source` is named in {dict(spec)!r}; sources are {', '.join(SOURCES)}"
+        return
+    if name not in SOURCES:
+        yield f"unknown source {name!r}{did_you_mean(str(name), SOURCES)}"
+        return
+    options = option_names(name)
+    unknown = [key for key in spec if key not in {"source", "weight", *options}]
+    yield from (f"source {name!r} has no option {key!r}{did_you_mean(str(key), options)}" for key in unknown)
+    try:
+        parsed = parse_spec(spec, data_path)
+        if not unknown:
+            open_source(name, parsed.options)  # checks the options' types; reads nothing before the first stream
+    except DataError as error:
+        yield str(error)
+        return
+    path = parsed.options.get("path")
+    if files and isinstance(path, str) and not Path(path).is_file():
+        yield f"data file {path} does not exist; check data.path or the source's own `path`"
+
+
+def _model(path: str) -> Iterator[str]:
+    if path == TINY:
+        return
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        if not _looks_like_hub_name(path):
+            yield f"model folder {path} does not exist; give model.path a model's folder, a hub name (org/name) or tiny"
+        return
+    if not folder.is_dir():
+        yield f"model.path {path} is a file; give the folder that holds config.json"
+        return
+    if not (folder / "config.json").is_file():
+        yield f"model folder {path} holds no config.json; it is no transformers model"
+    elif not _has_chat_template(folder):
+        yield (
+            f"model folder {path} has no chat template (chat_template.jinja, or chat_template in "
+            "tokenizer_config.json); use an instruction-tuned model or add the template"
+        )
+
+
+def _looks_like_hub_name(path: str) -> bool:
+    """`org/name`, unless its first part is a folder here or has a folder's usual name."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", path):
+        return False
+    first = path.split("/", 1)[0]
+    return first not in {"models", "model", "runs", "checkpoints", "data", "build"} and not Path(first).is_dir()
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if any(folder.glob("chat_template.*")) or any(folder.glob("additional_chat_templates/*.jinja")):
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))

@@ -1,0 +1,219 @@
+"""From YAML and `key=value` overrides to a `Config`, collecting every complaint before raising.
+
+Settings are applied one by one, not merged whole, so that each wrong key or type is named with the place it came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from envs.suggest import did_you_mean
+from memrl.config.check import check_config
+from memrl.config.schema import Config
+from memrl.errors import ConfigError
+from memrl.files import write_text_atomic
+
+DEFAULT_CONFIG = "tiny"
+
+
+@dataclass(frozen=True)
+class Setting:
+    key: str  # dotted
+    value: Any
+    origin: str  # file or override, for the message
+
+
+def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Every dotted key below `section`, with whether it is a section itself."""
+    for field in fields(section):
+        value = getattr(section, field.name)
+        key = prefix + field.name
+        yield key, is_dataclass(value)
+        if is_dataclass(value):
+            yield from _dotted(value, key + ".")
+
+
+SECTIONS = {key for key, section in _dotted(Config()) if section}
+KEYS = {key for key, section in _dotted(Config()) if not section}
+OPEN_KEYS = {"data.train", "data.eval", "rewards.weights"}  # containers: what is below them is the user's
+
+
+def config_folders() -> list[Path]:
+    """Where shipped configs live: `configs/` of the clone, else what an ordinary install put under share/."""
+    clone = Path(__file__).resolve().parents[2] / "configs"
+    if clone.is_dir():
+        return [clone]
+    try:
+        installed = importlib.metadata.files("memrl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    found = {
+        Path(str(file.locate())).resolve().parent
+        for file in installed
+        if file.suffix == ".yaml" and file.parts[-3:-1] == ("memrl", "configs")
+    }
+    return sorted(found)
+
+
+def find_config(name: str | Path | None) -> Path:
+    """The file meant by a path or by the bare name of a shipped config (None: the default one).
+
+    Raises:
+        ConfigError: there is no such file; names the nearest shipped config.
+    """
+    wanted = Path(name if name is not None else DEFAULT_CONFIG).expanduser()
+    if wanted.is_file():
+        return wanted
+    shipped = {file.stem: file for folder in config_folders() for file in sorted(folder.glob("*.yaml"))}
+    bare = not wanted.is_absolute() and str(wanted.parent) in {".", "configs"}
+    stem = wanted.stem if wanted.suffix == ".yaml" else wanted.name
+    if bare and stem in shipped:
+        return shipped[stem]
+    if wanted.is_dir():
+        raise ConfigError(f"{wanted} is a folder, not a config file.")
+    raise ConfigError(f"no config file {str(name)!r}{did_you_mean(stem, shipped)}")
+
+
+def config_name(path: str | Path | None) -> str:
+    """The config's name: its file's stem. Names the default run folder."""
+    return find_config(path).stem
+
+
+def _nearest_keys(word: str) -> str:
+    """`; did you mean ...?` over all dotted keys; a bare last part finds its full key."""
+    options = SECTIONS | KEYS
+    same_end = sorted(key for key in options if key.rsplit(".", 1)[-1] == word)
+    if same_end:
+        return f"; did you mean {' or '.join(repr(key) for key in same_end)}?"
+
+    def likeness(key: str) -> float:
+        ends = difflib.SequenceMatcher(None, word.rsplit(".", 1)[-1], key.rsplit(".", 1)[-1]).ratio()
+        return difflib.SequenceMatcher(None, word, key).ratio() + ends
+
+    best = max(sorted(options), key=likeness)
+    return f"; did you mean {best!r}?" if likeness(best) > 1.0 else f"; sections are {', '.join(_top_sections())}"
+
+
+def _top_sections() -> list[str]:
+    return [field.name for field in fields(Config) if field.name in SECTIONS]
+
+
+def _flatten(tree: Mapping[Any, Any], origin: str, prefix: str = "") -> Iterator[Setting]:
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in SECTIONS and isinstance(value, Mapping):
+            yield from _flatten(value, origin, key + ".")
+        elif key in SECTIONS and value is None:
+            continue  # a section whose every line is commented out
+        else:
+            yield Setting(key, value, origin)
+
+
+def _read_file(path: Path) -> list[Setting]:
+    try:
+        loaded = OmegaConf.load(path)
+        tree = OmegaConf.to_container(loaded, resolve=False)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold `section: {{key: value}}` lines, not a {type(tree).__name__}.")
+    return list(_flatten(tree, str(path)))
+
+
+def _read_override(text: str) -> list[Setting]:
+    """Parse `key=value`; the value is YAML, so lists and null work. A section may be given as a mapping."""
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {text!r}: expected key=value")
+    key = re.sub(r"\[(\w+)\]", r".\1", key.strip())
+    try:
+        # Through OmegaConf's own loader: it reads 1e-5 as a number, which plain YAML does not.
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]), resolve=False)["value"]  # type: ignore[index,call-overload]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"override {text!r}: the value is no readable YAML ({str(error).splitlines()[0]})") from error
+    origin = f"override {text!r}"
+    if key in SECTIONS and isinstance(value, Mapping):
+        return list(_flatten(value, origin, key + "."))
+    return [Setting(key, value, origin)]
+
+
+def _apply(config: DictConfig, setting: Setting) -> str | None:
+    """Set one value; returns the complaint, if there is one."""
+    key, value = setting.key, setting.value
+    below_open = next((name for name in OPEN_KEYS if key.startswith(name + ".")), None)
+    if key in SECTIONS:
+        return f"{setting.origin}: {key} is a section, not a value; set e.g. {_first_key(key)}=..."
+    if key not in KEYS and below_open is None:
+        return f"{setting.origin}: unknown key {key!r}{_nearest_keys(key)}"
+    if key in {"data.train", "data.eval"} and not _is_source_list(value):
+        return f"{setting.origin}: {key} must be a list like [{{source: synthetic}}], not {value!r}"
+    try:
+        OmegaConf.update(config, key, value, merge=False)
+    except (OmegaConfBaseException, TypeError, ValueError, IndexError, AttributeError) as error:
+        return f"{setting.origin}: {key}: {str(error).splitlines()[0]}"
+    return None
+
+
+def _is_source_list(value: Any) -> bool:
+    if isinstance(value, str) and value.startswith("${"):  # an interpolation: data.eval: ${data.train}
+        return True
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
+def _first_key(section: str) -> str:
+    return min(key for key in KEYS if key.startswith(section + "."))
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, check: bool = True) -> Config:
+    """Read a config file (path, or bare name of a shipped one; None: the default) and apply `key=value` overrides.
+
+    `run.dir` comes back filled in. With `check`, conflicts (`check_config`) are refused too.
+
+    Raises:
+        ConfigError: lists every unknown key, wrong type and conflict at once.
+    """
+    file = find_config(path)
+    complaints: list[str] = []
+    settings = _read_file(file)
+    for text in overrides:
+        try:
+            settings += _read_override(text)
+        except ConfigError as error:
+            complaints.append(str(error))
+    tree = OmegaConf.structured(Config)
+    complaints += [complaint for setting in settings if (complaint := _apply(tree, setting)) is not None]
+    try:
+        config = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        complaints.append(f"{file}: {str(error).splitlines()[0]}")
+        raise _refusal(file, complaints) from error
+    assert isinstance(config, Config)
+    if config.run.dir is None:
+        config.run.dir = f"runs/{file.stem}"
+    if check:
+        complaints += check_config(config)
+    if complaints:
+        raise _refusal(file, complaints)
+    return config
+
+
+def _refusal(file: Path, complaints: list[str]) -> ConfigError:
+    if len(complaints) == 1:
+        return ConfigError(f"config {file.stem}: {complaints[0]}")
+    lines = "".join(f"\n  - {complaint}" for complaint in complaints)
+    return ConfigError(f"config {file.stem}: {len(complaints)} things are wrong{lines}")
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the resolved config as YAML; the file appears whole or not at all."""
+    write_text_atomic(path, OmegaConf.to_yaml(OmegaConf.structured(config)))

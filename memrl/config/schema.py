@@ -1,0 +1,151 @@
+"""The schema: OmegaConf structured dataclasses. A field's comment is its documentation.
+
+Allowed values and ranges stand in `memrl.config.check`, so that all complaints can be listed together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class RunConfig:
+    dir: str | None = None  # default: runs/<config name>
+    save_every: int = 1  # checkpoint each N trainer steps
+    keep_checkpoints: int = 2
+    save_episodes: bool = True  # replayable episodes, one zstd file a step
+
+
+@dataclass
+class LoraConfig:
+    rank: int = 16
+    alpha: int = 32
+    target_modules: str = "all-linear"  # or a comma-separated list of module names
+
+
+@dataclass
+class ModelConfig:
+    path: str = "tiny"  # "tiny" (the embedded model), a model folder, or a hub name
+    dtype: str = "float32"  # float32 | bfloat16 | float16
+    device: str = "auto"  # auto | cpu | cuda
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+
+@dataclass
+class DataConfig:
+    path: str | None = None  # where one file suffices: the `path` of every source that names none
+    train: list[dict[str, Any]] = field(default_factory=list)  # [{source: synthetic, <its options>}, ...]
+    eval: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class MemoryConfig:
+    design: str = "stores"  # core + semantic + episodic
+    budget: int = 2048  # tokens the whole memory may hold
+    core_budget: int = 512  # tokens the core paragraph may hold
+    render_budget: int = 1024  # tokens of memory shown while reading a chunk
+    retrieve_budget: int = 1024  # tokens of memory shown to the reader for a question
+    max_calls: int = 32  # tool calls executed in one step; more are refused, each with its result
+
+
+@dataclass
+class RolloutConfig:
+    engine: str = "transformers"
+    workers: int = 0  # 0: in this process
+    max_staleness: int = 0
+    temperature: float = 1.0
+    max_prompt_tokens: int = 6144
+    max_completion_tokens: int = 2048
+    max_batch: int = 64  # requests generated together
+    dialect: str = "hermes"
+    instruction: str | None = None  # system prompt while memorising; None: the built-in one
+    episode_timeout: float = 1800.0  # seconds
+    max_failure_rate: float = 0.25  # share of a step's episodes that may fail before the run stops
+    refill_rounds: int = 1  # how often groups that teach nothing are replaced by fresh streams in one step
+
+
+@dataclass
+class ReaderConfig:
+    type: str = "policy-base"  # policy-base | lexical
+    max_prompt_tokens: int = 6144
+    max_tokens: int = 64
+    instruction: str | None = None  # None: the built-in one
+
+
+@dataclass
+class RewardConfig:
+    preset: str = "default"  # default | memalpha
+    weights: dict[str, float] = field(default_factory=dict)  # overrides of the preset's weights, by part
+
+
+@dataclass
+class AdvantageConfig:
+    mode: str = "episode"  # episode | pooled
+    normalize_std: bool = True
+    min_spread: float = 1e-6  # groups whose rewards spread less are dropped
+
+
+@dataclass
+class LossConfig:
+    type: str = "dapo"  # grpo | dapo | dr_grpo | gspo | cispo
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    kl: float = 0.0  # coefficient of the KL to the base model
+    importance_cap: float = 2.0  # truncation of the sampling/learner ratio
+
+
+@dataclass
+class TrainConfig:
+    steps: int = 100
+    group_size: int = 8
+    streams_per_step: int = 4
+    lr: float = 1e-5
+    schedule: str = "constant_with_warmup"  # a name in memrl.config.check.SCHEDULES
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    updates_per_step: int = 1  # optimizer steps on one batch of samples (it is split into as many parts)
+    micro_batch_tokens: int = 4096  # padded tokens in one forward pass of the learner
+    gradient_checkpointing: bool = False
+
+
+@dataclass
+class EvalConfig:
+    streams: int = 64
+    every: int = 10  # trainer steps between evaluations; also before the first and after the last; 0: only those two
+    seed: int = 1_000_003  # of the evaluation streams' generator; the same for every run seed
+
+
+@dataclass
+class SftConfig:
+    steps: int = 200
+    batch_size: int = 16
+    lr: float = 1e-4
+    streams: int = 256
+    max_length: int = 2048
+    dir: str | None = None  # where the warm-started model goes; default: <run.dir>/model
+    lora: bool = False  # train an adapter instead of all weights
+
+
+@dataclass
+class RayConfig:
+    address: str | None = None
+
+
+@dataclass
+class Config:
+    seed: int = 0
+    run: RunConfig = field(default_factory=RunConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    ray: RayConfig = field(default_factory=RayConfig)

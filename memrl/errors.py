@@ -1,0 +1,49 @@
+"""All errors of the pipeline, named after the boundary at which something went wrong.
+
+A policy error (bad call, unknown id) is no exception: it is a typed `ToolResult` and costs reward. The exceptions below
+are infrastructure or user input; an infrastructure error removes the episode from its group and is counted.
+"""
+
+from envs.errors import DataError, EnvironmentFault, MemrlError
+
+
+class ConfigError(MemrlError):
+    """The configuration is wrong; the message lists every complaint at once."""
+
+
+class InfrastructureError(MemrlError):
+    """Something other than the policy failed. Never turned into a reward."""
+
+
+class EngineError(InfrastructureError):
+    """The engine could not generate (out of memory, crashed, unknown adapter version)."""
+
+
+class ReaderError(InfrastructureError):
+    """The reader could not answer."""
+
+
+class JudgeError(InfrastructureError):
+    """The judge could not grade, or its verdict could not be parsed."""
+
+
+class LearnerError(MemrlError):
+    """The learner cannot go on (non-finite loss, a model without the named LoRA targets)."""
+
+
+class CheckpointError(MemrlError):
+    """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
+
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "EngineError",
+    "EnvironmentFault",
+    "InfrastructureError",
+    "JudgeError",
+    "LearnerError",
+    "MemrlError",
+    "ReaderError",
+]

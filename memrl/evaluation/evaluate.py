@@ -1,0 +1,85 @@
+"""Held-out evaluation: one greedy episode a stream, and the two gates that a warm start must pass."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from envs.stream import Stream
+from memrl.evaluation.statistics import Interval, bootstrap_interval
+from memrl.records import Episode
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one adapter version on the held-out streams, each with a 95 % interval clustered by stream."""
+
+    step: int
+    version: int
+    qa: Interval
+    tool_success: Interval
+    compression: Interval
+    by_kind: dict[str, float]
+    streams: int
+    failures: int
+
+    def metrics(self) -> dict[str, float]:
+        """Flat keys for metrics.jsonl."""
+        row: dict[str, float] = {"eval/streams": self.streams, "eval/failures": self.failures}
+        for name in ("qa", "tool_success", "compression"):
+            interval: Interval = getattr(self, name)
+            row |= {
+                f"eval/{name}": interval.value,
+                f"eval/{name}_low": interval.low,
+                f"eval/{name}_high": interval.high,
+            }
+        return row | {f"eval/qa_{kind}": value for kind, value in sorted(self.by_kind.items())}
+
+    def summary(self) -> dict[str, Any]:
+        """For summary.json: `{qa: {value, low, high}, ...}`."""
+        parts = {name: vars(getattr(self, name)) for name in ("qa", "tool_success", "compression")}
+        return {
+            "step": self.step,
+            "version": self.version,
+            **parts,
+            "qa_by_kind": self.by_kind,
+            "streams": self.streams,
+        }
+
+
+def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Evaluation:
+    """Score the episodes of an evaluation; those that failed are counted and left out.
+
+    Raises:
+        ValueError: no episode is left.
+    """
+    episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+    kinds: dict[str, list[float]] = defaultdict(list)
+    for episode in episodes:
+        for answer in episode.answers:
+            kinds[answer.kind].append(answer.score)
+    return Evaluation(
+        step=step,
+        version=version,
+        qa=bootstrap_interval([[answer.score for answer in episode.answers] for episode in episodes]),
+        tool_success=bootstrap_interval([[s.parts["tool_success"] for s in episode.steps] for episode in episodes]),
+        compression=bootstrap_interval([[episode.parts["compression"]] for episode in episodes]),
+        by_kind={kind: sum(scores) / len(scores) for kind, scores in sorted(kinds.items())},
+        streams=len(episodes),
+        failures=len(outcomes) - len(episodes),
+    )
+
+
+def faithful_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> float | None:
+    """Share of the written texts that stand in their chunk word for word (white space folded); None without any."""
+    by_id = {stream.id: stream for stream in streams}
+    verdicts = [
+        " ".join(result.content.split()) in " ".join(by_id[episode.stream_id].chunks[step.chunk].text.split())
+        for episode in episodes
+        for step in episode.steps
+        for result in step.results
+        if result.ok and result.content
+    ]
+    return sum(verdicts) / len(verdicts) if verdicts else None

@@ -1,0 +1,131 @@
+"""Credit: from the rewards of a group's episodes to one advantage for each step. The only place that knows how.
+
+`pooled` (Mem-alpha, arXiv 2509.25911, section 3): one reward per (episode i, step t),
+
+    r[i,t] = episode parts of i + step parts of (i,t),      A = (r - mean) / std,
+
+with one mean and std over all steps of all episodes of the group. Its flaw: a chunk with nothing worth keeping drags
+down every completion that read it, because a step is compared with other positions.
+
+`episode` (default): a step is compared only with the same step of the other episodes,
+
+    a[i,t] = (E[i] - mean_i E) + (S[i,t] - mean_i S[.,t]),      A = a / sigma,
+
+where E and S are the weighted sums of the episode parts and of the step parts. There is ONE sigma per group, the
+standard deviation of `a` itself. Refused: a std per part or per position, which would blow the smallest noise in a part
+that hardly varies up to the size of the answers' signal and so undo the weights; and the std of the episode totals,
+which is zero when two episodes make the same mistake at different steps. Without spread in S this is plain GRPO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memrl.config import AdvantageConfig
+from memrl.errors import ConfigError
+from memrl.records import Episode, Group, Sample
+from rewards.compose import RewardWeights, episode_value, step_value
+
+Array = NDArray[np.float64]
+
+MODES = ("episode", "pooled")
+_EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as far as the division
+
+
+@dataclass
+class AdvantageReport:
+    """The samples, in logical order (group, episode, step), and what became of each group."""
+
+    samples: list[Sample] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    """Stream ids of the groups that became samples."""
+    no_spread: list[str] = field(default_factory=list)
+    """Stream ids of the groups whose episodes were all paid the same: they teach nothing (law 6)."""
+    too_small: list[str] = field(default_factory=list)
+    """Stream ids of the groups that infrastructure failures left with fewer than two episodes: no baseline."""
+
+    @property
+    def dropped(self) -> list[str]:
+        """Stream ids of the groups that should be refilled."""
+        return self.no_spread + self.too_small
+
+    def metrics(self) -> dict[str, float]:
+        """The same as figures for metrics.jsonl."""
+        sizes = [abs(sample.advantage) for sample in self.samples]
+        return {
+            "advantage/groups_used": float(len(self.used)),
+            "advantage/groups_no_spread": float(len(self.no_spread)),
+            "advantage/groups_too_small": float(len(self.too_small)),
+            "advantage/samples": float(len(sizes)),
+            "advantage/abs_mean": float(np.mean(sizes)) if sizes else 0.0,
+            "advantage/abs_max": max(sizes, default=0.0),
+        }
+
+
+def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: RewardWeights) -> AdvantageReport:
+    """Turn groups into samples with advantages; groups that teach nothing are dropped and counted."""
+    if config.mode not in MODES:
+        raise ConfigError(f"advantage.mode is {config.mode!r}; it must be one of {', '.join(MODES)}")
+    report = AdvantageReport()
+    for group in groups:
+        episodes = [episode for episode in group.episodes if episode.steps]
+        if len(episodes) < 2:
+            report.too_small.append(group.stream.id)
+            continue
+        advantages = _advantages(episodes, config, weights)
+        if advantages is None:
+            report.no_spread.append(group.stream.id)
+            continue
+        report.used.append(group.stream.id)
+        for episode, row in zip(episodes, advantages, strict=True):
+            report.samples.extend(_samples(episode, row))
+    return report
+
+
+def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """One array of advantages per episode, or None where the group has no spread."""
+    whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
+    steps = [
+        np.array([step_value(step.parts, weights) for step in episode.steps], dtype=np.float64) for episode in episodes
+    ]
+    if config.mode == "pooled":
+        rewards = [value + row for value, row in zip(whole, steps, strict=True)]
+        flat = np.concatenate(rewards)
+        if np.ptp(flat) < config.min_spread:
+            return None
+        centred = [row - flat.mean() for row in rewards]
+        sigma = float(flat.std(ddof=1))
+    else:
+        # Episodes of one stream have the same length; should one ever differ, a position's mean is over those that
+        # have it.
+        positions = [np.array([row[t] for row in steps if t < len(row)]) for t in range(max(len(row) for row in steps))]
+        if max(np.ptp(whole), *(np.ptp(values) for values in positions)) < config.min_spread:
+            return None
+        baseline = np.array([values.mean() for values in positions])
+        centred = [value + row - baseline[: len(row)] for value, row in zip(whole - whole.mean(), steps, strict=True)]
+        flat = np.concatenate(centred)
+        # The mean of `a` is zero by construction; G - 1 of G degrees of freedom are left at each position.
+        freedom = len(flat) * (len(episodes) - 1) / len(episodes)
+        sigma = float(np.sqrt(np.square(flat).sum() / freedom))
+    return [row / (sigma + _EPSILON) for row in centred] if config.normalize_std else centred
+
+
+def _samples(episode: Episode, advantages: Array) -> list[Sample]:
+    """One sample per step: exactly the ids and log-probs that the engine returned (law 1)."""
+    return [
+        Sample(
+            prompt_ids=step.prompt_ids,
+            completion_ids=step.completion.ids,
+            logprobs=step.completion.logprobs,
+            advantage=float(advantage),
+            version=episode.version if step.completion.version is None else step.completion.version,
+            stream_id=episode.stream_id,
+            episode=episode.index,
+            chunk=step.chunk,
+        )
+        for step, advantage in zip(episode.steps, advantages, strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""Log-probs of completions under a causal LM: the hidden states of all positions, the head only where it is needed.
+
+A vocabulary of 150,000 makes the logits the largest tensor by far (2.5 GB in float32 for 4,096 tokens). So prompt
+positions never reach the head, and the rest goes through it in slices that are recomputed in the backward pass.
+
+Refused: `trl.trainer.utils.add_fused_lm_head`. It bakes the temperature into a patched forward, wants to be called
+before peft, scores the prompt positions as well wherever Triton is absent (every CPU run), and fixes what is scored to
+one completion at the end of a row. The few lines below need none of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from memrl.learner.batching import MicroBatch
+
+_SLICE_ELEMENTS = 2**26  # logits held at once; 256 MiB in float32
+_LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "output_multiplier",
+    "lm_head_multiplier",
+)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Of each completion token, 0 where masked."""
+
+    logprobs_BC: Tensor
+    """Nats, after temperature, float32 (float64 for a float64 model)."""
+    entropy_BC: Tensor
+    """Nats, of the distribution the token was drawn from; no gradient."""
+
+
+def completion_scores(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> TokenScores:
+    """Score `batch`. `model` is the causal LM itself (for peft: `get_base_model()`; the adapter acts inside it)."""
+    flat_positions = batch.positions_BC[batch.mask_BC]
+    rows = torch.arange(len(batch.indices), device=flat_positions.device).unsqueeze(-1).expand_as(batch.mask_BC)
+    flat_rows, targets = rows[batch.mask_BC], batch.targets_BC[batch.mask_BC]
+    if _head_is_plain(model):
+        output = model.base_model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL, use_cache=False)
+        hidden_ND = output.last_hidden_state[flat_rows, flat_positions]
+        logprobs, entropy = _score_hidden(cast(Any, model).get_output_embeddings(), hidden_ND, targets, temperature)
+    else:
+        # Models that scale or cap their logits do so in their own forward; asked only for the columns that hold a
+        # completion position in some row.
+        columns = torch.unique(flat_positions)
+        output = model(
+            input_ids=batch.input_ids_BL,
+            attention_mask=batch.attention_mask_BL,
+            use_cache=False,
+            logits_to_keep=columns,
+        )
+        kept = torch.searchsorted(columns, flat_positions)
+        logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature)
+    return TokenScores(_unpack(logprobs, batch.mask_BC), _unpack(entropy, batch.mask_BC))
+
+
+def _head_is_plain(model: PreTrainedModel) -> bool:
+    """Whether logits are the output embedding of the last hidden state and nothing else."""
+    config = model.config.get_text_config()
+    return all(getattr(config, name, None) in (None, 1.0) for name in _LOGIT_TRANSFORMS)
+
+
+def _score_hidden(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    vocabulary = cast(Tensor, head.weight).shape[0]
+    rows = max(1, _SLICE_ELEMENTS // vocabulary)
+
+    def score(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return _score_logits(head(hidden), targets, temperature)
+
+    if len(targets_N) <= rows:
+        return score(hidden_ND, targets_N)
+    slices = [
+        checkpoint(score, hidden, targets, use_reentrant=False)
+        for hidden, targets in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
+    ]
+    return torch.cat([piece[0] for piece in slices]), torch.cat([piece[1] for piece in slices])
+
+
+def _score_logits(logits_NV: Tensor, targets_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(log-probs, entropy). The head runs in the model's dtype, as in an engine; the softmax in float32 at least."""
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+    logprobs_NV = logits_NV.log_softmax(-1)
+    with torch.no_grad():
+        entropy_N = torch.special.entr(logprobs_NV.exp()).sum(-1)
+    return logprobs_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1), entropy_N
+
+
+def _unpack(values_N: Tensor, mask_BC: Tensor) -> Tensor:
+    return torch.zeros(mask_BC.shape, dtype=values_N.dtype, device=values_N.device).masked_scatter(mask_BC, values_N)

@@ -1,0 +1,58 @@
+"""The trainable part of the policy: LoRA matrices around a frozen base model. No dropout anywhere, seeded.
+
+Sampling has no dropout, so training must have none: a dropped unit would make the learner score another policy than the
+one that sampled.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from memrl.config import LoraConfig as LoraSettings
+from memrl.errors import LearnerError
+
+
+def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:
+    """Wrap `model` IN PLACE. The same seed gives the same matrices; the global generators are left as they were."""
+    targets = settings.target_modules.strip()
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+        target_modules=targets if targets == "all-linear" else [name.strip() for name in targets.split(",")],
+    )
+    without_dropout(model)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            wrapped = get_peft_model(model, config)
+        except ValueError as error:
+            raise LearnerError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
+    return cast(PeftModel, wrapped)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Set every dropout in `model` to 0; train() mode is then free of randomness."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            cast(Any, module).attention_dropout = 0.0
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Recompute each layer's activations in the backward pass instead of keeping them."""
+    # transformers 5.23 renamed it and warns about the old name; 5.17 knows only the old one.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise LearnerError(f"train.gradient_checkpointing: {error}") from error
+    cast(Any, model).enable_input_require_grads()

@@ -1,0 +1,171 @@
+"""The policy losses.
+
+Each is a sum over tokens divided by a normaliser of the WHOLE optimizer step, so the gradient does not depend on how
+the samples are split into micro-batches.
+
+With r = exp(logprob - old logprob), A the advantage, c = clip(r, 1 - clip_low, 1 + clip_high), N samples, T_i tokens
+of sample i, L = rollout.max_completion_tokens (sums over tokens; signs as minimised):
+
+| type    | per token               | divided by   | paper                                   |
+|---------|-------------------------|--------------|-----------------------------------------|
+| grpo    | -min(r A, c A)          | N * T_i      | DeepSeekMath, arXiv 2402.03300          |
+| dapo    | -min(r A, c A)          | sum of T_i   | DAPO, arXiv 2503.14476, section 3.3     |
+| dr_grpo | -min(r A, c A)          | N * L        | Dr. GRPO, arXiv 2503.20783              |
+| gspo    | as grpo, r of the sequence: exp(mean of the log-ratios) | N * T_i | arXiv 2507.18071    |
+| cispo   | -sg(min(r, 1 + clip_high)) A logprob | sum of T_i | MiniMax-M1, arXiv 2506.13585      |
+
+They equal `trl.GRPOTrainer._compute_loss` (tests/integration/test_trl_parity.py), but for cispo's cap, which TRL wants
+as an absolute number (its `epsilon_high` is our 1 + clip_high).
+
+The KL to the base model is Schulman's k3 estimator times r (DeepSeek-V3.2, arXiv 2512.02556, section 3.1, TRL's default
+too): k3 alone, differentiated, does not give the gradient of the reverse KL, not even where r is 1.
+
+`old` is the learner at the start of the step; what the engine sampled from may differ from it (other kernels, a stale
+version). That gap is corrected apart, by the truncated weight min(exp(old - sampling), importance_cap) on each token
+(0: no correction): were `old` the engine's log-probs, the gap would eat up the clip range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from memrl.config import LossConfig
+from memrl.errors import ConfigError
+
+LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Totals over all micro-batches of one optimizer step."""
+
+    samples: int
+    tokens: int
+    """Completion tokens."""
+    max_completion_tokens: int
+    """The limit, not the longest in the batch: Dr. GRPO's constant."""
+
+
+@dataclass
+class LossStats:
+    """Figures that add up over micro-batches: token sums, and maxima. On the loss's device until `metrics`."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    maxima: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, other: LossStats) -> None:
+        """Take in another micro-batch."""
+        for name, value in other.sums.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        for name, value in other.maxima.items():
+            self.maxima[name] = torch.maximum(self.maxima[name], value) if name in self.maxima else value
+
+    def metrics(self) -> dict[str, float]:
+        """`loss/<name>`: means per completion token, and maxima."""
+        tokens = max(float(self.sums["tokens"]), 1.0)
+        means = {f"loss/{name}": float(value) / tokens for name, value in self.sums.items() if name != "tokens"}
+        return means | {f"loss/{name}": float(value) for name, value in self.maxima.items()}
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """`loss`: this micro-batch's share of the step's loss (the shares are summed, never averaged)."""
+
+    loss: Tensor
+    stats: LossStats
+
+
+def policy_loss(
+    logprobs_BT: Tensor,
+    old_logprobs_BT: Tensor,
+    advantages_B: Tensor,
+    mask_BT: Tensor,
+    config: LossConfig,
+    *,
+    normaliser: Normaliser,
+    sampling_logprobs_BT: Tensor | None = None,
+    ref_logprobs_BT: Tensor | None = None,
+) -> LossResult:
+    """The loss of one micro-batch. `mask_BT` is true on completion tokens; what the other positions hold is ignored.
+
+    `ref_logprobs_BT` (the base model's) is needed exactly where `config.kl` is not 0.
+    """
+    if config.type not in LOSSES:
+        raise ConfigError(f"loss.type is {config.type!r}; it must be one of {', '.join(LOSSES)}")
+    if config.kl != 0.0 and ref_logprobs_BT is None:
+        raise ValueError("loss.kl is not 0, but no log-probs of the base model were given")
+    mask_BT = mask_BT.bool()
+    lengths_B = mask_BT.sum(-1).clamp(min=1)
+    advantages_B1 = advantages_B.unsqueeze(-1)
+    log_ratio_BT = _difference(logprobs_BT, old_logprobs_BT, mask_BT)
+    if config.type == "gspo":
+        ratio_BT = (log_ratio_BT.sum(-1) / lengths_B).exp().unsqueeze(-1).expand_as(log_ratio_BT)
+    else:
+        ratio_BT = log_ratio_BT.exp()
+
+    low, high = 1.0 - config.clip_low, 1.0 + config.clip_high
+    if config.type == "cispo":
+        policy_BT = -ratio_BT.clamp(max=high).detach() * advantages_B1 * logprobs_BT.masked_fill(~mask_BT, 0.0)
+        clipped_BT = (ratio_BT > high) & (advantages_B1 > 0)
+    else:
+        policy_BT = -torch.min(ratio_BT * advantages_B1, ratio_BT.clamp(low, high) * advantages_B1)
+        clipped_BT = ((ratio_BT < low) & (advantages_B1 < 0)) | ((ratio_BT > high) & (advantages_B1 > 0))
+
+    if sampling_logprobs_BT is None:
+        gap_BT = torch.zeros_like(log_ratio_BT)
+    else:
+        gap_BT = _difference(old_logprobs_BT, sampling_logprobs_BT, mask_BT).detach()
+    capped_BT = torch.zeros_like(mask_BT)
+    if sampling_logprobs_BT is not None and config.importance_cap > 0.0:
+        weight_BT = gap_BT.exp()
+        capped_BT = weight_BT > config.importance_cap
+        policy_BT = policy_BT * weight_BT.clamp(max=config.importance_cap)
+
+    kl_BT = torch.zeros_like(log_ratio_BT)
+    if ref_logprobs_BT is not None:
+        kl_BT = _k3(_difference(ref_logprobs_BT, logprobs_BT, mask_BT))
+    token_loss_BT = policy_BT + config.kl * ratio_BT * kl_BT if config.kl != 0.0 else policy_BT
+
+    loss = _normalise(token_loss_BT.masked_fill(~mask_BT, 0.0), lengths_B, config.type, normaliser)
+    with torch.no_grad():
+        figures = {
+            "clip_fraction": clipped_BT,
+            "kl": kl_BT,
+            "kl_old": _k3(log_ratio_BT),
+            "sampling_gap": gap_BT.abs(),
+            "importance_capped": capped_BT,
+        }
+        sums = {name: value.masked_fill(~mask_BT, 0).sum() for name, value in figures.items()}
+        sums["tokens"] = mask_BT.sum()
+        maxima = {
+            "ratio_max": ratio_BT.masked_fill(~mask_BT, 0).max(),
+            "sampling_gap_max": gap_BT.abs().max(),
+        }
+    return LossResult(
+        loss,
+        LossStats(
+            {name: value.detach() for name, value in sums.items()},
+            {name: value.detach() for name, value in maxima.items()},
+        ),
+    )
+
+
+def _difference(first_BT: Tensor, second_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """first - second on completion tokens, 0 elsewhere (so that no padding value can reach exp)."""
+    return first_BT.masked_fill(~mask_BT, 0.0) - second_BT.masked_fill(~mask_BT, 0.0)
+
+
+def _k3(log_ratio_BT: Tensor) -> Tensor:
+    """exp(x) - x - 1 >= 0: the k3 estimator of KL(p, q) for samples of p, with x = log q - log p."""
+    return log_ratio_BT.exp() - log_ratio_BT - 1.0
+
+
+def _normalise(token_loss_BT: Tensor, lengths_B: Tensor, type_: str, normaliser: Normaliser) -> Tensor:
+    if type_ in ("dapo", "cispo"):
+        return token_loss_BT.sum() / max(normaliser.tokens, 1)
+    if type_ == "dr_grpo":
+        return token_loss_BT.sum() / (max(normaliser.samples, 1) * normaliser.max_completion_tokens)
+    return (token_loss_BT.sum(-1) / lengths_B).sum() / max(normaliser.samples, 1)

@@ -1,0 +1,67 @@
+"""Loading a policy's tokenizer and weights, with messages that say what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from memrl.config import Config
+from memrl.errors import ConfigError
+from memrl.tiny import TINY_MODEL
+
+
+def model_path(config: Config) -> str:
+    """`model.path`, with "tiny" resolved to the model inside the package.
+
+    Raises:
+        ConfigError: a folder that is named is not a model folder.
+    """
+    path = str(TINY_MODEL) if config.model.path == "tiny" else config.model.path
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ConfigError(f"model.path {path!r} is no model folder: it has no config.json.")
+    return str(folder) if folder.is_dir() else path
+
+
+def device_of(config: Config) -> torch.device:
+    """`model.device`, where "auto" is the GPU if there is one."""
+    if config.model.device != "auto":
+        return torch.device(config.model.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(config: Config) -> Any:
+    """The policy's tokenizer.
+
+    Raises:
+        ConfigError: the folder or hub name holds none.
+    """
+    path = model_path(config)
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
+
+
+def load_model(config: Config) -> Any:
+    """A fresh copy of the base model, in evaluation mode, on its device.
+
+    Raises:
+        ConfigError: the folder or hub name holds no causal language model.
+    """
+    path = model_path(config)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.model.dtype))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+    return model.to(device_of(config)).eval()
+
+
+def end_ids(tokenizer: Any, model: Any) -> list[int]:
+    """Every id that ends a turn: the tokenizer's, and those that the model's generation config adds."""
+    more = model.generation_config.eos_token_id if model.generation_config else None
+    listed = more if isinstance(more, list) else [] if more is None else [more]
+    return sorted({tokenizer.eos_token_id, *listed})

@@ -1,0 +1,90 @@
+"""Readers: frozen, they answer a question from a finished memory and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from envs.memory import MemoryDesign, MemoryView
+from envs.stream import Question
+from memrl.errors import ReaderError
+
+if TYPE_CHECKING:
+    from memrl.config import ReaderConfig
+    from memrl.rollout.engine import Engine
+    from memrl.rollout.prompting import Prompter
+
+INSTRUCTION = (
+    "Answer the question from the memory alone, as briefly as possible. If the memory does not say, answer: unknown"
+)
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader said, what it was shown, and what it cost in tokens."""
+
+    text: str
+    retrieved: tuple[str, ...]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Reader(Protocol):
+    """Answers from a memory. Raises `ReaderError` or `EngineError` when it cannot; never answers with an error text."""
+
+    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...]) -> Answer:
+        """`order` places the request among all others, so that batches form the same way in every run."""
+        ...
+
+
+def reader_messages(question: str, view: MemoryView, instruction: str | None = None) -> list[dict[str, str]]:
+    """The reader's prompt."""
+    return [
+        {"role": "system", "content": INSTRUCTION if instruction is None else instruction},
+        {"role": "user", "content": f"# Memory\n{view.text() or '(empty)'}\n# Question\n{question}"},
+    ]
+
+
+class LexicalReader:
+    """No model: the best retrieved item, word for word, is the answer. Exact and free.
+
+    It answers in whole items, so it suits metrics that look for the gold answer in the text (`substring`).
+    """
+
+    def __init__(self, retrieve_budget: int) -> None:
+        self._budget = retrieve_budget
+
+    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
+        view = memory.retrieve(question.text, self._budget)
+        return Answer(view.best.line() if view.best else UNKNOWN, tuple(item.id for item in view.items))
+
+
+class PolicyBaseReader:
+    """The base model itself, adapter off, in the same engine: no second server, and it never changes."""
+
+    def __init__(self, config: ReaderConfig, retrieve_budget: int, engine: Engine, prompter: Prompter) -> None:
+        self._config = config
+        self._budget = retrieve_budget
+        self._engine = engine
+        self._prompter = prompter
+
+    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
+        from memrl.rollout.engine import Sampling
+
+        view = memory.retrieve(question.text, self._budget)
+        prompt_ids = self._prompter.encode(reader_messages(question.text, view, self._config.instruction))
+        if len(prompt_ids) > self._config.max_prompt_tokens:
+            raise ReaderError(
+                f"the reader's prompt for question {question.id!r} has {len(prompt_ids)} tokens, "
+                f"{self._config.max_prompt_tokens} are allowed. Raise reader.max_prompt_tokens or lower "
+                "memory.retrieve_budget."
+            )
+        sampling = Sampling(max_tokens=self._config.max_tokens, temperature=0.0)
+        completion = await self._engine.generate(prompt_ids, sampling, None, order=order)
+        return Answer(
+            self._prompter.decode(completion.ids).strip(),
+            tuple(item.id for item in view.items),
+            len(prompt_ids),
+            len(completion.ids),
+        )

@@ -1,0 +1,124 @@
+"""What an episode leaves behind: plain frozen data, from which every reward and advantage can be computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from envs.stream import Stream
+from envs.tools import ToolResult
+
+StopReason = Literal["stop", "length"]
+"""`stop`: the model ended its turn (the end-of-turn id is among the ids). `length`: it ran into the token limit."""
+
+
+@dataclass(frozen=True)
+class AdapterRef:
+    """A published LoRA adapter. `name` is new for every version and never reused (ARCHITECTURE law 2)."""
+
+    version: int
+    name: str
+    path: str
+
+
+class Completion(BaseModel):
+    """What an engine sampled, exactly: the ids and the log-probs under the distribution they were sampled from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: list[int]
+    """Sampled token ids, the end-of-turn id included when `stop` is "stop"."""
+    logprobs: list[float]
+    """Log-probs (nats) of `ids`, after temperature, same length as `ids`."""
+    stop: StopReason
+    version: int | None
+    """Adapter version sampled with; None: base model."""
+
+
+class Step(BaseModel):
+    """One chunk: prompt, completion, the tool calls' results, and what they did to the memory."""
+
+    model_config = ConfigDict(frozen=True)
+
+    chunk: int
+    prompt_ids: list[int]
+    completion: Completion
+    text: str
+    """The completion decoded without special tokens, for the parser and for people; never encoded again."""
+    results: list[ToolResult]
+    diff: list[dict[str, Any]]
+    memory_tokens: int
+    """Tokens in the memory after this step."""
+    parts: dict[str, float] = Field(default_factory=dict)
+    """Per-step reward parts, e.g. {"tool_success": 1.0}."""
+
+
+class AnswerRecord(BaseModel):
+    """One question put to the reader."""
+
+    model_config = ConfigDict(frozen=True)
+
+    question_id: str
+    kind: str
+    question: str
+    gold: list[str]
+    answer: str
+    metric: str
+    score: float
+    """In [0, 1]."""
+    evidence: list[int] | None
+    retrieved: list[str]
+    """Ids of the memory items the reader was shown."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Episode(BaseModel):
+    """One attempt at one stream under one policy version."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stream_id: str
+    source: str
+    index: int
+    """Place in its group, 0-based."""
+    version: int
+    seed: int
+    steps: list[Step]
+    answers: list[AnswerRecord]
+    memory: dict[str, Any]
+    """Snapshot of the final memory."""
+    chunk_tokens: int
+    """Tokens of all chunks, the denominator of compression."""
+    memory_tokens: int
+    parts: dict[str, float] = Field(default_factory=dict)
+    """Per-episode reward parts, e.g. {"qa": 0.5, "compression": 0.4}."""
+    total: float = 0.0
+    """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
+
+
+@dataclass
+class Group:
+    """The G episodes of one stream under one policy version: the unit of advantage."""
+
+    stream: Stream
+    episodes: list[Episode]
+    failures: list[str]
+    """One message for each episode that an infrastructure error removed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the learner eats. It knows nothing of rewards, groups or credit."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    logprobs: list[float]
+    """Log-probs at sampling time, one for each completion id."""
+    advantage: float
+    version: int
+    stream_id: str = ""
+    episode: int = 0
+    chunk: int = 0

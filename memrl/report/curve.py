@@ -1,0 +1,91 @@
+"""The learning curve as a PNG: held-out QA with its interval, training reward, and below them the other parts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe-Ito: told apart with any kind of colour vision; the line styles and markers tell them apart without colour.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+
+
+def _series(metrics: list[dict[str, Any]], *keys: str) -> list[list[float]]:
+    """Steps and the keys' values, from the rows that have all of them as finite numbers."""
+    rows = [
+        [float(row[key]) for key in ("step", *keys)]
+        for row in metrics
+        if all(isinstance(row.get(key), int | float) and math.isfinite(row[key]) for key in ("step", *keys))
+    ]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(len(keys) + 1)]
+
+
+def _line(axes: Axes, metrics: list[dict[str, Any]], key: str, label: str, **style: Any) -> None:
+    steps, values = _series(metrics, key)
+    if steps:
+        axes.plot(steps, values, label=label, **style)
+
+
+def _dress(axes: Axes, label: str) -> None:
+    axes.set_ylabel(label)
+    axes.grid(True, axis="y", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:  # drawn last lies on top, and is named first
+        axes.legend(
+            handles[::-1], labels[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9
+        )
+
+
+def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw a run's curve.
+
+    Args:
+        metrics: rows of `metrics.jsonl`: `step` and any of `eval/qa`, `eval/qa_low`, `eval/qa_high`, `reward/qa`,
+            `reward/compression`, `reward/tool_success`. Rows without a key are passed over for that line.
+        path: the PNG; written whole or not at all.
+    """
+    figure = Figure(figsize=(8.6, 5.4), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
+
+    _line(upper, metrics, "reward/qa", "training QA (sampled)", color=ORANGE, linewidth=1.0, alpha=0.85)
+    steps, low, high = _series(metrics, "eval/qa_low", "eval/qa_high")
+    if steps:
+        upper.fill_between(steps, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % interval")
+    _line(upper, metrics, "eval/qa", "held-out QA", color=BLUE, linewidth=2.2, marker="o", markersize=4.5)
+    steps, values = _series(metrics, "eval/qa")
+    # The first and the last figure are the ones a reader looks for; the others would only crowd the line.
+    for place in {0, len(steps) - 1} if steps else ():
+        upper.annotate(
+            f"{values[place]:.2f}",
+            (steps[place], values[place]),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            color=BLUE,
+            fontsize=9,
+            fontweight="bold",
+        )
+    upper.set_ylim(-0.03, 1.08)
+    upper.set_title(title, loc="left", fontsize=12)
+    _dress(upper, "question score")
+
+    _line(lower, metrics, "reward/compression", "compression", color=GREEN, linewidth=1.3)
+    _line(lower, metrics, "reward/tool_success", "tool success", color=PURPLE, linewidth=1.3, linestyle="--")
+    low_end, high_end = lower.get_ylim()
+    lower.set_ylim(min(-0.05, low_end), max(1.05, high_end))
+    _dress(lower, "other parts")
+    lower.set_xlabel("trainer step")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    figure.align_ylabels()
+
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png")
+    partial.replace(path)

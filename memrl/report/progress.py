@@ -1,0 +1,100 @@
+"""What a person sees while a run goes on: a bar with time left for each phase, a line a step, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Advance:
+    """Moves one bar: call it once for each thing done, or `to(done, total)`."""
+
+    def __init__(self, progress: Progress, task: Any) -> None:
+        self._progress = progress
+        self._task = task
+
+    def __call__(self) -> None:
+        self._progress.advance(self._task)
+
+    def to(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class RunProgress:
+    """Bars on a terminal; where the output is no terminal, only the lines."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._run: Any = None
+
+    def __enter__(self) -> RunProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def phase(self, what: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar while the block runs."""
+        task = self._bars.add_task(what, total=total)
+        try:
+            yield Advance(self._bars, task)
+        finally:
+            self._bars.remove_task(task)
+
+    def line(self, row: dict[str, Any], steps: int) -> None:
+        """One line about a finished step, and the bar of the whole run."""
+        if self._run is None:
+            self._run = self._bars.add_task("all steps", total=steps)
+        self._bars.update(self._run, completed=row["step"])
+        words = [f"step {row['step']:>4}/{steps}"]
+        for key, label in (
+            ("reward/qa", "train qa"),
+            ("reward/tool_success", "tool success"),
+            ("reward/compression", "compression"),
+            ("loss/grad_norm", "grad"),
+            ("loss/entropy", "entropy"),
+            ("eval/qa", "held-out qa"),
+        ):
+            if key in row:
+                words.append(f"{label} {row[key]:.3f}")
+        if row.get("fail/episodes"):
+            words.append(f"failed {row['fail/episodes']:.0f}")
+        words.append(f"{row['time/step']:.1f} s")
+        self.console.print("  ".join(words), highlight=False, soft_wrap=True)
+
+
+def final_table(summary: dict[str, Any], folder: Path) -> Table:
+    """Held-out scores before, at best and after, each with its 95 % interval."""
+    evaluations = summary["eval"]
+    seconds = summary["wall_seconds"]["total"]
+    caption = f"{summary['episodes']} episodes, {seconds / 60:.1f} minutes; everything is in {folder}"
+    table = Table(title=f"{summary['name']}: {evaluations['after']['streams']} held-out streams", caption=caption)
+    table.add_column("")
+    for moment in ("before", "best", "after"):
+        table.add_column(f"{moment} (step {evaluations[moment]['step']})", justify="right")
+    for key, label in (("qa", "QA accuracy"), ("tool_success", "tool success"), ("compression", "compression")):
+        cells = [evaluations[moment][key] for moment in ("before", "best", "after")]
+        table.add_row(label, *(f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells))
+    return table

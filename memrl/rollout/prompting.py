@@ -1,0 +1,71 @@
+"""From chat messages to prompt ids, once, at the moment of asking. Nothing is ever turned back into ids after that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from envs.dialects import Dialect
+from envs.tools import ToolSchema
+from memrl.errors import ConfigError
+
+
+class Prompter:
+    """Applies the model's own chat template, and adds the tools to the system prompt where the template ignores them.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        dialect: writes the tools for templates that do not render them.
+
+    Raises:
+        ConfigError: the tokenizer has no chat template or no end-of-turn token.
+    """
+
+    def __init__(self, tokenizer: Any, dialect: Dialect) -> None:
+        name = tokenizer.name_or_path
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"the tokenizer of {name!r} has no chat template, so its prompts cannot be written. Use an instruct "
+                "model, or add a chat_template.jinja to the folder."
+            )
+        if tokenizer.eos_token_id is None:
+            raise ConfigError(f"the tokenizer of {name!r} has no end-of-turn token (eos_token). Set it in the folder.")
+        self.tokenizer = tokenizer
+        self.dialect = dialect
+        self.count_tokens = lru_cache(maxsize=65_536)(self._count)
+        self._renders_tools: bool | None = None
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def encode(self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()) -> list[int]:
+        """Prompt ids, ending where the model's answer begins."""
+        schemas = [tool.json_schema() for tool in tools]
+        if tools and not self._template_renders(tools[0]):
+            first, *rest = messages
+            described = {**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}
+            messages, schemas = [described, *rest], []
+        ids = self.tokenizer.apply_chat_template(
+            list(messages),
+            tools=schemas or None,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            enable_thinking=False,
+        )
+        return list(ids)
+
+    def _template_renders(self, tool: ToolSchema) -> bool:
+        if self._renders_tools is None:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "system", "content": "."}, {"role": "user", "content": "."}],
+                tools=[tool.json_schema()],
+                tokenize=False,
+            )
+            self._renders_tools = tool.name in text
+        return self._renders_tools
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Completion text without special tokens, for the parser and for people."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -1,0 +1,169 @@
+"""The rollout worker: owns one engine and plays episodes. A plain class, in this process or as a Ray actor.
+
+An episode is one coroutine: read each chunk, write memory, then let the reader answer, then compute the reward parts.
+No episode waits for another; they only meet in the engine's batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from envs.dialects import DIALECTS
+from envs.memory import MemoryDesign, StoreMemory
+from envs.memory_env import MemoryEnv
+from envs.stream import Question, Stream
+from memrl.config import Config
+from memrl.errors import ConfigError, EngineError
+from memrl.reader import LexicalReader, PolicyBaseReader, Reader
+from memrl.records import AdapterRef, AnswerRecord, Episode, Step
+from memrl.rollout.engine import Engine, Sampling
+from memrl.rollout.prompting import Prompter
+from rewards.compose import resolve_weights, total
+from rewards.metrics import score
+from rewards.parts import reward_parts
+
+
+def request_seed(*place: int | str) -> int:
+    """A 63-bit seed from (run seed, step, stream, episode, chunk), the same on every machine (law 7)."""
+    digest = hashlib.sha256("/".join(map(str, place)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class RolloutWorker:
+    """Plays episodes on one engine.
+
+    Args:
+        config: the run's configuration.
+        engine: generates for the policy, and, adapter off, for the `policy-base` reader.
+        tokenizer: the policy's tokenizer, with its chat template.
+    """
+
+    def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
+        self.config = config
+        self.engine = engine
+        self.prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+        self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+        self._parts = reward_parts(config.rewards.preset)
+        self._reader: Reader
+        if config.reader.type == "lexical":
+            self._reader = LexicalReader(config.memory.retrieve_budget)
+        else:
+            self._reader = PolicyBaseReader(config.reader, config.memory.retrieve_budget, engine, self.prompter)
+
+    def new_memory(self) -> StoreMemory:
+        """An empty memory under the configured budgets, counted in the policy's own tokens."""
+        memory = self.config.memory
+        return StoreMemory(memory.budget, memory.core_budget, self.prompter.count_tokens)
+
+    async def play(
+        self,
+        stream: Stream,
+        *,
+        seed: int,
+        adapter: AdapterRef,
+        place: tuple[int, int] = (0, 0),
+        temperature: float | None = None,
+    ) -> Episode:
+        """One attempt at one stream.
+
+        Args:
+            seed: of the whole episode; each request's seed derives from it and the chunk.
+            place: (stream, episode) within the trainer's step, the logical order of the requests.
+            temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
+
+        Raises:
+            InfrastructureError: the engine or the reader failed. Never raised for what the policy wrote.
+            ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
+        """
+        memory = self.new_memory()
+        steps = await self._read(stream, memory, seed, adapter, place, temperature)
+        # Together: the reader's requests of one episode share a batch.
+        questions = [self.ask(question, memory, (*place, len(steps), n)) for n, question in enumerate(stream.questions)]
+        answers = await asyncio.gather(*questions)
+        chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
+        parts = {
+            "qa": self._parts.qa([answer.score for answer in answers]),
+            "compression": self._parts.compression(memory.token_count(), chunk_tokens),
+        }
+        return Episode(
+            stream_id=stream.id,
+            source=stream.source,
+            index=place[1],
+            version=adapter.version,
+            seed=seed,
+            steps=steps,
+            answers=answers,
+            memory=memory.snapshot(),
+            chunk_tokens=chunk_tokens,
+            memory_tokens=memory.token_count(),
+            parts=parts,
+            total=total(parts, [step.parts for step in steps], self._weights),
+        )
+
+    async def _read(
+        self,
+        stream: Stream,
+        memory: MemoryDesign,
+        seed: int,
+        adapter: AdapterRef,
+        place: tuple[int, int],
+        temperature: float | None,
+    ) -> list[Step]:
+        config = self.config
+        env = MemoryEnv(
+            stream,
+            memory,
+            self.prompter.dialect,
+            instruction=config.rollout.instruction,
+            render_budget=config.memory.render_budget,
+            max_calls=config.memory.max_calls,
+        )
+        heat = config.rollout.temperature if temperature is None else temperature
+        steps: list[Step] = []
+        while not env.done:
+            chunk = env.position
+            observation = env.observe()
+            prompt_ids = self.prompter.encode(observation.messages, observation.tools)
+            if len(prompt_ids) > config.rollout.max_prompt_tokens:
+                raise ConfigError(
+                    f"stream {stream.id!r}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
+                    f"rollout.max_prompt_tokens allows {config.rollout.max_prompt_tokens}. Raise it, use shorter chunks "
+                    "or lower memory.render_budget."
+                )
+            sampling = Sampling(config.rollout.max_completion_tokens, heat, request_seed(seed, chunk))
+            completion = await self.engine.generate(prompt_ids, sampling, adapter, order=(*place, chunk))
+            if completion.version != adapter.version:
+                raise EngineError(f"asked for adapter version {adapter.version}, got {completion.version}")
+            text = self.prompter.decode(completion.ids)
+            result = env.step(text, truncated=completion.stop == "length")
+            steps.append(
+                Step(
+                    chunk=chunk,
+                    prompt_ids=prompt_ids,
+                    completion=completion,
+                    text=text,
+                    results=result.results,
+                    diff=result.diff,
+                    memory_tokens=result.memory_tokens,
+                    parts={"tool_success": self._parts.tool_success(result.results)},
+                )
+            )
+        return steps
+
+    async def ask(self, question: Question, memory: MemoryDesign, order: tuple[int, ...]) -> AnswerRecord:
+        """Put one question to the reader over a memory, and score what it says."""
+        answer = await self._reader.answer(question, memory, order=order)
+        return AnswerRecord(
+            question_id=question.id,
+            kind=question.kind,
+            question=question.text,
+            gold=list(question.answers),
+            answer=answer.text,
+            metric=question.metric,
+            score=score(question.metric, answer.text, list(question.answers)),
+            evidence=None if question.evidence is None else list(question.evidence),
+            retrieved=list(answer.retrieved),
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+        )

@@ -1,0 +1,76 @@
+"""The run folder: what it may hold when a run begins, and the files that grow while it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from memrl.files import write_bytes_atomic, write_text_atomic
+from memrl.records import Episode
+
+CONFIG_FILE = "config.yaml"
+ESTIMATE_FILE = "estimate.json"
+DRY_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE}
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether `folder` holds more than what a dry run leaves there (or than half-written files)."""
+    if not folder.is_dir():
+        return False
+    return any(entry.name not in DRY_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one object a line, `step` first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add one row and force it to the disk."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All whole rows; a last line that a kill cut short is left out."""
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def cut(self, step: int) -> None:
+        """Drop the rows after `step`, which a resumed run will write again."""
+        kept = [row for row in self.rows() if row["step"] <= step]
+        write_text_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+class EpisodeWriter:
+    """`episodes/step_00012.jsonl.zst`: one episode a line, with all that is needed to compute its rewards again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step_{step:05d}.jsonl.zst"
+
+    def write(self, step: int, episodes: list[Episode]) -> None:
+        """Write one step's episodes; the file appears whole or not at all."""
+        lines = "".join(episode.model_dump_json() + "\n" for episode in episodes)
+        write_bytes_atomic(self.path(step), zstandard.ZstdCompressor(level=3).compress(lines.encode()))
+
+    def read(self, step: int) -> list[Episode]:
+        """The episodes of one step."""
+        data = zstandard.ZstdDecompressor().decompress(self.path(step).read_bytes())
+        return [Episode.model_validate_json(line) for line in data.splitlines()]
+
+    def cut(self, step: int) -> None:
+        """Remove the episodes after `step`."""
+        for file in self.folder.glob("step_*.jsonl.zst"):
+            if file.name > self.path(step).name:
+                file.unlink()

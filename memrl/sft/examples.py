@@ -1,0 +1,100 @@
+"""Demonstrations as token ids: both jobs, memorising and answering, in exactly the prompts that training will use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from envs.memory import StoreMemory
+from envs.memory_env import MemoryEnv
+from envs.stream import Stream
+from memrl.config import Config
+from memrl.reader import UNKNOWN, reader_messages
+from memrl.rollout.prompting import Prompter
+from memrl.sft.teacher import Carelessness, demonstrate, fill, supported
+
+
+@dataclass(frozen=True)
+class Example:
+    """One supervised pair; the loss is on the completion, its end-of-turn id included."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+
+
+def empty_memory(config: Config, prompter: Prompter) -> StoreMemory:
+    """A fresh memory under the configured budgets, counted in the policy's own tokens."""
+    return StoreMemory(config.memory.budget, config.memory.core_budget, prompter.count_tokens)
+
+
+def _example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
+    ids = prompter.tokenizer.encode(text, add_special_tokens=False) if text else []
+    return Example(prompt_ids, [*ids, prompter.tokenizer.eos_token_id])
+
+
+def memorising(
+    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, habits: Carelessness
+) -> Iterator[Example]:
+    """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt."""
+    memory = empty_memory(config, prompter)
+    env = MemoryEnv(
+        stream,
+        memory,
+        prompter.dialect,
+        instruction=config.rollout.instruction,
+        render_budget=config.memory.render_budget,
+        max_calls=config.memory.max_calls,
+    )
+    while not env.done:
+        observation = env.observe()
+        view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
+        text = prompter.dialect.format(demonstrate(stream, env.position, view, rng, habits))
+        yield _example(prompter, prompter.encode(observation.messages, observation.tools), text)
+        env.step(text)
+
+
+def answering(
+    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, share: float = 0.75
+) -> Iterator[Example]:
+    """One example a question, over a memory that holds a random `share` of the stream: the answer, or "unknown"."""
+    memory = empty_memory(config, prompter)
+    fill(stream, memory, rng, share)
+    for question in stream.questions:
+        view = memory.retrieve(question.text, config.memory.retrieve_budget)
+        if supported(stream, question, view):
+            text = question.answers[0]
+        elif question.kind == "latest":
+            continue  # the old value may be in sight, and nothing says that it is old
+        else:
+            text = UNKNOWN
+        messages = reader_messages(question.text, view, config.reader.instruction)
+        yield _example(prompter, prompter.encode(messages), text)
+
+
+def demonstrations(
+    streams: Iterable[Stream], config: Config, prompter: Prompter, seed: int, habits: Carelessness | None = None
+) -> Iterator[Example]:
+    """Examples of both jobs, stream by stream."""
+    for number, stream in enumerate(streams):
+        rng = random.Random(f"teacher/{seed}/{number}")
+        yield from memorising(stream, config, prompter, rng, habits or Carelessness())
+        yield from answering(stream, config, prompter, rng)
+
+
+def copying(
+    vocabulary: Sequence[int], separator: Sequence[int], end: int, count: int, seed: int, segments: tuple[int, int]
+) -> Iterator[Example]:
+    """Segments of random tokens, then the same segments in another order.
+
+    Teaches a new model to copy before it has anything to say: first one segment an example, which where it stands
+    gives away, then several, where only a segment's first token tells which one comes next.
+    """
+    rng = random.Random(f"copying/{seed}")
+    for _ in range(count):
+        number = rng.randint(*segments)
+        longest = 16 if number == 1 else 7
+        parts = [rng.sample(vocabulary, rng.randint(3, longest)) for _ in range(number)]
+        prompt = [token for part in parts for token in part]
+        rng.shuffle(parts)
+        yield Example([*prompt, *separator], [*(token for part in parts for token in part), end])

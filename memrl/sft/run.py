@@ -1,0 +1,61 @@
+"""`memrl sft`: demonstrate on the configured training source, train, save a model folder that `model.path` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from envs.dialects import DIALECTS
+from memrl.config import Config
+from memrl.data import StreamFeed
+from memrl.errors import CheckpointError, ConfigError
+from memrl.files import new_folder
+from memrl.learner.lora import wrap_lora
+from memrl.models import load_model, load_tokenizer
+from memrl.report.progress import RunProgress
+from memrl.rollout.prompting import Prompter
+from memrl.sft.examples import demonstrations
+from memrl.sft.train import supervise
+
+
+def warm_start(config: Config, console: Console | None = None) -> Path:
+    """Train `model.path` on demonstrations over `data.train` and save it to `sft.dir` (default `<run.dir>/model`).
+
+    With `sft.lora` only an adapter is trained and saved.
+
+    Raises:
+        ConfigError: the output folder exists already, or the model cannot be used.
+        LearnerError: no demonstration fits, or the loss is not finite.
+        CheckpointError: the result cannot be written.
+    """
+    console = console or Console()
+    out = Path(config.sft.dir or Path(config.run.dir or "runs") / "model").expanduser()
+    if out.exists():
+        raise ConfigError(f"{out} exists. Name another folder by sft.dir=..., or remove it.")
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(config)
+    prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+    progress = RunProgress(console)
+    with progress:
+        with progress.phase("the teacher demonstrates", None):
+            streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(config.sft.streams)
+            examples = list(demonstrations(streams, config, prompter, config.seed))
+        model = load_model(config)
+        trained = wrap_lora(model, config.model.lora, config.seed) if config.sft.lora else model
+        with progress.phase("warm start", config.sft.steps) as advance:
+            loss = supervise(
+                trained.train(), tokenizer, examples, steps=config.sft.steps, batch_size=config.sft.batch_size,
+                lr=config.sft.lr, max_length=config.sft.max_length, seed=config.seed,
+                on_step=lambda done, _: advance.to(done, config.sft.steps),
+            )  # fmt: skip
+    try:
+        with new_folder(out) as folder:
+            trained.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write the trained model to {out}: {error}") from error
+    use = f"model.path={out}" if not config.sft.lora else "it as a peft adapter"
+    console.print(f"{len(examples)} demonstrations, final loss {loss:.3f}. Use {use}", markup=False)
+    return out

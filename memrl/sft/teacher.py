@@ -1,0 +1,86 @@
+"""The careless teacher: shows how tools are used, and not what is worth storing.
+
+Its demonstrations give a policy the format, the copying and the reading. Which sentences it stores is a matter of
+chance, so that there is something left for reinforcement learning to find out, and exploration to find it with.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from envs.memory import MemoryView, StoreMemory
+from envs.stream import Question, Stream
+from envs.tools import ToolCall
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True)
+class Carelessness:
+    """How the teacher behaves, as probabilities."""
+
+    store: float = 0.4
+    """That a sentence is stored, whatever it says."""
+    update: float = 0.7
+    """That a changed fact replaces the old item, where that is in sight, instead of standing beside it."""
+    misfile: float = 0.05
+    """That an item goes into the wrong store."""
+
+
+def sentences(text: str) -> list[str]:
+    """Split plain prose after `.`, `!` or `?` followed by white space."""
+    return [part for part in _SENTENCE_END.split(text.strip()) if part]
+
+
+def demonstrate(
+    stream: Stream, chunk: int, view: MemoryView, rng: random.Random, habits: Carelessness
+) -> list[ToolCall]:
+    """The calls the teacher makes for one chunk, given the memory it is shown.
+
+    Sources that list noteworthy sentences (`metadata["notes"]`) tell it the store and what a sentence replaces; for
+    all others every sentence is a fact.
+    """
+    listed: list[list[dict[str, Any]]] = stream.metadata.get("notes") or [[] for _ in stream.chunks]
+    notes = {note["text"]: note for note in listed[chunk]}
+    shown = {item.content: item.id for item in view.items}
+    calls = []
+    for sentence in sentences(stream.chunks[chunk].text):
+        if rng.random() >= habits.store:
+            continue
+        note = notes.get(sentence, {})
+        old = shown.get(note.get("replaces") or "")
+        if old and rng.random() < habits.update:
+            calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
+            continue
+        store = note.get("store", "semantic")
+        if rng.random() < habits.misfile:
+            store = "episodic" if store == "semantic" else "semantic"
+        calls.append(ToolCall(name="memory_insert", arguments={"memory_type": store, "content": sentence}))
+    return calls
+
+
+def faithful(stream: Stream, chunk: int, content: str) -> bool:
+    """Whether a stored text is a sentence of its chunk."""
+    return content in sentences(stream.chunks[chunk].text)
+
+
+def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
+    """Whether the items in sight say the answer, as far as the source lets one tell."""
+    support = stream.metadata.get("support", {}).get(question.id)
+    if support is None:
+        return any(answer.lower() in item.line().lower() for item in view.items for answer in question.answers)
+    for item in view.items:
+        if item.content == support and (question.kind != "when" or item.time in question.answers):
+            return True
+    return False
+
+
+def fill(stream: Stream, memory: StoreMemory, rng: random.Random, share: float) -> None:
+    """Put a random `share` of a stream's sentences into a memory, changes beside what they change."""
+    for index, chunk in enumerate(stream.chunks):
+        view = memory.render(chunk.text, memory.budget)
+        for call in demonstrate(stream, index, view, rng, Carelessness(store=share, update=0.5, misfile=0.02)):
+            memory.execute(call, time=chunk.time)

@@ -1,0 +1,374 @@
+"""The loop: play groups, give credit, learn, publish, check, evaluate, save. Nothing else knows the trainer.
+
+What a step leaves behind is written in this order, so that a kill at any point loses at most the step in flight:
+adapter, episodes, metrics row, checkpoint. A resumed run begins at the last good checkpoint and cuts off what was
+written after it; on a CPU it then writes the same rows again, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from memrl.config import Config, save_config
+from memrl.data import StreamFeed
+from memrl.errors import CheckpointError, EngineError
+from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
+from memrl.evaluation.gates import reader_ceiling
+from memrl.evaluation.statistics import Interval
+from memrl.files import write_json_atomic, write_text_atomic
+from memrl.learner.advantages import AdvantageReport, group_advantages
+from memrl.learner.checkpoint import find_checkpoint, save_checkpoint
+from memrl.learner.learner import Learner
+from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.records import AdapterRef, Episode, Group, Sample
+from memrl.report.curve import draw_curve
+from memrl.report.progress import RunProgress, final_table
+from memrl.rollout.pool import InProcessPool
+from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.rollout.worker import RolloutWorker
+from memrl.rundir import EpisodeWriter, MetricsFile
+from rewards.compose import resolve_weights
+
+log = logging.getLogger(__name__)
+CANARY_BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
+"""Mean gap (nats a token) between engine and learner on one completion that is still rounding, by dtype."""
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args:
+        config: checked configuration with `run.dir` filled in.
+        name: the config's name, for titles.
+        resume: go on with the run in `run.dir`.
+        console: where progress and tables go.
+
+    Raises:
+        ConfigError: the model cannot be used.
+        CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
+    """
+
+    def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
+        assert config.run.dir is not None
+        self.config = config
+        self.name = name
+        self.folder = Path(config.run.dir)
+        self.console = console
+        self.step = 0
+        self.episodes = 0
+        self.evaluations: list[Evaluation] = []
+        self.gates: dict[str, float | None] = {}
+        self.wall: Counter[str] = Counter()
+        self._began = time.monotonic()
+        self._reported: dict[str, float] = {}
+        self._before = 0.0  # seconds spent by the runs that this one resumes
+        self._progress = RunProgress(console)
+
+        with self._timed("build"):
+            torch.manual_seed(config.seed)
+            self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+            tokenizer = load_tokenizer(config)
+            base = load_model(config)
+            engine = TransformersEngine(base, end_ids(tokenizer, base), max_batch=config.rollout.max_batch)
+            self.worker = RolloutWorker(config, engine, tokenizer)
+            self.pool = InProcessPool(config, self.worker)
+            # Its own copy: the engine holds published versions, the learner the one that is being made.
+            self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
+            self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
+            held_out = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False)
+            self.eval_streams = held_out.take(config.eval.streams)
+        if len(self.eval_streams) < config.eval.streams:
+            log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.episode_files = EpisodeWriter(self.folder / "episodes")
+        if resume:
+            self._restore()
+        else:
+            self._describe()
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Train to `train.steps` and return the summary, which also stands in `summary.json`.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C; every finished step is saved by then.
+            EngineError: too many episodes failed, or the canary found that engine and learner disagree.
+        """
+        config = self.config
+        with self._progress:
+            adapter = self._publish()
+            if not self.evaluations:
+                self._first_row(adapter)
+            while self.step < config.train.steps:
+                began = time.monotonic()
+                with self._timed("rollout"):
+                    groups, report = self._collect(adapter)
+                with self._timed("learn"):
+                    learned = self._learn(report.samples)
+                self.step += 1
+                adapter = self._publish()
+                gap = self._canary(adapter, report.samples)
+                row = {"step": self.step, **self._reward_metrics(groups), **report.metrics(), **learned}
+                row["canary/gap"] = gap
+                if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
+                    row |= self._evaluate(adapter).metrics()
+                self._record(row, groups, time.monotonic() - began)
+        return self._finish()
+
+    def _first_row(self, adapter: AdapterRef) -> None:
+        """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
+        before = self._evaluate(adapter, gates=True)
+        self._record({"step": 0, **before.metrics()}, [], 0.0)
+
+    def _collect(self, adapter: AdapterRef) -> tuple[list[Group], AdvantageReport]:
+        """Play groups until `streams_per_step` of them teach something, or the refill rounds are used up."""
+        config = self.config
+        groups: list[Group] = []
+        wanted = config.train.streams_per_step
+        for _ in range(1 + config.rollout.refill_rounds):
+            streams = self.feed.take(wanted)
+            total = len(streams) * config.train.group_size
+            with self._progress.phase(f"step {self.step + 1}/{config.train.steps}: rollout", total) as advance:
+                groups += self.pool.play_groups(streams, adapter, step=self.step, first=len(groups), on_episode=advance)
+            report = group_advantages(groups, config.advantage, self._weights)
+            wanted = config.train.streams_per_step - len(report.used)
+            if wanted <= 0:
+                break
+        self.episodes += sum(len(group.episodes) for group in groups)
+        return groups, report
+
+    def _learn(self, samples: list[Sample]) -> dict[str, float]:
+        with self._progress.phase(f"step {self.step + 1}/{self.config.train.steps}: learning", None) as advance:
+            return self.learner.step(samples, advance.to)
+
+    def _publish(self) -> AdapterRef:
+        adapter = self.learner.publish(self.folder / "adapters")
+        self.pool.load_adapter(adapter)
+        self._prune(adapter)
+        return adapter
+
+    def _prune(self, newest: AdapterRef) -> None:
+        """Keep the two newest adapters, the first, and the best evaluated one."""
+        best = {evaluation.version for evaluation in self._ranked()[:1]}
+        keep = {f"v{version:05d}" for version in {0, newest.version, newest.version - 1, *best}}
+        for folder in (self.folder / "adapters").iterdir():
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+    def _canary(self, adapter: AdapterRef, samples: list[Sample]) -> float:
+        """Mean gap between the engine's and the learner's log-probs of one completion (law 2).
+
+        Raises:
+            EngineError: they disagree: the engine does not sample from what the learner made.
+        """
+        if not samples:
+            return 0.0
+        canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
+        engine = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
+        learner = self.learner.logprobs([canary])[0]
+        gap = sum(abs(a - b) for a, b in zip(engine, learner, strict=True)) / len(engine)
+        bound = CANARY_BOUND[self.config.model.dtype]
+        if gap > bound:
+            raise EngineError(
+                f"canary: after loading {adapter.name} the engine's log-probs are {gap:.2g} nats a token away from the "
+                f"learner's (bound {bound:.2g}). The engine holds another adapter than the learner published; the last "
+                f"checkpoint is from before this step. Check {adapter.path} and start again with --resume."
+            )
+        return gap
+
+    def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> Evaluation:
+        with self._timed("eval"):
+            total = len(self.eval_streams)
+            with self._progress.phase(f"step {self.step}: evaluation", total) as advance:
+                outcomes = self.pool.play_greedy(self.eval_streams, adapter, advance)
+            evaluation = summarise(outcomes, self.step, adapter.version)
+            if gates:
+                played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+                with self._progress.phase("the reader's ceiling", None):
+                    ceiling = self.pool.run(reader_ceiling(self.worker, self.eval_streams))
+                self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": ceiling}
+        self.evaluations.append(evaluation)
+        return evaluation
+
+    def _ranked(self) -> list[Evaluation]:
+        """Evaluations, best held-out QA first; of equals, the earlier one."""
+        return sorted(self.evaluations, key=lambda evaluation: (-evaluation.qa.value, evaluation.step))
+
+    # What a step leaves behind ----------------------------------------------------------------------------------
+
+    def _reward_metrics(self, groups: list[Group]) -> dict[str, float]:
+        played = [episode for group in groups for episode in group.episodes]
+        steps = [step for episode in played for step in episode.steps]
+        failures = sum(len(group.failures) for group in groups)
+        row: dict[str, float] = {
+            "fail/episodes": float(failures),
+            "fail/rate": failures / max(len(played) + failures, 1),
+        }
+        if not played:
+            return row
+        answers = sum(len(episode.answers) for episode in played)
+        stops = Counter(step.completion.stop for step in steps)
+        codes = Counter(result.code.value for step in steps for result in step.results)
+        calls = max(codes.total(), 1)
+        return row | {
+            "reward/total": _mean([episode.total for episode in played]),
+            "reward/qa": _mean([episode.parts["qa"] for episode in played]),
+            "reward/compression": _mean([episode.parts["compression"] for episode in played]),
+            "reward/tool_success": _mean([step.parts["tool_success"] for step in steps]),
+            "memory/tokens": _mean([float(episode.memory_tokens) for episode in played]),
+            "tools/calls_per_step": codes.total() / len(steps),
+            **{f"tools/{code}": count / calls for code, count in sorted(codes.items())},
+            "stop/stop": stops["stop"] / len(steps),
+            "stop/length": stops["length"] / len(steps),
+            "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
+            "tokens/completion": sum(len(step.completion.ids) for step in steps),
+            "tokens/reader": sum(a.prompt_tokens + a.completion_tokens for e in played for a in e.answers),
+            "reader/calls": answers,
+        }
+
+    def _record(self, row: dict[str, Any], groups: list[Group], seconds: float) -> None:
+        if self.config.run.save_episodes and groups:
+            self.episode_files.write(self.step, [episode for group in groups for episode in group.episodes])
+        row["episodes"] = self.episodes
+        # time/ alone may differ between two runs of one seed.
+        row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._phase_times().items()}}
+        self.metrics.append(row)
+        self._progress.line(row, self.config.train.steps)
+        if self.step % self.config.run.save_every == 0 or self.step == self.config.train.steps:
+            save_checkpoint(
+                self.folder / "checkpoints", self.step, self._write_checkpoint, self.config.run.keep_checkpoints
+            )
+
+    def _phase_times(self) -> dict[str, float]:
+        """Seconds by phase since the last row."""
+        spent = {phase: self.wall[phase] - self._reported.get(phase, 0.0) for phase in self.wall}
+        self._reported = dict(self.wall)
+        return spent
+
+    def _write_checkpoint(self, folder: Path) -> None:
+        self.learner.save(folder / "learner")
+        state = {
+            "step": self.step,
+            "feed": self.feed.position,
+            "episodes": self.episodes,
+            "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
+            "gates": self.gates,
+            "wall": dict(self.wall),
+            "seconds": self._seconds(),
+            "config": self._identity(),
+        }
+        write_json_atomic(folder / "trainer.json", state)
+
+    def _restore(self) -> None:
+        found = find_checkpoint(self.folder / "checkpoints")
+        if found is None:
+            raise CheckpointError(
+                f"{self.folder} has no good checkpoint to resume from. Start again under a new name (run.dir=...)."
+            )
+        path = found[1]
+        state = json.loads((path / "trainer.json").read_text(encoding="utf-8"))
+        if state["config"] != self._identity():
+            changed = sorted(k for k in self._identity() if state["config"].get(k) != self._identity()[k])
+            raise CheckpointError(
+                f"{self.folder} was begun with other settings ({', '.join(changed)}). Resume with the same ones, or "
+                "start a new run with another run.dir."
+            )
+        self.learner.load(path / "learner")
+        self.step, self.episodes = state["step"], state["episodes"]
+        self.feed.seek(state["feed"])
+        self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
+        self.gates = state["gates"]
+        self.wall = Counter(state["wall"])
+        self._reported = dict(self.wall)
+        self._before = state["seconds"]
+        self.metrics.cut(self.step)
+        self.episode_files.cut(self.step)
+        for folder in (self.folder / "adapters").glob("v*"):
+            if folder.name > f"v{self.learner.version:05d}":
+                shutil.rmtree(folder)
+        log.info("going on after step %d of %d in %s", self.step, self.config.train.steps, self.folder)
+
+    def _identity(self) -> dict[str, Any]:
+        """All settings that decide the numbers: everything but where and how often things are written."""
+        settings = asdict(self.config)
+        settings.pop("run")
+        return json.loads(json.dumps(settings))
+
+    def _describe(self) -> None:
+        save_config(self.config, self.folder / "config.yaml")
+        write_text_atomic(self.folder / "command.txt", " ".join(sys.argv) + "\n")
+        write_json_atomic(self.folder / "environment.json", environment())
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> dict[str, Any]:
+        before, best, after = self.evaluations[0], self._ranked()[0], self.evaluations[-1]
+        summary = {
+            "name": self.name,
+            "seed": self.config.seed,
+            "steps": self.step,
+            "episodes": self.episodes,
+            "eval": {"before": before.summary(), "best": best.summary(), "after": after.summary()},
+            "gates": self.gates,
+            "wall_seconds": {
+                "total": self._seconds(),
+                **{k: self.wall[k] for k in ("build", "rollout", "learn", "eval")},
+            },
+            "adapter": {"best": f"adapters/v{best.version:05d}", "after": f"adapters/v{after.version:05d}"},
+            "versions": environment()["packages"],
+        }
+        write_json_atomic(self.folder / "summary.json", summary)
+        draw_curve(self.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+        self.console.print(final_table(summary, self.folder))
+        self.pool.close()
+        return summary
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.wall[phase] += time.monotonic() - began
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on."""
+    names = ("memrl", "torch", "transformers", "peft", "trl", "ray", "datasets", "omegaconf")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: installed(name) for name in names},
+    }
+
+
+def _evaluation(raw: dict[str, Any]) -> Evaluation:
+    intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
+    return Evaluation(**{**raw, **intervals})
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,135 @@
+"""Credit: who is paid for what, and which groups teach nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.stream import Chunk, Question, Stream
+from memrl.config import AdvantageConfig
+from memrl.errors import ConfigError
+from memrl.learner.advantages import group_advantages
+from memrl.records import Completion, Episode, Group, Step
+from rewards.compose import RewardWeights
+
+WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
+
+
+def make_group(
+    qa: list[float], tool_success: list[list[float]], compression: list[float] | None = None, stream_id: str = "s"
+) -> Group:
+    chunks = tuple(Chunk(text=f"chunk {t}") for t in range(len(tool_success[0])))
+    stream = Stream(
+        id=stream_id, source="test", chunks=chunks, questions=(Question(id="q", text="who?", answers=("x",)),)
+    )
+    episodes = []
+    for i, row in enumerate(tool_success):
+        steps = [
+            Step(
+                chunk=t,
+                prompt_ids=[1, 2, t],
+                completion=Completion(ids=[10 + i, t, 99], logprobs=[-0.1, -0.2, -0.3], stop="stop", version=7),
+                text="",
+                results=[],
+                diff=[],
+                memory_tokens=0,
+                parts={"tool_success": value},
+            )
+            for t, value in enumerate(row)
+        ]
+        episodes.append(
+            Episode(
+                stream_id=stream_id,
+                source="test",
+                index=i,
+                version=7,
+                seed=0,
+                steps=steps,
+                answers=[],
+                memory={},
+                chunk_tokens=10,
+                memory_tokens=5,
+                parts={"qa": qa[i], "compression": compression[i] if compression else 0.0},
+            )
+        )
+    return Group(stream=stream, episodes=episodes, failures=[])
+
+
+def matrix(group: Group, config: AdvantageConfig) -> np.ndarray:
+    report = group_advantages([group], config, WEIGHTS)
+    return np.array([sample.advantage for sample in report.samples]).reshape(len(group.episodes), -1)
+
+
+def test_pooled_is_memalphas_formula() -> None:
+    tools = [[1.0, 0.0], [0.5, 1.0], [0.0, 0.0]]
+    group = make_group([0.2, 0.9, 0.5], tools, [0.3, -0.1, 0.5])
+    rewards = np.array([0.2 + 0.03, 0.9 - 0.01, 0.5 + 0.05])[:, None] + 0.5 * np.array(tools)
+    expected = (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)
+    np.testing.assert_allclose(matrix(group, AdvantageConfig(mode="pooled")), expected)
+
+
+def test_episode_without_step_spread_is_plain_grpo() -> None:
+    qa = np.array([0.0, 0.5, 1.0, 1.0])
+    group = make_group(qa.tolist(), [[1.0, 0.0, 1.0]] * 4)
+    expected = (qa - qa.mean()) / (qa.std(ddof=1) + 1e-6)
+    np.testing.assert_allclose(matrix(group, AdvantageConfig()), np.repeat(expected[:, None], 3, axis=1))
+
+
+def test_episode_compares_a_step_with_the_same_position_only() -> None:
+    # Position 1 holds nothing worth keeping: every episode fails there. Pooled blames that step, episode does not.
+    group = make_group([0.5, 0.5], [[1.0, 0.0], [0.0, 0.0]])
+    episode = matrix(group, AdvantageConfig(mode="episode"))
+    assert episode[0, 0] > 0 > episode[1, 0]
+    np.testing.assert_allclose(episode[:, 1], 0.0, atol=1e-12)
+    assert (matrix(group, AdvantageConfig(mode="pooled"))[:, 1] < 0).all()
+
+
+def test_episode_has_unit_scale_and_keeps_the_weights() -> None:
+    tools = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    group = make_group([0.1, 0.6, 0.8], tools)
+    raw = matrix(group, AdvantageConfig(normalize_std=False))
+    qa, steps = np.array([0.1, 0.6, 0.8]), 0.5 * np.array(tools)
+    np.testing.assert_allclose(raw, (qa - qa.mean())[:, None] + steps - steps.mean(0))
+    scaled = matrix(group, AdvantageConfig())
+    np.testing.assert_allclose(scaled / raw, (scaled / raw)[0, 0])  # one sigma for the whole group
+    assert np.square(scaled).sum() / (scaled.size * 2 / 3) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_tiny_step_noise_is_not_blown_up() -> None:
+    noise = [[1e-4, 0.0], [0.0, 1e-4]]
+    advantages = matrix(make_group([0.0, 1.0], noise), AdvantageConfig())
+    assert np.abs(advantages[:, 0] - advantages[:, 1]).max() < 1e-3
+
+
+def test_equal_totals_with_different_steps_still_teach() -> None:
+    advantages = matrix(make_group([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]]), AdvantageConfig())
+    np.testing.assert_allclose(np.sign(advantages), [[1, -1], [-1, 1]])
+    assert np.abs(advantages).max() < 2.0
+
+
+@pytest.mark.parametrize("mode", ["episode", "pooled"])
+def test_groups_without_spread_are_dropped_and_counted(mode: str) -> None:
+    flat = make_group([0.5, 0.5], [[1.0, 1.0], [1.0, 1.0]], stream_id="flat")
+    alone = make_group([0.5], [[1.0, 1.0]], stream_id="alone")
+    good = make_group([0.0, 1.0], [[1.0, 1.0], [1.0, 1.0]], stream_id="good")
+    report = group_advantages([flat, good, alone], AdvantageConfig(mode=mode), WEIGHTS)
+    assert (report.used, report.no_spread, report.too_small) == (["good"], ["flat"], ["alone"])
+    assert report.dropped == ["flat", "alone"]
+    assert {sample.stream_id for sample in report.samples} == {"good"}
+    assert report.metrics()["advantage/groups_no_spread"] == 1.0
+
+
+def test_samples_carry_the_sampled_tokens_and_version_untouched() -> None:
+    group = make_group([0.0, 1.0], [[1.0, 0.0], [0.0, 1.0]])
+    samples = group_advantages([group], AdvantageConfig(), WEIGHTS).samples
+    steps = [(episode, step) for episode in group.episodes for step in episode.steps]
+    for sample, (episode, step) in zip(samples, steps, strict=True):
+        assert sample.prompt_ids == step.prompt_ids
+        assert sample.completion_ids == step.completion.ids
+        assert sample.logprobs == step.completion.logprobs
+        assert (sample.version, sample.episode, sample.chunk) == (7, episode.index, step.chunk)
+
+
+def test_unknown_mode_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="episode, pooled"):
+        group_advantages([], AdvantageConfig(mode="grpo"), WEIGHTS)

@@ -1,0 +1,156 @@
+"""The command line: exit codes, messages, and that nothing heavy happens before the input is sound."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from memrl import cli
+from memrl.errors import EngineError
+
+SOURCES = "data: {train: [{source: synthetic}], eval: [{source: synthetic}]}\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(SOURCES)
+
+
+def fake_trainer(monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> list[dict[str, object]]:
+    """Put a trainer in place that records how it was made and then ends as told."""
+    made: list[dict[str, object]] = []
+
+    class Trainer:
+        def __init__(self, config: object, **options: object) -> None:
+            made.append({"config": config, **options})
+
+        def run(self) -> dict[str, object]:
+            if error is not None:
+                raise error
+            return {}
+
+    module = types.ModuleType("memrl.trainer")
+    module.Trainer = Trainer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "memrl.trainer", module)
+    return made
+
+
+def usage_error(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_help_is_quick_and_shows_an_example() -> None:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    for words in (["--help"], ["train", "--help"], ["sft", "--help"], ["tiny", "build", "--help"]):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "memrl.cli", *words], capture_output=True, text=True, check=True, env=environment
+        )
+        assert "example: memrl" in done.stdout
+        assert time.perf_counter() - start < 5  # under 1 s on an idle machine
+
+
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert usage_error([]) == 2
+    assert usage_error(["trian"]) == 2
+    assert usage_error(["train", "--resum"]) == 2
+    assert "did you mean --resume?" in capsys.readouterr().err
+    assert usage_error(["train", "one", "two"]) == 2
+    assert usage_error(["tiny", "build", "stray"]) == 2
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert usage_error(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("memrl ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "nowhere.yaml"], "no config file 'nowhere.yaml'"),
+        (["train", "mine.yaml", "train.stps=3"], "did you mean 'train.steps'?"),
+        (["train", "mine.yaml", "train.group_size=1"], "a group of one has no spread"),
+        (["train", "mine.yaml", "data.train=[{source: jsonl, path: gone.jsonl}]"], "gone.jsonl does not exist"),
+        (["train", "mine.yaml", "data.train=[{source: synthetic, chunks: 0}]"], "data.train[0]:"),
+        (["train", "mine.yaml", "--resume"], "nothing to resume"),
+        (["sft", "mine.yaml", "model.path=models/gone"], "model folder models/gone does not exist"),
+    ],
+)
+def test_bad_input_is_one_message_and_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_settings_may_stand_before_and_after_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fake_trainer(monkeypatch)
+    Path("runs/mine").mkdir(parents=True)
+    assert cli.main(["train", "seed=4", "mine.yaml", "--resume", "train.steps=7"]) == 0
+    config = made[0]["config"]
+    assert (config.seed, config.train.steps, config.run.dir) == (4, 7, "runs/mine")  # type: ignore[attr-defined]
+    assert (made[0]["name"], made[0]["resume"]) == ("mine", True)
+
+
+def test_dry_run_writes_config_and_estimate_and_is_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fake_trainer(monkeypatch)
+    assert cli.main(["train", "mine.yaml", "--dry-run", "train.steps=2"]) == 0
+    assert "reader calls" in capsys.readouterr().out
+    assert sorted(path.name for path in Path("runs/mine").iterdir()) == ["config.yaml", "estimate.json"]
+    assert json.loads(Path("runs/mine/estimate.json").read_text())["run"]["optimizer_steps"] == 2
+    assert "steps: 2" in Path("runs/mine/config.yaml").read_text()
+    assert not made
+    assert cli.main(["train", "mine.yaml"]) == 0
+    assert len(made) == 1
+
+
+def test_a_folder_with_another_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fake_trainer(monkeypatch)
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/metrics.jsonl").write_text("{}\n")
+    assert cli.main(["train", "mine.yaml"]) == 2
+    assert "--resume, or give a new name: run.dir=runs/mine-2" in capsys.readouterr().err
+    assert cli.main(["train", "mine.yaml", "--dry-run"]) == 0
+    assert not Path("runs/mine/config.yaml").exists()
+    assert not made
+
+
+def test_a_failed_run_is_1_and_shows_a_traceback_only_on_demand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_trainer(monkeypatch, EngineError("out of memory [24 GB]"))
+    assert cli.main(["train", "mine.yaml"]) == 1
+    error = capsys.readouterr().err
+    assert "out of memory [24 GB]" in error
+    assert "Traceback" not in error
+    assert cli.main(["train", "mine.yaml", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_trainer(monkeypatch, KeyboardInterrupt())
+    assert cli.main(["train", "mine.yaml", "seed=2"]) == 130
+    assert "No checkpoint was written" in capsys.readouterr().err
+    Path("runs/mine/checkpoints").mkdir(parents=True)
+    assert cli.main(["train", "mine.yaml", "seed=2", "--resume"]) == 130
+    assert "go on with: memrl train mine.yaml seed=2 --resume" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_trainer(monkeypatch, OSError(28, "No space left on device"))
+    assert cli.main(["train", "mine.yaml"]) == 1
+    assert "The disk is full" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+"""Loading, suggestions, types and conflicts: all complaints at once, each with its remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from memrl.config import Config, check_config, config_name, find_config, load_config, save_config
+from memrl.config.check import ADVANTAGES, CHOICES, LOSSES, READERS, SCHEDULES, values
+from memrl.config.load import KEYS
+from memrl.errors import ConfigError
+
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def good(**changes: object) -> Config:
+    """A config without conflicts that needs no file."""
+    config = Config()
+    config.data.train = [{"source": "synthetic"}]
+    config.data.eval = [{"source": "synthetic"}]
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        setattr(getattr(config, section), name, value)
+    return config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SOURCES = "data: {train: [{source: synthetic}], eval: [{source: synthetic}]}\n"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_config_is_sound(path: Path) -> None:
+    config = load_config(path, check=False)
+    assert check_config(config, files=False) == []
+    assert config.run.dir == f"runs/{path.stem}"
+
+
+def test_a_bare_name_finds_a_shipped_config_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config("qwen3-4b") == find_config("configs/qwen3-4b.yaml")
+    assert config_name("configs/qwen3-4b.yaml") == "qwen3-4b"
+    with pytest.raises(ConfigError, match="did you mean 'qwen3-4b'"):
+        find_config("qwen3-4bb")
+
+
+def test_overrides_win_and_are_typed(tmp_path: Path) -> None:
+    path = write(tmp_path, SOURCES + "seed: 3\ntrain: {lr: 1e-5, steps: 4}\neval:\n")
+    config = load_config(path, ["train.lr=2e-4", "run.dir=null", "data.train[0].chunks=2", "rewards.weights.qa=2"])
+    assert config.seed == 3
+    assert config.train.lr == 2e-4
+    assert config.train.steps == 4
+    assert config.run.dir == "runs/mine"
+    assert config.data.train == [{"source": "synthetic", "chunks": 2}]
+    assert config.rewards.weights == {"qa": 2.0}
+    assert type(config.train).__name__ == "TrainConfig"
+
+
+def test_a_saved_config_loads_as_the_same(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, SOURCES), ["data.path=x", "train.lr=3e-4"])
+    save_config(config, tmp_path / "run" / "config.yaml")
+    assert load_config(tmp_path / "run" / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("train.grup_size", "'train.group_size'"),
+        ("group_size", "'train.group_size'"),
+        ("tran.steps", "'train.steps'"),
+        ("lr", "'sft.lr' or 'train.lr'"),
+        ("modl", "'model'"),
+        ("memory.render_bugdet", "'memory.render_budget'"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_right_one(tmp_path: Path, wrong: str, right: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{wrong}'; did you mean {right}"):
+        load_config(write(tmp_path, SOURCES), [f"{wrong}=1"])
+
+
+def test_all_complaints_come_at_once_with_their_origin(tmp_path: Path) -> None:
+    path = write(tmp_path, SOURCES + "train: {stepps: 3, lr: fast}\nloss: {type: dapoo}\nmodell: {path: x}\nrun: 3\n")
+    overrides = ["train.group_size=1", "seed=abc", "noequals", "data.eval=squad", "rollout.workers=2", "a=[1"]
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    message = str(caught.value)
+    for part in (
+        f"{path}: unknown key 'train.stepps'; did you mean 'train.steps'?",
+        f"{path}: train.lr: Value 'fast'",
+        f"{path}: unknown key 'modell'; did you mean 'model'?",
+        f"{path}: run is a section",
+        "override 'seed=abc': seed: Value 'abc'",
+        "override 'noequals': expected key=value",
+        "override 'data.eval=squad': data.eval must be a list",
+        "override 'a=[1': the value is no readable YAML",
+        "loss.type is 'dapoo'; did you mean 'dapo'?",
+        "train.group_size is 1: a group of one has no spread",
+        "rollout.workers=0",
+    ):
+        assert part in message
+    assert "11 things are wrong" in message
+
+
+@pytest.mark.parametrize("text", ["train: [", "- 1\n", "train: {steps: 1}\ntrain: {steps: 2}\n", "\x00"])
+def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        load_config(path)
+
+
+def test_every_conflict_is_listed() -> None:
+    config = good(
+        train__group_size=1,
+        train__streams_per_step=0,
+        train__steps=-1,
+        train__lr=float("nan"),
+        train__schedule="cosin",
+        rollout__temperature=0.0,
+        rollout__max_staleness=1,
+        rollout__engine="vllm",
+        rollout__max_failure_rate=1.5,
+        rollout__max_prompt_tokens=512,
+        memory__core_budget=4096,
+        memory__retrieve_budget=8000,
+        eval__streams=0,
+        reader__type="lexicl",
+        rewards__weights={"qua": 1.0},
+        loss__clip_low=-0.1,
+        ray__address="auto",
+        model__dtype="float8",
+        model__path="models/not-there",
+    )
+    config.data.train = [{"source": "synthetc"}, {"chunks": 3}, {"source": "synthetic", "chnks": 2, "weight": -1}]
+    config.data.eval = [{"source": "squad", "path": "/not/there.json"}, {"source": "synthetic", "chunks": "many"}]
+    complaints = "\n".join(check_config(config))
+    for part in (
+        "train.group_size",
+        "train.streams_per_step is 0",
+        "train.steps is -1",
+        "train.lr is nan",
+        "did you mean 'cosine'?",
+        "rollout.temperature is 0.0; it must be above 0",
+        "rollout.max_staleness",
+        "rollout.engine is vllm, which this version does not have yet",
+        "rollout.max_failure_rate is 1.5",
+        "memory.render_budget (1024) leaves no room",
+        "memory.core_budget (4096) exceeds memory.budget",
+        "memory.retrieve_budget (8000) leaves no room",
+        "eval.streams is 0",
+        "did you mean 'lexical'?",
+        "unknown part 'qua'; did you mean 'qa'?",
+        "loss.clip_low is -0.1",
+        "ray.address=null",
+        "model.dtype is 'float8'",
+        "model folder models/not-there does not exist",
+        "data.train[0]: unknown source 'synthetc'; did you mean 'synthetic'?",
+        "data.train[1]: no `source` is named",
+        "source 'synthetic' has no option 'chnks'; did you mean 'chunks'?",
+        "weight must be a positive number",
+        "data.eval[0]: data file /not/there.json does not exist",
+        "data.eval[1]: source 'synthetic', option chunks",
+    ):
+        assert part in complaints
+
+
+def test_empty_data_is_a_conflict() -> None:
+    assert [line.split(" is empty")[0] for line in check_config(Config())] == ["data.train", "data.eval"]
+
+
+def test_data_path_fills_in_for_sources_that_read_a_file(tmp_path: Path) -> None:
+    config = good()
+    config.data.train = [{"source": "squad"}]
+    assert "set data.path" in check_config(config)[0]
+    config.data.path = str(tmp_path / "missing.json")
+    assert "missing.json does not exist" in check_config(config)[0]
+    assert check_config(config, files=False) == []
+
+
+def test_a_model_folder_needs_a_config_and_a_chat_template(tmp_path: Path) -> None:
+    config = good(model__path=str(tmp_path))
+    assert "no config.json" in check_config(config)[0]
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": null}')
+    assert "no chat template" in check_config(config)[0]
+    (tmp_path / "chat_template.jinja").write_text("x")
+    assert check_config(config) == []
+
+
+def test_a_hub_name_is_left_to_the_hub() -> None:
+    assert check_config(good(model__path="Qwen/Qwen3-0.6B")) == []
+
+
+def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
+    from transformers.trainer_utils import SchedulerType
+
+    from memrl.learner import advantages, loss
+
+    assert set(LOSSES) == set(loss.LOSSES)
+    assert set(ADVANTAGES) == set(advantages.MODES)
+    assert set(SCHEDULES) <= {name.value for name in SchedulerType}
+    assert set(READERS) == {"policy-base", "lexical"}
+    assert set(CHOICES) <= KEYS
+    assert {key for key, _ in values(Config())} == KEYS

@@ -1,0 +1,91 @@
+"""The estimate of a dry run, against figures worked out by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memrl.config import Config, load_config
+from memrl.cost import StreamStats, count_evaluations, estimate, measure, model_memory, model_shape
+from memrl.data import StreamFeed
+
+STATS = StreamStats(streams=8, chunks=5, questions=10, chunk_tokens=100, longest_chunk_tokens=200)
+
+
+def config(**model: object) -> Config:
+    made = Config()
+    made.train.steps, made.train.group_size, made.train.streams_per_step = 10, 4, 2
+    made.eval.streams, made.eval.every = 3, 5
+    made.model.path = "no/shape"
+    for key, value in model.items():
+        setattr(made.model, key, value)
+    return made
+
+
+def test_steps_episodes_and_calls_multiply_out() -> None:
+    result = estimate(config(), STATS)
+    assert result["per_step"]["episodes"] == 8
+    assert result["per_step"]["completions"] == 40
+    assert result["per_step"]["prompt_tokens"] == 40 * (400 + 1024 + 100)
+    assert result["per_step"]["reader_calls"] == 80
+    assert result["run"]["evaluations"] == 3
+    assert result["run"]["episodes"] == 10 * 8 + 3 * 3
+    assert result["run"]["optimizer_steps"] == 10
+    assert result["run"]["learner_tokens"] == 10 * 40 * (400 + 1024 + 100 + 2048)
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_a_lexical_reader_calls_no_model() -> None:
+    made = config()
+    made.reader.type = "lexical"
+    assert estimate(made, STATS)["run"]["reader_calls"] == 0
+
+
+def test_a_chunk_that_does_not_fit_the_prompt_is_warned_of() -> None:
+    made = config()
+    made.rollout.max_prompt_tokens = 1100
+    assert any(note.startswith("WARNING") for note in estimate(made, STATS)["notes"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "count"), [(0, 10, 1), (1, 10, 2), (10, 10, 2), (11, 10, 3), (20, 0, 2), (3, 1, 4)]
+)
+def test_evaluations_are_counted(steps: int, every: int, count: int) -> None:
+    assert count_evaluations(steps, every) == count
+
+
+def test_known_models_have_their_published_size() -> None:
+    for name, billions in (("Qwen/Qwen3-0.6B", 0.596), ("Qwen/Qwen3-4B", 4.022)):
+        made = config(path=name, dtype="bfloat16")
+        shape = model_shape(name)
+        assert shape is not None
+        memory = model_memory(made, shape)
+        assert memory["parameters"] / 1e9 == pytest.approx(billions, abs=0.001)
+        assert memory["weights_gib"] == pytest.approx(memory["parameters"] * 2 / 2**30)
+
+
+def test_a_local_folder_is_read(tmp_path: Path) -> None:
+    assert model_shape(str(tmp_path)) is None
+    shape = {
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 10,
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    result = estimate(config(path=str(tmp_path)), STATS)
+    # q, k, v, o: 4 x 64; gate, up, down: 3 x 128; two norms of 8; embeddings 80
+    assert result["model"]["parameters"] == 80 + 2 * (4 * 64 + 3 * 128 + 16)
+    assert result["model"]["lora_parameters"] == 2 * 16 * (4 * 16 + 3 * 24)
+
+
+def test_the_shipped_gpu_configs_can_be_estimated() -> None:
+    sources = ["data.train=[{source: synthetic}]", "data.eval=[{source: synthetic}]"]
+    for name in ("qwen3-4b", "qwen3-0.6b"):
+        made = load_config(name, sources)
+        stats = measure(StreamFeed(made.data.train, None, 0).take(4), made.model.path)
+        result = estimate(made, stats)
+        assert result["model"] is not None
+        assert stats.chunks >= 1

@@ -1,0 +1,102 @@
+"""Every metric on hand-checked answers, and on arbitrary text: always a score in [0, 1], never an exception."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.metrics import METRICS, score
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "golds", "expected"),
+    [
+        ("exact_match", "The Normans.", ["normans"], 1.0),
+        ("exact_match", "the Normans of France", ["Normans"], 0.0),
+        ("exact_match", "10th century", ["in the 10th", "10th  century"], 1.0),
+        ("exact_match", "", ["The"], 0.0),  # both normalise to nothing; an empty answer is still no answer
+        ("exact_match", "the", ["The"], 1.0),
+        ("substring", "Yes, she did.", ["yes"], 1.0),
+        ("substring", "It was yesterday.", ["yes"], 0.0),
+        ("substring", "I do not know", ["no"], 0.0),
+        ("substring", "in New\n York", ["new york"], 1.0),
+        ("substring", "It costs $5 (five).", ["$5"], 1.0),
+        ("substring", "It costs $50.", ["$5"], 0.0),
+        ("substring_memalpha", "It was yesterday.", ["yes"], 1.0),
+        ("token_f1", "Rollo of Normandy", ["Rollo"], 0.5),  # precision 1/3, recall 1
+        ("token_f1", "Denmark and Norway", ["Denmark, Iceland and Norway"], 6 / 7),
+        ("token_f1", "a cat cat", ["cat"], 2 / 3),  # the second "cat" is not matched again
+        ("token_f1", "France", ["Spain", "France"], 1.0),
+        ("token_f1", "", ["The"], 0.0),
+        ("rouge_l", "the cat sat", ["the cat on the mat sat"], 2 * 3 / 9),
+        ("rouge_l", "sat cat the", ["the cat sat"], 1 / 3),
+        ("rouge_l", "", ["the cat"], 0.0),
+        ("boxed", r"so it is \boxed{7}", ["7"], 1.0),
+        ("boxed", r"\boxed{ 07 }", ["7"], 1.0),
+        ("boxed", r"\boxed{17}", ["7"], 0.0),
+        ("boxed", "7", ["7"], 0.0),
+        ("boxed", r"\boxed{1} \boxed{2} \boxed{3}", ["1"], 0.0),  # listing every label does not pay
+        ("boxed", r"\boxed{-0}", ["0"], 1.0),
+        ("boxed", r"\boxed{" + "9" * 5000 + "}", ["9"], 0.0),
+        ("keyword_coverage", "Holmes met Watson", ["Holmes", "Watson", "Moriarty", "London"], 0.5),
+        ("keyword_coverage", "Holmes met Watson", ["Holmes, Watson"], 1.0),
+        ("keyword_coverage", "a catalogue", ["cat"], 0.0),
+        ("parts_coverage", "He paints and sings", ["paints; sings; cooks"], 2 / 3),
+        ("parts_coverage", "He paints", ["sings", "paints;"], 1.0),
+    ],
+)
+def test_hand_checked(metric: str, answer: str, golds: list[str], expected: float) -> None:
+    assert score(metric, answer, golds) == pytest.approx(expected)
+
+
+def test_unknown_metric_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown metric 'token-f1'\. Did you mean 'token_f1'"):
+        score("token-f1", "a", ["a"])
+
+
+def test_no_gold_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one gold"):
+        score("token_f1", "a", [])
+
+
+def test_boxed_refuses_a_gold_that_is_no_integer() -> None:
+    with pytest.raises(ValueError, match="integer golds, not 'seven'"):
+        score("boxed", r"\boxed{7}", ["seven"])
+
+
+@given(
+    st.sampled_from([name for name in METRICS if name != "boxed"]), st.text(), st.lists(st.text(min_size=1), min_size=1)
+)
+def test_any_text_scores_between_0_and_1(metric: str, answer: str, golds: list[str]) -> None:
+    assert 0.0 <= score(metric, answer, golds) <= 1.0
+
+
+@given(st.text(), st.lists(st.integers().map(str), min_size=1))
+def test_any_box_scores_0_or_1(inside: str, golds: list[str]) -> None:
+    assert score("boxed", rf"\boxed{{{inside}}}", golds) in (0.0, 1.0)
+
+
+@given(st.integers())
+def test_a_boxed_integer_matches_itself_only(number: int) -> None:
+    assert score("boxed", rf"\boxed{{{number}}}", [str(number)]) == 1.0
+    assert score("boxed", rf"\boxed{{{number + 1}}}", [str(number)]) == 0.0
+
+
+@given(
+    st.sampled_from(["exact_match", "substring", "token_f1", "rouge_l", "parts_coverage"]),
+    st.from_regex(r"[b-z]{2,8}( [b-z]{2,8}){0,3}", fullmatch=True),
+)
+def test_the_gold_itself_is_right(metric: str, gold: str) -> None:
+    assert score(metric, gold, ["something else", gold]) == 1.0
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_rouge_l_agrees_with_the_textbook_table(first: list[str], second: list[str]) -> None:
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, left in enumerate(first):
+        for j, right in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if left == right else max(table[i][j + 1], table[i + 1][j])
+    common = table[-1][-1]
+    expected = 2 * common / (len(first) + len(second)) if common else 0.0
+    assert score("rouge_l", " ".join(first), [" ".join(second)]) == pytest.approx(expected)

@@ -1,0 +1,106 @@
+"""BM25: the formula, and that an index kept up to date equals one built afresh."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.retrieval import BM25Index, words
+
+VOCABULARY = ["cat", "dog", "Oslo", "tea", "the"]
+TEXTS = st.lists(st.sampled_from(VOCABULARY), max_size=6).map(" ".join)
+WRITES = st.lists(st.tuples(st.sampled_from("abcde"), st.none() | TEXTS), max_size=25)
+
+
+def built(texts: dict[str, str]) -> BM25Index:
+    index = BM25Index()
+    for item_id, text in texts.items():
+        index.add(item_id, text)
+    return index
+
+
+def by_hand(texts: dict[str, str], query: str, k1: float, b: float) -> dict[str, float]:
+    """Robertson and Zaragoza 2009, section 3.2, with the idf that is never negative."""
+    split = {item_id: words(text) for item_id, text in texts.items()}
+    mean = sum(len(text) for text in split.values()) / len(split)
+    scores = {}
+    for item_id, text in split.items():
+        score = 0.0
+        for term in set(words(query)) & set(text):
+            frequency, holders = text.count(term), sum(term in other for other in split.values())
+            idf = math.log(1 + (len(split) - holders + 0.5) / (holders + 0.5))
+            score += idf * frequency * (k1 + 1) / (frequency + k1 * (1 - b + b * len(text) / mean))
+        if score:
+            scores[item_id] = score
+    return scores
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcde"), TEXTS, min_size=1), TEXTS, st.floats(0, 3), st.floats(0, 1))
+def test_scores_equal_the_formula(texts: dict[str, str], query: str, k1: float, b: float) -> None:
+    index = BM25Index(k1, b)
+    for item_id, text in texts.items():
+        index.add(item_id, text)
+    assert dict(index.search(query)) == pytest.approx(by_hand(texts, query, k1, b))
+
+
+def test_one_score_by_hand() -> None:
+    index = built({"a": "the cat sat", "b": "the dog"})
+    # N = 2, df = 1, tf = 1, length 3 of a mean 2.5
+    expected = math.log(2) * 2.5 / (1 + 1.5 * (0.25 + 0.75 * 3 / 2.5))
+    assert index.search("CAT!") == [("a", pytest.approx(expected))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(WRITES, TEXTS)
+def test_an_index_kept_up_to_date_equals_one_built_afresh(writes: list[tuple[str, str | None]], query: str) -> None:
+    index = BM25Index()
+    held: dict[str, str] = {}
+    for item_id, text in writes:
+        held.pop(item_id, None)  # a replaced item is the last written
+        if text is None:
+            index.remove(item_id)
+        else:
+            index.add(item_id, text)
+            held[item_id] = text
+    fresh = built(held)
+    assert len(index) == len(held)
+    assert index.search(query) == fresh.search(query)
+    # Nothing of what was removed is left behind.
+    assert {term: dict(posting) for term, posting in index._postings.items()} == dict(fresh._postings)
+
+
+def test_of_equals_the_last_written_comes_first() -> None:
+    index = built({"a": "cat", "b": "cat", "c": "cat"})
+    index.add("a", "cat")
+    assert [item_id for item_id, _ in index.search("cat")] == ["a", "c", "b"]
+    assert [item_id for item_id, _ in index.search("cat", limit=2)] == ["a", "c"]
+
+
+def test_searching_leaves_the_index_as_it_was() -> None:
+    index = built({"a": "cat"})
+    before = dict(index._postings)
+    assert index.search("unseen words") == []
+    assert dict(index._postings) == before
+
+
+@pytest.mark.parametrize("query", ["", "!?", "dog"])
+def test_nothing_shared_is_nothing_found(query: str) -> None:
+    assert BM25Index().search(query) == []
+    assert built({"a": "cat", "b": ""}).search(query) == []
+
+
+def test_items_without_words_can_be_held() -> None:
+    index = built({"a": "!!", "b": ""})
+    assert len(index) == 2
+    assert index.search("a") == []
+    index.remove("a")
+    index.remove("never there")
+    assert len(index) == 1
+
+
+def test_words_are_lower_cased_runs_of_letters_and_digits() -> None:
+    assert words("It's Zoë's 2nd cat, É!") == ["it", "s", "zoë", "s", "2nd", "cat", "é"]
