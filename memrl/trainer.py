@@ -14,7 +14,7 @@ import platform
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -74,7 +74,7 @@ class Trainer:
         self.episodes = 0
         self.evaluations: list[Evaluation] = []
         self.gates: dict[str, float | None] = {}
-        self.wall: Counter[str] = Counter()
+        self.wall: defaultdict[str, float] = defaultdict(float)
         self._began = time.monotonic()
         self._reported: dict[str, float] = {}
         self._before = 0.0  # seconds spent by the runs that this one resumes
@@ -296,7 +296,7 @@ class Trainer:
         self.feed.seek(state["feed"])
         self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
-        self.wall = Counter(state["wall"])
+        self.wall.update(state["wall"])
         self._reported = dict(self.wall)
         self._before = state["seconds"]
         self.metrics.cut(self.step)

@@ -128,8 +128,8 @@ class RolloutWorker:
             if len(prompt_ids) > config.rollout.max_prompt_tokens:
                 raise ConfigError(
                     f"stream {stream.id!r}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
-                    f"rollout.max_prompt_tokens allows {config.rollout.max_prompt_tokens}. Raise it, use shorter chunks "
-                    "or lower memory.render_budget."
+                    f"rollout.max_prompt_tokens allows {config.rollout.max_prompt_tokens}. Raise it, use shorter "
+                    "chunks or lower memory.render_budget."
                 )
             sampling = Sampling(config.rollout.max_completion_tokens, heat, request_seed(seed, chunk))
             completion = await self.engine.generate(prompt_ids, sampling, adapter, order=(*place, chunk))

@@ -1,7 +1,7 @@
 """The embedded model's tokenizer: a real BPE with a real chat template, made so that prompts stay short.
 
-Every word of the synthetic source is one token wherever it stands, and the fixed text around it (instructions, headings,
-the JSON of a tool call) is one token a piece: on two cores the cost of everything is tokens.
+Every word of the synthetic source is one token wherever it stands, and the fixed text around it (instructions,
+headings, the JSON of a tool call) is one token a piece: on two cores the cost of everything is tokens.
 """
 
 from __future__ import annotations
