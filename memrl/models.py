@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.config import Config
 from memrl.errors import ConfigError
@@ -20,6 +21,8 @@ def model_path(config: Config) -> str:
         ConfigError: a folder that is named is not a model folder.
     """
     path = str(TINY_MODEL) if config.model.path == "tiny" else config.model.path
+    if config.model.path == "tiny" and not TINY_MODEL.is_dir():
+        raise ConfigError(f"the embedded model is missing ({path}). Build it by: memrl tiny build")
     folder = Path(path).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ConfigError(f"model.path {path!r} is no model folder: it has no config.json.")
@@ -42,8 +45,23 @@ def load_tokenizer(config: Config) -> Any:
     path = model_path(config)
     try:
         return AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged tokenizer.json is a bare Exception of the tokenizers library
         raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
+
+
+def context_length(config: Config) -> int | None:
+    """Tokens the model can attend to, by its config.json; None where it does not say.
+
+    Raises:
+        ConfigError: the folder or hub name holds no model config.
+    """
+    path = model_path(config)
+    try:
+        described = AutoConfig.from_pretrained(path).get_text_config()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+    length = getattr(described, "max_position_embeddings", None)
+    return None if length is None else int(length)
 
 
 def load_model(config: Config) -> Any:
@@ -55,7 +73,7 @@ def load_model(config: Config) -> Any:
     path = model_path(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.model.dtype))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
     return model.to(device_of(config)).eval()
 

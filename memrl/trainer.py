@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as installed
@@ -25,27 +25,32 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from envs.dialects import DIALECTS
 from memrl.config import Config, save_config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, EngineError
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.gates import reader_ceiling
 from memrl.evaluation.statistics import Interval
-from memrl.files import write_json_atomic, write_text_atomic
+from memrl.files import write_bytes_atomic, write_json_atomic, write_text_atomic
 from memrl.learner.advantages import AdvantageReport, group_advantages
-from memrl.learner.checkpoint import find_checkpoint, save_checkpoint
-from memrl.learner.learner import Learner
-from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
+from memrl.learner.learner import STATE_FILE, Learner
+from memrl.models import context_length, end_ids, load_model, load_tokenizer
 from memrl.records import AdapterRef, Episode, Group, Sample
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.rollout.pool import InProcessPool
+from memrl.rollout.preflight import check_prompts
+from memrl.rollout.prompting import Prompter
 from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rollout.worker import RolloutWorker
 from memrl.rundir import EpisodeWriter, MetricsFile
 from rewards.compose import resolve_weights
 
 log = logging.getLogger(__name__)
+CHECKED_STREAMS = 16
+"""Streams of each side whose prompts are measured before the model is loaded."""
 CANARY_BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
 """Mean gap (nats a token) between engine and learner on one completion that is still rounding, by dtype."""
 
@@ -56,11 +61,11 @@ class Trainer:
     Args:
         config: checked configuration with `run.dir` filled in.
         name: the config's name, for titles.
-        resume: go on with the run in `run.dir`.
+        resume: go on with the run in `run.dir`; one that was stopped before its first checkpoint begins again.
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used.
+        ConfigError: the model cannot be used, or the prompts do not fit.
         CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
     """
 
@@ -78,30 +83,40 @@ class Trainer:
         self._began = time.monotonic()
         self._reported: dict[str, float] = {}
         self._before = 0.0  # seconds spent by the runs that this one resumes
+        self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
         self._progress = RunProgress(console)
 
+        found = self._find_checkpoint() if resume else None
         with self._timed("build"):
             torch.manual_seed(config.seed)
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
             tokenizer = load_tokenizer(config)
+            self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
             base = load_model(config)
             engine = TransformersEngine(base, end_ids(tokenizer, base), max_batch=config.rollout.max_batch)
             self.worker = RolloutWorker(config, engine, tokenizer)
             self.pool = InProcessPool(config, self.worker)
             # Its own copy: the engine holds published versions, the learner the one that is being made.
             self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
-            self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
-            held_out = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False)
-            self.eval_streams = held_out.take(config.eval.streams)
-        if len(self.eval_streams) < config.eval.streams:
-            log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.episode_files = EpisodeWriter(self.folder / "episodes")
-        if resume:
-            self._restore()
+        if found is not None:
+            self._restore(*found)
         else:
             self._describe()
+        self._cut_off()
+
+    def _open_streams(self, prompter: Prompter) -> None:
+        config = self.config
+        held_out = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False)
+        self.eval_streams = held_out.take(config.eval.streams)
+        if len(self.eval_streams) < config.eval.streams:
+            log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
+        self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
+        first = self.feed.take(CHECKED_STREAMS)
+        self.feed.seek(0)
+        check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +127,16 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C; every finished step is saved by then.
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
         """
+        try:
+            self._train()
+        except KeyboardInterrupt:
+            self._save_unsaved()
+            raise
+        finally:
+            self.pool.close()
+        return self._finish()
+
+    def _train(self) -> None:
         config = self.config
         with self._progress:
             adapter = self._publish()
@@ -131,7 +156,6 @@ class Trainer:
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter).metrics()
                 self._record(row, groups, time.monotonic() - began)
-        return self._finish()
 
     def _first_row(self, adapter: AdapterRef) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
@@ -162,14 +186,15 @@ class Trainer:
     def _publish(self) -> AdapterRef:
         adapter = self.learner.publish(self.folder / "adapters")
         self.pool.load_adapter(adapter)
-        self._prune(adapter)
         return adapter
 
-    def _prune(self, newest: AdapterRef) -> None:
-        """Keep the two newest adapters, the first, and the best evaluated one."""
+    def _prune(self) -> None:
+        """Keep the two newest adapters, the first, and the best evaluated one. Only after a checkpoint: a run resumed
+        from an older one may still have another best."""
+        newest = self.learner.version
         best = {evaluation.version for evaluation in self._ranked()[:1]}
-        keep = {f"v{version:05d}" for version in {0, newest.version, newest.version - 1, *best}}
-        for folder in (self.folder / "adapters").iterdir():
+        keep = {f"v{version:05d}" for version in {0, newest, newest - 1, *best}}
+        for folder in (self.folder / "adapters").glob("v*"):
             if folder.name not in keep:
                 shutil.rmtree(folder)
 
@@ -253,9 +278,10 @@ class Trainer:
         self.metrics.append(row)
         self._progress.line(row, self.config.train.steps)
         if self.step % self.config.run.save_every == 0 or self.step == self.config.train.steps:
-            save_checkpoint(
-                self.folder / "checkpoints", self.step, self._write_checkpoint, self.config.run.keep_checkpoints
-            )
+            self._save(self.step, self._state(), self.learner.save)
+            self._prune()
+        else:
+            self._unsaved = (self.step, self._state(), self.learner.state())
 
     def _phase_times(self) -> dict[str, float]:
         """Seconds by phase since the last row."""
@@ -263,9 +289,23 @@ class Trainer:
         self._reported = dict(self.wall)
         return spent
 
-    def _write_checkpoint(self, folder: Path) -> None:
-        self.learner.save(folder / "learner")
-        state = {
+    def _save(self, step: int, state: dict[str, Any], write_learner: Callable[[Path], None]) -> None:
+        def write(folder: Path) -> None:
+            write_learner(folder / "learner")
+            write_json_atomic(folder / "trainer.json", state)
+
+        save_checkpoint(self.folder / "checkpoints", step, write, self.config.run.keep_checkpoints)
+        self._unsaved = None
+
+    def _save_unsaved(self) -> None:
+        """After Ctrl-C: the last finished step, where `run.save_every` had left it out."""
+        if self._unsaved is None:
+            return
+        step, state, learner = self._unsaved
+        self._save(step, state, lambda folder: write_bytes_atomic(folder / STATE_FILE, learner))
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
             "feed": self.feed.position,
             "episodes": self.episodes,
@@ -275,36 +315,48 @@ class Trainer:
             "seconds": self._seconds(),
             "config": self._identity(),
         }
-        write_json_atomic(folder / "trainer.json", state)
 
-    def _restore(self) -> None:
-        found = find_checkpoint(self.folder / "checkpoints")
+    def _find_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest good checkpoint's folder and state; None where the run was stopped before it wrote one."""
+        root = self.folder / "checkpoints"
+        found = find_checkpoint(root)
+        if found is None and not list_checkpoints(root):
+            log.info("%s has no checkpoint yet: its run begins again", self.folder)
+            return None
         if found is None:
             raise CheckpointError(
                 f"{self.folder} has no good checkpoint to resume from. Start again under a new name (run.dir=...)."
             )
         path = found[1]
-        state = json.loads((path / "trainer.json").read_text(encoding="utf-8"))
-        if state["config"] != self._identity():
-            changed = sorted(k for k in self._identity() if state["config"].get(k) != self._identity()[k])
+        state: dict[str, Any] = json.loads((path / "trainer.json").read_text(encoding="utf-8"))
+        changed = _differences(state["config"], self._identity())
+        if changed:
             raise CheckpointError(
-                f"{self.folder} was begun with other settings ({', '.join(changed)}). Resume with the same ones, or "
+                f"{self.folder} was begun with other settings ({'; '.join(changed)}). Resume with the same ones, or "
                 "start a new run with another run.dir."
             )
+        return path, state
+
+    def _restore(self, path: Path, state: dict[str, Any]) -> None:
         self.learner.load(path / "learner")
         self.step, self.episodes = state["step"], state["episodes"]
         self.feed.seek(state["feed"])
         self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
-        self.wall.update(state["wall"])
-        self._reported = dict(self.wall)
+        for phase, spent in state["wall"].items():
+            self.wall[phase] += spent  # on top of what building has taken this time
+        self._reported = dict(state["wall"])
         self._before = state["seconds"]
-        self.metrics.cut(self.step)
+        log.info("going on after step %d of %d in %s", self.step, self.config.train.steps, self.folder)
+
+    def _cut_off(self) -> None:
+        """Remove what was written after the point where this run begins: all of it will be written again."""
+        begun = bool(self.evaluations)
+        self.metrics.cut(self.step if begun else -1)
         self.episode_files.cut(self.step)
         for folder in (self.folder / "adapters").glob("v*"):
             if folder.name > f"v{self.learner.version:05d}":
                 shutil.rmtree(folder)
-        log.info("going on after step %d of %d in %s", self.step, self.config.train.steps, self.folder)
 
     def _identity(self) -> dict[str, Any]:
         """All settings that decide the numbers: everything but where and how often things are written."""
@@ -338,7 +390,6 @@ class Trainer:
         write_json_atomic(self.folder / "summary.json", summary)
         draw_curve(self.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
         self.console.print(final_table(summary, self.folder))
-        self.pool.close()
         return summary
 
     def _seconds(self) -> float:
@@ -363,6 +414,17 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: installed(name) for name in names},
     }
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """`train.lr: 0.001 then, 0.01 now`, for every setting that differs."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return [] if old == new else [f"{key}: {old!r} then, {new!r} now"]
+    return [
+        line
+        for name in sorted(old.keys() | new.keys())
+        for line in _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+    ]
 
 
 def _evaluation(raw: dict[str, Any]) -> Evaluation:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envs.stream import Stream
+from memrl.errors import EngineError
 from memrl.evaluation.statistics import Interval, bootstrap_interval
 from memrl.records import Episode
 
@@ -53,9 +54,13 @@ def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Eva
     """Score the episodes of an evaluation; those that failed are counted and left out.
 
     Raises:
-        ValueError: no episode is left.
+        EngineError: no episode is left.
     """
     episodes = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+    if not episodes:
+        raise EngineError(
+            f"every episode of the evaluation failed; the first one: {next(iter(outcomes), 'none given')}"
+        )
     kinds: dict[str, list[float]] = defaultdict(list)
     for episode in episodes:
         for answer in episode.answers:
@@ -74,9 +79,10 @@ def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Eva
 
 def faithful_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> float | None:
     """Share of the written texts that stand in their chunk word for word (white space folded); None without any."""
-    by_id = {stream.id: stream for stream in streams}
+    by_id = {(stream.source, stream.id): stream for stream in streams}
     verdicts = [
-        " ".join(result.content.split()) in " ".join(by_id[episode.stream_id].chunks[step.chunk].text.split())
+        " ".join(result.content.split())
+        in " ".join(by_id[episode.source, episode.stream_id].chunks[step.chunk].text.split())
         for episode in episodes
         for step in episode.steps
         for result in step.results

@@ -143,6 +143,10 @@ class Learner:
             file.flush()
             os.fsync(file.fileno())
 
+    def state(self) -> bytes:
+        """What `save` writes into `STATE_FILE`, for who may have to write it later, when the learner has moved on."""
+        return self._state_bytes()
+
     def load(self, path: Path) -> None:
         """Continue from what `save` wrote, to the bit."""
         file = path / STATE_FILE

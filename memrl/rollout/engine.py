@@ -52,7 +52,12 @@ class Engine(Protocol):
         ...
 
     async def score(
-        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        adapter: AdapterRef | None,
+        *,
+        temperature: float = 1.0,
     ) -> list[float]:
-        """Log-probs (nats, temperature 1) of given completion ids: the canary's question."""
+        """Log-probs (nats, after temperature) of given completion ids: the canary's question."""
         ...

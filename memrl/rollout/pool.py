@@ -41,8 +41,9 @@ class InProcessPool:
         self.run(self.worker.engine.load_adapter(ref))
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[float]:
-        """The engine's log-probs of a completion, for the canary."""
-        return self.run(self.worker.engine.score(prompt_ids, completion_ids, ref))
+        """The engine's log-probs of a completion at the temperature of the rollouts, for the canary."""
+        heat = self.config.rollout.temperature
+        return self.run(self.worker.engine.score(prompt_ids, completion_ids, ref, temperature=heat))
 
     def play_groups(
         self,
@@ -126,9 +127,11 @@ class InProcessPool:
             return self._loop.run_until_complete(task)
         except BaseException:
             # Ctrl-C and errors alike: no coroutine of this step may live on into the next.
-            for other in asyncio.all_tasks(self._loop):
+            others = asyncio.all_tasks(self._loop)
+            for other in others:
                 other.cancel()
-            self._loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(self._loop), return_exceptions=True))
+            if others:  # wait, not gather: without tasks gather makes a loop of its own
+                self._loop.run_until_complete(asyncio.wait(others))
             raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -35,12 +36,18 @@ class Prompter:
         self.dialect = dialect
         self.count_tokens = lru_cache(maxsize=65_536)(self._count)
         self._renders_tools: bool | None = None
+        marks = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, marks)))
 
     def _count(self, text: str) -> int:
         return len(self.tokenizer.encode(text, add_special_tokens=False))
 
     def encode(self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()) -> list[int]:
-        """Prompt ids, ending where the model's answer begins."""
+        """Prompt ids, ending where the model's answer begins.
+
+        Special tokens spelt out in a message are broken up: no text that was read can end its turn.
+        """
+        messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
         schemas = [tool.json_schema() for tool in tools]
         if tools and not self._template_renders(tools[0]):
             first, *rest = messages
@@ -55,6 +62,9 @@ class Prompter:
             enable_thinking=False,
         )
         return list(ids)
+
+    def _defuse(self, text: str) -> str:
+        return self._special.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)
 
     def _template_renders(self, tool: ToolSchema) -> bool:
         if self._renders_tools is None:

@@ -12,12 +12,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from memrl.errors import EngineError
+from memrl.files import MANIFEST, find_damage
 from memrl.records import AdapterRef, Completion
 from memrl.rollout.engine import Sampling
 
@@ -51,7 +53,7 @@ class TransformersEngine:
         model: the base model. It is wrapped for LoRA when the first adapter comes; its weights are never changed.
         end_ids: ids that end a turn.
         max_batch: requests in one batch.
-        keep_versions: adapters held at once; the oldest is unloaded.
+        keep_versions: adapters held at once; the one that was loaded first is unloaded.
     """
 
     def __init__(self, model: Any, end_ids: Sequence[int], *, max_batch: int = 64, keep_versions: int = 2) -> None:
@@ -60,34 +62,57 @@ class TransformersEngine:
         self.max_batch = max_batch
         self.keep_versions = keep_versions
         self.context_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self._adapters: dict[int, AdapterRef] = {}
+        self._adapters: dict[int, AdapterRef] = {}  # in the order of loading
+        self._names: dict[int, str] = {}  # of every version ever loaded: none is given twice
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
 
     # Adapters ---------------------------------------------------------------------------------------------------
 
     async def load_adapter(self, ref: AdapterRef) -> None:
-        held = self._adapters.get(ref.version)
-        if held == ref:
+        if self._adapters.get(ref.version) == ref:
             return
-        if held is not None:
+        for version, name in self._names.items():
+            if (version == ref.version) != (name == ref.name):
+                raise EngineError(
+                    f"version {ref.version} cannot be loaded as {ref.name!r}: version {version} was loaded as "
+                    f"{name!r}, and a version and a name belong to one adapter for good"
+                )
+        if ref.version in self._adapters:
+            held = self._adapters[ref.version]
             raise EngineError(
-                f"version {ref.version} is loaded as {held.name!r}; {ref.name!r} needs a version of its own"
+                f"version {ref.version} is loaded from {held.path}; {ref.path} needs a version of its own"
             )
-        from peft import PeftModel
+        self._read_adapter(ref)
+        self.model.eval()
+        self._adapters[ref.version] = ref
+        self._names[ref.version] = ref.name
+        while len(self._adapters) > self.keep_versions:
+            oldest = self._adapters.pop(next(iter(self._adapters)))
+            self.model.set_adapter(ref.name)  # peft warns when the active one goes
+            self.model.delete_adapter(oldest.name)
 
+    def _read_adapter(self, ref: AdapterRef) -> None:
+        from peft import PeftConfig, PeftModel
+        from peft.utils import load_peft_weights
+
+        folder = Path(ref.path)
+        damage = find_damage(folder) if (folder / MANIFEST).is_file() else None
+        if damage is not None:
+            raise EngineError(f"adapter {ref.name!r} at {ref.path} is damaged: {damage}")
+        wrapped = isinstance(self.model, PeftModel)
         try:
-            if isinstance(self.model, PeftModel):
+            # Read once before the model is touched: peft puts empty matrices into the model first and reads then.
+            PeftConfig.from_pretrained(ref.path)
+            load_peft_weights(ref.path, device="cpu")
+            if wrapped:
                 self.model.load_adapter(ref.path, adapter_name=ref.name, is_trainable=False)
             else:
                 self.model = PeftModel.from_pretrained(self.model, ref.path, adapter_name=ref.name, is_trainable=False)
         except Exception as error:  # peft and safetensors raise many kinds; all mean that the folder cannot be used
+            if wrapped and ref.name in self.model.peft_config:
+                self.model.delete_adapter(ref.name)
             raise EngineError(f"adapter {ref.name!r} at {ref.path} cannot be loaded: {error}") from error
-        self.model.eval()
-        self._adapters[ref.version] = ref
-        while len(self._adapters) > self.keep_versions:
-            oldest = self._adapters.pop(min(self._adapters))
-            self.model.delete_adapter(oldest.name)
 
     def _select(self, adapter: AdapterRef | None) -> Any:
         """The model to call for `adapter`, and the context in which to call it."""
@@ -121,28 +146,34 @@ class TransformersEngine:
         self._queue.append(request)
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = loop.create_task(self._pump())
+            # Ctrl-C mostly lands in the pump; the loop raises it as well, so nobody else asks the task for it.
+            self._pump_task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await request.future
 
     async def _pump(self) -> None:
         while self._queue:
             await self._settle()
-            waiting = sorted(self._queue, key=lambda request: (request.order, len(request.prompt_ids)))
-            batch = self._next_batch(waiting)
+            # Those that nobody waits for any more (cancelled, timed out) take no place in a batch.
+            waiting = [request for request in self._queue if not request.future.done()]
+            waiting.sort(key=lambda request: (request.order, len(request.prompt_ids)))
+            batch = self._next_batch(waiting) if waiting else []
             taken = {id(request) for request in batch}
-            self._queue = [request for request in self._queue if id(request) not in taken]
-            live = [request for request in batch if not request.future.cancelled()]
-            if not live:
+            self._queue = [request for request in waiting if id(request) not in taken]
+            if not batch:
                 continue
             try:
                 # In the loop's own thread: with a worker thread, what joins the next batch would depend on timing.
-                completions = self._run(live)
-            except (EngineError, RuntimeError, ValueError) as error:  # torch reports out of memory as RuntimeError
-                failure = error if isinstance(error, EngineError) else EngineError(f"generation failed: {error}")
-                for request in live:
-                    if not request.future.done():
-                        request.future.set_exception(failure)
+                completions = self._run(batch)
+            except Exception as error:
+                # torch reports out of memory as RuntimeError, an id that is none as IndexError. Anything else is a bug
+                # and goes to those who wait as it is: a pump that died of it would leave them waiting for ever.
+                known = isinstance(error, RuntimeError | ValueError | IndexError)
+                failure = EngineError(f"generation failed: {error}") if known else error
+                failure.__cause__ = error if known else None
+                for request in batch:
+                    request.future.set_exception(failure)
                 continue
-            for request, completion in zip(live, completions, strict=True):
+            for request, completion in zip(batch, completions, strict=True):
                 if not request.future.done():
                     request.future.set_result(completion)
 
@@ -228,14 +259,19 @@ class TransformersEngine:
 
     @torch.no_grad()
     async def score(
-        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        adapter: AdapterRef | None,
+        *,
+        temperature: float = 1.0,
     ) -> list[float]:
-        """Log-probs (nats, temperature 1) of given completion ids."""
+        """Log-probs (nats, after temperature) of given completion ids."""
         ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.model.device)
         with self._select(adapter):
             logits = self.model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
         wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
-        return torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+        return torch.log_softmax(logits / temperature, dim=-1).gather(1, wanted).squeeze(1).tolist()
 
 
 def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

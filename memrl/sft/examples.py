@@ -82,19 +82,14 @@ def demonstrations(
         yield from answering(stream, config, prompter, rng)
 
 
-def copying(
-    vocabulary: Sequence[int], separator: Sequence[int], end: int, count: int, seed: int, segments: tuple[int, int]
-) -> Iterator[Example]:
-    """Segments of random tokens, then the same segments in another order.
+def copying(vocabulary: Sequence[int], separator: Sequence[int], end: int, count: int, seed: int) -> Iterator[Example]:
+    """Segments of random tokens, then the same in another order: only a segment's first token tells which comes next.
 
-    Teaches a new model to copy before it has anything to say: first one segment an example, which where it stands
-    gives away, then several, where only a segment's first token tells which one comes next.
+    Teaches a new model to copy before it has anything to say.
     """
     rng = random.Random(f"copying/{seed}")
     for _ in range(count):
-        number = rng.randint(*segments)
-        longest = 16 if number == 1 else 7
-        parts = [rng.sample(vocabulary, rng.randint(3, longest)) for _ in range(number)]
-        prompt = [token for part in parts for token in part]
-        rng.shuffle(parts)
-        yield Example([*prompt, *separator], [*(token for part in parts for token in part), end])
+        segments = [rng.sample(vocabulary, rng.randint(3, 7)) for _ in range(rng.randint(1, 5))]
+        prompt = [token for segment in segments for token in segment]
+        rng.shuffle(segments)
+        yield Example([*prompt, *separator], [*(token for segment in segments for token in segment), end])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 
 from envs.dialects import DIALECTS
 from memrl.config import Config
@@ -54,7 +55,7 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
         with new_folder(out) as folder:
             trained.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write the trained model to {out}: {error}") from error
     use = f"model.path={out}" if not config.sft.lora else "it as a peft adapter"
     console.print(f"{len(examples)} demonstrations, final loss {loss:.3f}. Use {use}", markup=False)

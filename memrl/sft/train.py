@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from datasets import Dataset, disable_progress_bars
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from memrl.errors import LearnerError
@@ -18,6 +19,24 @@ from memrl.sft.examples import Example
 log = logging.getLogger(__name__)
 OnStep = Callable[[int, float | None], None]
 """Called with the steps done and the latest loss."""
+
+
+def batched_by_length(rows: Sequence[dict[str, list[int]]], batch_size: int, seed: int) -> list[dict[str, list[int]]]:
+    """The rows in an order in which each batch has rows of nearly one length and the batches come in any order.
+
+    Less padding, and a batch of short answers is not drowned by long demonstrations in the token mean. Refused:
+    `group_by_length`, whose batches come sorted, so that the two jobs take turns for dozens of steps.
+    """
+    rng = random.Random(f"batches/{seed}")
+    order = rng.sample(range(len(rows)), len(rows))
+    batches: list[list[int]] = []
+    window = 32 * batch_size
+    for start in range(0, len(order), window):
+        some = sorted(order[start : start + window], key=lambda index: len(rows[index]["input_ids"]))
+        batches += [some[place : place + batch_size] for place in range(0, len(some), batch_size)]
+    last = [batches.pop()] if len(batches[-1]) < batch_size else []  # a short batch anywhere else would shift the rest
+    rng.shuffle(batches)
+    return [rows[index] for batch in batches + last for index in batch]
 
 
 class _Report(TrainerCallback):
@@ -69,6 +88,7 @@ def supervise(
         raise LearnerError(f"none of {len(examples)} demonstrations fits {max_length} tokens. Raise sft.max_length.")
     if len(rows) < len(examples):
         log.warning("%d of %d demonstrations are too long and left out", len(examples) - len(rows), len(examples))
+    disable_progress_bars()  # ours counts the steps; theirs would break its line
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(
             output_dir=scratch,
@@ -78,6 +98,7 @@ def supervise(
             lr_scheduler_type=schedule,
             warmup_steps=max(1, steps // 20),
             max_length=max_length,
+            train_sampling_strategy="sequential",
             completion_only_loss=True,
             gradient_checkpointing=False,
             bf16=model.dtype == torch.bfloat16,
@@ -92,12 +113,10 @@ def supervise(
         trainer = SFTTrainer(
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list(batched_by_length(rows, batch_size, seed)),
             processing_class=tokenizer,
             callbacks=[_Report(on_step)] if on_step else None,
         )
-        from transformers.trainer_callback import PrinterCallback
-
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -1,15 +1,17 @@
 """How the embedded model is made: `memrl tiny build` runs exactly this, and records it beside the weights.
 
-Three stages, each cheap because the one before it was done: copy one segment, copy several by content, then the two
-jobs themselves (memorising with tools, answering from memory) as the careless teacher shows them.
+A start that can copy (`memrl.tiny.initialise`), then three stages: copy random tokens; watch a diligent teacher, who
+stores nearly everything and so shows much copying; then a careless one, who leaves what to store to chance. Both
+teachers show both jobs, memorising with tools and answering from memory.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +24,27 @@ from envs.sources.synthetic import synthetic
 from memrl.config import Config, find_config, load_config
 from memrl.errors import CheckpointError
 from memrl.files import new_folder, sha256_file
-from memrl.report.progress import RunProgress
+from memrl.report.progress import Advance, RunProgress
 from memrl.rollout.prompting import Prompter
 from memrl.sft.examples import Example, copying, demonstrations
 from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
+from memrl.tiny.initialise import initialise_copying
 from memrl.tiny.tokenizer import build_tokenizer, words
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CopyStage:
-    """Random tokens, copied. `segments`: least and most segments an example."""
+class Lesson:
+    """Supervised steps on a teacher's demonstrations. `stream_seed` is apart from those of training and evaluation."""
 
+    name: str
     steps: int
-    segments: tuple[int, int]
-    lr: float = 3e-3
+    habits: Carelessness
+    stream_seed: int
+    lr: float
+    schedule: str
 
 
 @dataclass(frozen=True)
@@ -49,25 +57,34 @@ class Recipe:
     layers: int = 4
     heads: int = 5
     batch_size: int = 64
-    copy_stages: tuple[CopyStage, ...] = (CopyStage(250, (1, 1)), CopyStage(450, (1, 5)))
-    steps: int = 1400
-    lr: float = 2e-3
-    streams: int = 4500
-    """Synthetic streams that the teacher demonstrates on; training never sees their seed."""
-    questions: int = 10
-    habits: Carelessness = field(default_factory=Carelessness)
+    copy_steps: int = 100
+    copy_lr: float = 1e-3
+    lessons: tuple[Lesson, ...] = (
+        Lesson("a diligent teacher", 500, Carelessness(store=0.9), 77, 1.5e-3, "constant_with_warmup"),
+        Lesson("a careless teacher", 500, Carelessness(), 78, 1.5e-3, "cosine"),
+    )
+    questions: int = 8
+    memory_budget: int = 90
+    """Tokens; a little more than training allows, so that late writes are shown to succeed."""
 
 
-STREAM_SEED = 77_000_001
-"""Seed of the demonstrated streams, apart from those of training and evaluation."""
-QUICK = Recipe(copy_stages=(CopyStage(3, (1, 1)), CopyStage(3, (1, 5))), steps=6, streams=12, batch_size=8)
+EXAMPLES_PER_STREAM = 14
+"""Demonstrations that one synthetic stream gives, roughly: six chunks and eight questions."""
+QUICK = Recipe(
+    copy_steps=3,
+    batch_size=8,
+    lessons=(
+        Lesson("a diligent teacher", 3, Carelessness(store=0.9), 77, 2e-3, "constant_with_warmup"),
+        Lesson("a careless teacher", 3, Carelessness(), 78, 2e-3, "cosine"),
+    ),
+)
 """A few steps only: shows that the recipe runs, learns nothing."""
 
 
 def new_model(recipe: Recipe, tokenizer: Any) -> Qwen3ForCausalLM:
-    """A freshly initialised Qwen3 of the recipe's shape."""
+    """A Qwen3 of the recipe's shape that can copy and knows nothing."""
     torch.manual_seed(recipe.seed)
-    return Qwen3ForCausalLM(
+    model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=len(tokenizer),
             hidden_size=recipe.hidden_size,
@@ -77,12 +94,16 @@ def new_model(recipe: Recipe, tokenizer: Any) -> Qwen3ForCausalLM:
             num_key_value_heads=recipe.heads,
             head_dim=recipe.hidden_size // recipe.heads,
             tie_word_embeddings=True,
+            attention_bias=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
             max_position_embeddings=2048,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
         )
     )
+    initialise_copying(model, seed=recipe.seed)
+    return model
 
 
 def build_model(
@@ -100,7 +121,7 @@ def build_model(
     """
     recipe = recipe or (QUICK if quick else Recipe())
     # The prompts must be those of the default config, whatever the user changed elsewhere.
-    config = load_config(find_config("tiny"), [], check=False)
+    config = load_config(find_config("tiny"), [f"memory.budget={recipe.memory_budget}"], check=False)
     progress = RunProgress(console or Console())
     began = time.monotonic()
     try:
@@ -108,7 +129,6 @@ def build_model(
             losses = _make(folder, recipe, config, progress)
             record = {
                 "recipe": asdict(recipe),
-                "stream_seed": STREAM_SEED,
                 "losses": losses,
                 "minutes": round((time.monotonic() - began) / 60, 1),
                 "torch": torch.__version__,
@@ -133,23 +153,24 @@ def _make(folder: Path, recipe: Recipe, config: Config, progress: RunProgress) -
         with progress.phase(name, steps) as advance:
             losses[name] = supervise(
                 model, tokenizer, examples, steps=steps, batch_size=recipe.batch_size, lr=lr, schedule=schedule,
-                seed=recipe.seed, on_step=lambda done, _: advance.to(done, steps),
+                seed=recipe.seed, on_step=lambda done, loss: _report(name, done, steps, loss, advance),
             )  # fmt: skip
 
-    for number, copy in enumerate(recipe.copy_stages):
-        count = copy.steps * recipe.batch_size
-        pairs = list(copying(vocabulary, separator, tokenizer.eos_token_id, count, recipe.seed + number, copy.segments))
-        stage(
-            f"copying {copy.segments[0]} to {copy.segments[1]} segments",
-            pairs,
-            copy.steps,
-            copy.lr,
-            "constant_with_warmup",
-        )
-    with progress.phase("the teacher demonstrates", None):
-        streams = synthetic(seed=STREAM_SEED, count=recipe.streams, questions=recipe.questions)
-        shown = list(demonstrations(streams, config, prompter, recipe.seed, recipe.habits))
-    stage("memorising and answering", shown, recipe.steps, recipe.lr, "cosine")
+    count = recipe.copy_steps * recipe.batch_size
+    pairs = list(copying(vocabulary, separator, tokenizer.eos_token_id, count, recipe.seed))
+    stage("copying", pairs, recipe.copy_steps, recipe.copy_lr, "constant_with_warmup")
+    for lesson in recipe.lessons:
+        with progress.phase(f"{lesson.name} demonstrates", None):
+            number = lesson.steps * recipe.batch_size // EXAMPLES_PER_STREAM + 1
+            streams = synthetic(seed=lesson.stream_seed, count=number, questions=recipe.questions)
+            shown = list(demonstrations(streams, config, prompter, recipe.seed, lesson.habits))
+        stage(lesson.name, shown, lesson.steps, lesson.lr, lesson.schedule)
     # Half the bytes; the weights are what the file says, so nothing is lost by it later.
     model.to(torch.float16).save_pretrained(folder)
     return losses
+
+
+def _report(name: str, done: int, steps: int, loss: float | None, advance: Advance) -> None:
+    advance.to(done, steps)
+    if done % 50 == 0:
+        log.debug("%s: step %d of %d, loss %s", name, done, steps, loss)

@@ -1,0 +1,78 @@
+"""Whether the prompts of a run fit, found out before a model is loaded (law 9).
+
+Looks at the longest chunk of each stream it is given, and at the fullest memory that may stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envs.memory import StoreMemory
+from envs.memory_env import MemoryEnv
+from envs.stream import Stream
+from memrl.config import Config
+from memrl.errors import ConfigError
+from memrl.reader import reader_messages
+from memrl.rollout.prompting import Prompter
+
+
+def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream], context: int | None) -> None:
+    """Refuse a run whose prompts cannot fit.
+
+    Args:
+        streams: some of those that will be played.
+        context: tokens the model can attend to, where known.
+
+    Raises:
+        ConfigError: a prompt may exceed its limit, or prompt and answer the model's context.
+    """
+    for stream in streams:
+        _check_memorising(config, prompter, stream, context)
+        if config.reader.type == "policy-base":
+            _check_answering(config, prompter, stream, context)
+
+
+def _check_memorising(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
+    memory, limit = config.memory, config.rollout.max_prompt_tokens
+    env = MemoryEnv(
+        stream,
+        StoreMemory(memory.budget, memory.core_budget, prompter.count_tokens),
+        prompter.dialect,
+        instruction=config.rollout.instruction,
+        render_budget=memory.render_budget,
+        max_calls=memory.max_calls,
+    )
+    env.position = max(range(len(stream.chunks)), key=lambda index: len(stream.chunks[index].text))
+    observation = env.observe()
+    empty = len(prompter.encode(observation.messages, observation.tools))
+    shown = memory.render_budget
+    where = f"stream {stream.id!r} of {stream.source}, chunk {env.position}"
+    if empty + shown > limit:
+        raise ConfigError(
+            f"{where}: the prompt has {empty} tokens and the memory in it up to {shown}, but rollout.max_prompt_tokens "
+            f"is {limit}. Raise it to {empty + shown}, use shorter chunks or lower memory.render_budget."
+        )
+    _check_context(where, empty + shown, config.rollout.max_completion_tokens, "rollout.max_completion_tokens", context)
+
+
+def _check_answering(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
+    memory, limit = config.memory, config.reader.max_prompt_tokens
+    question = max(stream.questions, key=lambda question: len(question.text))
+    view = StoreMemory(memory.budget, memory.core_budget, prompter.count_tokens).retrieve(question.text, 0)
+    empty = len(prompter.encode(reader_messages(question.text, view, config.reader.instruction)))
+    shown = memory.retrieve_budget
+    where = f"stream {stream.id!r} of {stream.source}, question {question.id!r}"
+    if empty + shown > limit:
+        raise ConfigError(
+            f"{where}: the reader's prompt has {empty} tokens and the memory in it up to {shown}, but "
+            f"reader.max_prompt_tokens is {limit}. Raise it to {empty + shown} or lower memory.retrieve_budget."
+        )
+    _check_context(where, empty + shown, config.reader.max_tokens, "reader.max_tokens", context)
+
+
+def _check_context(where: str, prompt: int, answer: int, key: str, context: int | None) -> None:
+    if context is not None and prompt + answer > context:
+        raise ConfigError(
+            f"{where}: a prompt of up to {prompt} tokens and {key} ({answer}) do not fit the model's context of "
+            f"{context}. Lower {key}, use shorter chunks or a model with a longer context."
+        )

@@ -1,0 +1,354 @@
+"""The engine contract. Every engine passes these tests; so far there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from memrl.errors import EngineError
+from memrl.learner.learner import Learner
+from memrl.models import load_model
+from memrl.records import AdapterRef, Completion, Sample
+from memrl.rollout.engine import Engine, Sampling
+from memrl.rollout.transformers_engine import TransformersEngine
+from tests.support import perturb, small_config
+
+MakeEngine = Callable[..., Engine]
+END = 2
+PROMPT = [1, 30, 40, 50, 60, 70]
+PROMPTS = [[1, *range(20, 20 + length)] for length in (3, 17, 40, 8, 1, 25)]
+
+
+def transformers_engine(model: Path, *, end: tuple[int, ...] = (END,), **options: Any) -> Engine:
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    return TransformersEngine(base, end, **options)
+
+
+@pytest.fixture(params=[transformers_engine])
+def make_engine(request: pytest.FixtureRequest, quick_model: Path) -> MakeEngine:
+    return lambda **options: request.param(quick_model, **options)
+
+
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> Engine:
+    return make_engine()
+
+
+@pytest.fixture(scope="module")
+def learner(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Learner:
+    config = small_config(quick_model, tmp_path_factory.mktemp("learner"))
+    return Learner(load_model(config), config, 10)
+
+
+@pytest.fixture(scope="module")
+def adapters(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> list[AdapterRef]:
+    """Three adapters that differ; the learner is left as the last one."""
+    folder = tmp_path_factory.mktemp("adapters")
+    refs = []
+    for version in range(3):
+        learner.version = version
+        if version:
+            perturb(learner.peft_model, version)
+        refs.append(learner.publish(folder))
+    return refs
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def sample(tokens: int = 12, *, seed: int = 0, temperature: float = 1.0) -> Sampling:
+    return Sampling(tokens, temperature, seed)
+
+
+async def together(engine: Engine, prompts: list[list[int]], ref: AdapterRef | None = None, **how: Any) -> Any:
+    requests = [
+        engine.generate(prompt, sample(seed=place, **how), ref, order=(place,)) for place, prompt in enumerate(prompts)
+    ]
+    return await asyncio.gather(*requests)
+
+
+def close(first: list[float], second: list[float], bound: float) -> bool:
+    return max(abs(a - b) for a, b in zip(first, second, strict=True)) < bound
+
+
+# Sampling -----------------------------------------------------------------------------------------------------------
+
+
+def test_ids_come_with_their_logprobs_and_a_stop_reason(make_engine: MakeEngine) -> None:
+    engine = make_engine(end=tuple(range(0, 900)))  # most of the vocabulary ends a turn
+    completions: list[Completion] = run(together(engine, PROMPTS, tokens=3))
+    reasons = {completion.stop for completion in completions}
+    for completion in completions:
+        assert len(completion.ids) == len(completion.logprobs) <= 3
+        assert all(logprob <= 0 for logprob in completion.logprobs)
+        assert (completion.ids[-1] < 900) == (completion.stop == "stop")  # the end-of-turn id is among the ids
+        assert all(token >= 900 for token in completion.ids[:-1])
+        assert completion.version is None
+    assert "stop" in reasons
+    never = run(make_engine(end=()).generate(PROMPT, sample(5)))
+    assert (len(never.ids), never.stop) == (5, "length")
+
+
+def test_the_seed_decides(engine: Engine) -> None:
+    first, again, other = (run(engine.generate(PROMPT, sample(seed=seed))) for seed in (1, 1, 2))
+    assert first == again
+    assert first.ids != other.ids
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
+def test_a_batch_changes_nothing_for_its_members(
+    engine: Engine, adapters: list[AdapterRef], temperature: float
+) -> None:
+    run(engine.load_adapter(adapters[1]))
+    batched = run(together(engine, PROMPTS, adapters[1], temperature=temperature))
+    for place, prompt in enumerate(PROMPTS):
+        alone = run(engine.generate(prompt, sample(seed=place, temperature=temperature), adapters[1]))
+        assert alone.ids == batched[place].ids
+        assert close(alone.logprobs, batched[place].logprobs, 1e-4)
+
+
+def test_greedy_takes_the_likeliest_whatever_the_seed(engine: Engine, quick_model: Path) -> None:
+    first, second = (run(engine.generate(PROMPT, sample(4, seed=seed, temperature=0.0))) for seed in (1, 2))
+    assert first == second
+    model = AutoModelForCausalLM.from_pretrained(quick_model, dtype=torch.float32)
+    ids = list(PROMPT)
+    for token, logprob in zip(first.ids, first.logprobs, strict=True):
+        logprobs = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1].detach(), -1)
+        assert token == int(logprobs.argmax())
+        assert logprob == pytest.approx(float(logprobs.max()), abs=1e-4)  # of the unscaled distribution
+        ids.append(token)
+
+
+def test_draws_follow_the_distribution(engine: Engine, quick_model: Path) -> None:
+    """Inverse-transform sampling by hand is easily off by one; 600 draws would show it."""
+    model = AutoModelForCausalLM.from_pretrained(quick_model, dtype=torch.float32)
+    # Sharpened until a few tokens have most of the mass.
+    probabilities = torch.softmax(model(torch.tensor([PROMPT])).logits[0, -1].detach() / 0.05, -1)
+
+    async def many() -> list[Completion]:
+        how = [sample(1, seed=seed, temperature=0.05) for seed in range(600)]
+        return list(await asyncio.gather(*(engine.generate(PROMPT, each) for each in how)))
+
+    drawn = torch.bincount(torch.tensor([c.ids[0] for c in run(many())]), minlength=len(probabilities)) / 600
+    top = probabilities.topk(5).indices
+    assert probabilities[top].sum() > 0.2
+    # Three standard errors of a share.
+    assert ((drawn - probabilities)[top].abs() < 3 * (probabilities[top] / 600).sqrt() + 1e-3).all()
+    assert (probabilities[drawn > 0] > 1e-6).all()
+
+
+# The learner's log-probs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sampled_logprobs_are_the_learners(
+    engine: Engine, learner: Learner, adapters: list[AdapterRef], temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = adapters[2]
+    run(engine.load_adapter(ref))
+    completions = run(together(engine, PROMPTS, ref, temperature=temperature))
+    samples = [Sample(p, c.ids, c.logprobs, 0.0, 2) for p, c in zip(PROMPTS, completions, strict=True)]
+    monkeypatch.setattr(learner.config.rollout, "temperature", temperature)
+    for one, expected in zip(samples, learner.logprobs(samples), strict=True):
+        assert close(one.logprobs, expected, 1e-3)
+        scored = run(engine.score(one.prompt_ids, one.completion_ids, ref, temperature=temperature))
+        assert close(scored, expected, 1e-3)
+    with learner.peft_model.disable_adapter():
+        base = learner.logprobs(samples)
+    assert not close(samples[0].logprobs, base[0], 1e-2)  # so the adapter mattered
+
+
+# Adapters -----------------------------------------------------------------------------------------------------------
+
+
+def test_versions_are_swapped_while_running(
+    make_engine: MakeEngine, adapters: list[AdapterRef], quick_model: Path
+) -> None:
+    engine = make_engine(keep_versions=2, end=())  # so that all completions are of one length
+    bare = run(engine.generate(PROMPT, sample(), None))
+    texts = []
+    for ref in adapters:
+        run(engine.load_adapter(ref))
+        run(engine.load_adapter(ref))  # a second time is no harm
+        completion = run(engine.generate(PROMPT, sample(), ref))
+        assert completion.version == ref.version
+        texts.append(completion.logprobs)
+        base = run(engine.generate(PROMPT, sample(), None))
+        assert (base.ids, base.version) == (bare.ids, None)
+        assert close(base.logprobs, bare.logprobs, 1e-6)
+    assert close(texts[0], bare.logprobs, 1e-6)  # version 0 changes nothing
+    assert not close(texts[1], texts[0], 1e-2)
+    assert not close(texts[2], texts[1], 1e-2)
+    # An unloaded version comes back exactly, next to the newest one; what was loaded first makes room.
+    run(engine.load_adapter(adapters[0]))
+    with pytest.raises(EngineError, match=r"v00001.*not loaded \(loaded: v00002, v00000\)"):
+        run(engine.generate(PROMPT, sample(), adapters[1]))
+    run(engine.load_adapter(adapters[1]))
+    run(engine.load_adapter(adapters[2]))
+
+    async def mixed() -> list[Completion]:
+        return list(await asyncio.gather(*(engine.generate(PROMPT, sample(), ref) for ref in [*adapters[1:], None])))
+
+    one, two, base = run(mixed())
+    assert close(one.logprobs, texts[1], 1e-6)
+    assert close(two.logprobs, texts[2], 1e-6)
+    assert close(base.logprobs, bare.logprobs, 1e-6)
+
+
+def test_a_version_belongs_to_one_adapter_for_good(
+    make_engine: MakeEngine, adapters: list[AdapterRef], tmp_path: Path
+) -> None:
+    engine = make_engine(keep_versions=1)
+    unknown = AdapterRef(9, "v00009", adapters[0].path)
+    with pytest.raises(EngineError, match=r"v00009.*not loaded"):
+        run(engine.generate(PROMPT, sample(), unknown))
+    run(engine.load_adapter(adapters[1]))
+    wrong = [
+        AdapterRef(1, "other", adapters[2].path),
+        AdapterRef(3, "v00001", adapters[2].path),
+        AdapterRef(1, "v00001", adapters[2].path),
+    ]
+    for ref in wrong:
+        with pytest.raises(EngineError, match=r"for good|of its own"):
+            run(engine.load_adapter(ref))
+        with pytest.raises(EngineError, match="not loaded"):
+            run(engine.generate(PROMPT, sample(), ref))
+    run(engine.load_adapter(adapters[2]))  # version 1 is unloaded now, and still taken
+    with pytest.raises(EngineError, match="for good"):
+        run(engine.load_adapter(wrong[0]))
+    run(engine.load_adapter(adapters[1]))
+    assert run(engine.generate(PROMPT, sample(), adapters[1])).version == 1
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("damage", ["bytes", "missing", "no manifest", "no config", "gone"])
+def test_a_damaged_adapter_is_refused_and_the_engine_lives_on(
+    engine: Engine, adapters: list[AdapterRef], tmp_path: Path, damage: str, first: bool
+) -> None:
+    folder = tmp_path / "v00002"
+    shutil.copytree(adapters[2].path, folder)
+    weights = folder / "adapter_model.safetensors"
+    match damage:
+        case "bytes":
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1  # one bit of one weight: nothing but the manifest can tell
+            weights.write_bytes(content)
+        case "missing":
+            weights.unlink()
+        case "no manifest":  # another program's folder, cut short
+            (folder / "manifest.json").unlink()
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "no config":
+            (folder / "manifest.json").unlink()
+            (folder / "adapter_config.json").unlink()
+        case _:
+            shutil.rmtree(folder)
+    before = run(engine.generate(PROMPT, sample()))
+    if not first:
+        run(engine.load_adapter(adapters[1]))
+    ref = AdapterRef(2, "v00002", str(folder))
+    with pytest.raises(EngineError, match=r"v00002.*(damaged|cannot be loaded)"):
+        run(engine.load_adapter(ref))
+    assert run(engine.generate(PROMPT, sample())) == before
+    run(engine.load_adapter(adapters[2]))  # the right one still gets its version and name
+    assert run(engine.generate(PROMPT, sample(), adapters[2])).version == 2
+
+
+# Requests -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_refused(engine: Engine) -> None:
+    with pytest.raises(EngineError, match=r"2046 tokens and 12 new ones do not fit.*2048"):
+        run(engine.generate([5] * 2046, sample()))
+    with pytest.raises(EngineError, match="empty"):
+        run(engine.generate([], sample()))
+    with pytest.raises(EngineError, match="generation failed"):
+        run(engine.generate([10**7], sample()))  # no such token
+    assert run(engine.generate(PROMPT, sample())).ids
+
+
+def test_one_that_gives_up_disturbs_nobody(make_engine: MakeEngine) -> None:
+    async def play(engine: Engine, give_up: int | None) -> list[Any]:
+        requests = [
+            asyncio.ensure_future(engine.generate(prompt, sample(seed=place), order=(place,)))
+            for place, prompt in enumerate(PROMPTS)
+        ]
+        await asyncio.sleep(0)
+        if give_up is not None:
+            requests[give_up].cancel()
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    whole = run(play(make_engine(max_batch=2), None))
+    for give_up in (0, 3):
+        left = run(play(make_engine(max_batch=2), give_up))
+        assert isinstance(left[give_up], asyncio.CancelledError)
+        assert [one.ids for n, one in enumerate(left) if n != give_up] == [
+            one.ids for n, one in enumerate(whole) if n != give_up
+        ]
+
+
+def test_an_engine_outlives_a_run_that_was_cut_off(engine: Engine) -> None:
+    async def cut_off() -> None:
+        await asyncio.wait_for(together(engine, PROMPTS), timeout=0)
+
+    with pytest.raises(TimeoutError):
+        run(cut_off())
+    assert len(run(together(engine, PROMPTS))) == len(PROMPTS)
+
+
+def test_an_unforeseen_error_reaches_who_waits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pump that died of it would leave the request waiting for ever."""
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_run", broken)
+        with pytest.raises(KeyError, match="a bug"):
+            run(asyncio.wait_for(together(engine, PROMPTS), timeout=20))
+    assert run(engine.generate(PROMPT, sample())).ids
+
+
+def test_short_episodes_do_not_wait_for_long_ones(make_engine: MakeEngine) -> None:
+    """Three episodes of 1, 2 and 4 steps, two requests a batch: nobody waits at a common step."""
+    engine = make_engine(max_batch=2)
+    done: list[tuple[int, int]] = []
+
+    async def episode(number: int, steps: int) -> None:
+        for step in range(steps):
+            await engine.generate(PROMPT, sample(4), order=(number, step))
+            done.append((number, step))
+
+    async def play() -> None:
+        await asyncio.gather(*(episode(number, steps) for number, steps in ((0, 4), (1, 1), (2, 2))))
+
+    run(play())
+    assert done.index((1, 0)) < done.index((0, 1))
+    assert done.index((2, 1)) < done.index((0, 3))  # it began after episode 1, and still ends before episode 0
+    assert len(done) == 7
+
+
+def test_batches_do_not_depend_on_who_came_first(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 7: the logical order decides what is generated together."""
+
+    def batches(arrival: list[int]) -> list[list[tuple[int, ...]]]:
+        engine: Any = make_engine(max_batch=4)
+        seen: list[list[tuple[int, ...]]] = []
+        inner = engine._run
+        engine._run = lambda requests: seen.append([request.order for request in requests]) or inner(requests)
+
+        async def play() -> None:
+            await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), order=(n,)) for n in arrival))
+
+        run(play())
+        return seen
+
+    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [[(0,), (1,), (2,), (3,)], [(4,), (5,)]]

@@ -1,0 +1,415 @@
+"""The loop on a tiny model: what is sampled is what is trained, failures are data, and a run leaves all its files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import PeftModel
+
+import memrl.trainer
+from memrl.config import Config
+from memrl.data import StreamFeed
+from memrl.errors import ConfigError, EngineError
+from memrl.files import find_damage
+from memrl.learner.learner import Learner
+from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.records import AdapterRef, Completion, Episode, Sample
+from memrl.report.progress import RunProgress
+from memrl.rollout.engine import Sampling
+from memrl.rollout.pool import InProcessPool
+from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.rollout.worker import RolloutWorker
+from memrl.rundir import EpisodeWriter
+from memrl.trainer import Trainer
+from rewards.compose import resolve_weights, total
+from tests.support import quiet, rows, small_config
+
+
+def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
+    monkeypatch.setattr(memrl.trainer, "TransformersEngine", engine)
+    return Trainer(config, name="small", resume=False, console=quiet())
+
+
+def trained_samples(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[list[Sample]]:
+    """What the learner will be given, step by step."""
+    given: list[list[Sample]] = []
+    step = trainer.learner.step
+    monkeypatch.setattr(trainer.learner, "step", lambda samples, *more: given.append(samples) or step(samples, *more))
+    return given
+
+
+# The worker ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reader", ["policy-base", "lexical"])
+def test_a_worker_plays_an_episode(quick_model: Path, tmp_path: Path, reader: str) -> None:
+    config = small_config(quick_model, tmp_path, {"reader.type": reader})
+    tokenizer, model = load_tokenizer(config), load_model(config)
+    pool = InProcessPool(config, RolloutWorker(config, TransformersEngine(model, end_ids(tokenizer, model)), tokenizer))
+    adapter = Learner(load_model(config), config, 1).publish(tmp_path)
+    pool.load_adapter(adapter)
+    stream = StreamFeed(config.data.train, None, 0).take(1)[0]
+
+    def play(**how: Any) -> Episode:
+        return pool.run(pool.worker.play(stream, adapter=adapter, **how))
+
+    episode, again, other = play(seed=5), play(seed=5), play(seed=6)
+    assert episode == again
+    assert [step.completion.ids for step in episode.steps] != [step.completion.ids for step in other.steps]
+    greedy = play(seed=5, temperature=0.0)
+    assert greedy.steps == play(seed=6, temperature=0.0).steps
+
+    assert [step.chunk for step in episode.steps] == [0, 1]
+    assert [answer.question_id for answer in episode.answers] == [question.id for question in stream.questions]
+    for step in episode.steps:
+        assert step.text == tokenizer.decode(step.completion.ids, skip_special_tokens=True)
+        assert (step.completion.ids[-1] == tokenizer.eos_token_id) == (step.completion.stop == "stop")
+        assert set(step.parts) == {"tool_success"}
+    assert set(episode.parts) == {"qa", "compression"}
+    weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+    assert episode.total == total(episode.parts, [step.parts for step in episode.steps], weights)
+    assert all((answer.prompt_tokens > 0) == (reader == "policy-base") for answer in episode.answers)
+    assert Episode.model_validate_json(episode.model_dump_json()) == episode
+    pool.close()
+
+
+def test_a_prompt_that_grows_too_long_stops_the_run_and_is_no_failed_episode(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(small_config(quick_model, tmp_path), monkeypatch)
+    monkeypatch.setattr(trainer.config.rollout, "max_prompt_tokens", 20)
+    with pytest.raises(ConfigError, match=r"chunk 0: the prompt has \d+ tokens, rollout.max_prompt_tokens allows 20"):
+        trainer.run()
+
+
+# A whole run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_trains_what_it_sampled_and_leaves_every_file(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    config = small_config(quick_model, folder, {"eval.every": 3})
+    trainer = make_trainer(config, monkeypatch)
+    given = trained_samples(trainer, monkeypatch)
+    summary = trainer.run()
+
+    # Tokens in, tokens out: exactly the sampled ids and log-probs, the end of turn included, reach the loss.
+    writer = EpisodeWriter(folder / "episodes")
+    metrics = rows(folder)
+    assert [row["step"] for row in metrics] == [0, 1, 2, 3]
+    ended = 0
+    for row, samples in zip(metrics[1:], given, strict=True):
+        episodes = writer.read(row["step"])
+        steps = {
+            (episode.stream_id, episode.index, step.chunk): step.completion
+            for episode in episodes
+            for step in episode.steps
+        }
+        assert samples
+        for sample in samples:
+            completion = steps[sample.stream_id, sample.episode, sample.chunk]
+            assert (sample.completion_ids, sample.logprobs) == (completion.ids, completion.logprobs)
+            assert sample.version == completion.version == row["step"] - 1
+            ended += completion.stop == "stop"
+        assert row["tokens/trained"] == sum(len(sample.completion_ids) for sample in samples)
+        assert row["tokens/completion"] == sum(len(completion.ids) for completion in steps.values())
+        assert row["learner/samples"] == len(samples)
+        assert row["loss/grad_norm"] > 0
+        assert row["loss/sampling_gap_max"] < 1e-3
+        assert row["canary/gap"] < 1e-4
+        assert (row["fail/episodes"], row["fail/rate"]) == (0, 0)
+        assert len(episodes) % config.train.group_size == 0
+    assert ended > 0
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert all(next(iter(json.loads(line))) == "step" for line in lines)
+    assert all("time/step" in json.loads(line) for line in lines)
+    assert [row["step"] for row in metrics if "eval/qa" in row] == [0, 3]
+    evaluations = summary["eval"]
+    assert summary == json.loads((folder / "summary.json").read_text())
+    for moment in ("before", "best", "after"):
+        for part in ("qa", "tool_success", "compression"):
+            assert set(evaluations[moment][part]) == {"value", "low", "high"}
+            assert evaluations[moment][part]["low"] <= evaluations[moment][part]["value"]
+    assert evaluations["after"]["qa"]["value"] == metrics[-1]["eval/qa"]
+    seconds = summary["wall_seconds"]
+    assert set(seconds) == {"total", "build", "rollout", "learn", "eval"}
+    assert all(value > 0 for value in seconds.values())
+    assert sum(seconds.values()) - seconds["total"] <= seconds["total"]
+    assert (summary["seed"], summary["steps"]) == (0, 3)
+    assert summary["episodes"] == metrics[-1]["episodes"] == sum(len(writer.read(step)) for step in (1, 2, 3))
+    assert {"memrl", "torch", "transformers", "peft"} <= summary["versions"].keys()
+    assert set(summary["gates"]) == {"faithful", "reader_ceiling"}
+
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "command.txt",
+        "environment.json",
+        "metrics.jsonl",
+        "summary.json",
+        "curve.png",
+        "episodes/step_00001.jsonl.zst",
+        "checkpoints/step_00003/learner/learner.pt",
+    } <= names
+    assert not [name for name in names if ".partial" in name]
+    assert (folder / "checkpoints" / "latest").resolve().name == "step_00003"
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert f"path: {quick_model}" in (folder / "config.yaml").read_text()
+    assert json.loads((folder / "environment.json").read_text())["packages"] == summary["versions"]
+    adapters = sorted(path.name for path in (folder / "adapters").iterdir())
+    assert adapters == ["v00000", "v00002", "v00003"]
+    for name in adapters:
+        assert find_damage(folder / "adapters" / name) is None
+        PeftModel.from_pretrained(load_model(config), str(folder / "adapters" / name))
+    assert (folder / summary["adapter"]["best"]).is_dir()
+
+
+def test_other_temperatures_and_save_intervals(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary compares like with like at any temperature; without a checkpoint nothing is thrown away."""
+    changes = {"rollout.temperature": 0.6, "run.save_every": 3, "train.steps": 2, "run.save_episodes": "false"}
+    trainer = make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch)
+    trainer.run()
+    assert all(row["loss/sampling_gap_max"] < 1e-3 for row in rows(tmp_path / "run")[1:])
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {
+        "step_00000",
+        "step_00002",
+        "latest",
+    }
+    assert not (tmp_path / "run" / "episodes").exists()
+
+
+def test_ctrl_c_saves_the_steps_that_have_no_checkpoint(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(quick_model, tmp_path / "run", {"run.save_every": 10})
+    trainer = make_trainer(config, monkeypatch)
+    play = trainer.pool.play_groups
+
+    def interrupted(*arguments: Any, step: int, **options: Any) -> Any:
+        if step == 2:
+            raise KeyboardInterrupt
+        return play(*arguments, step=step, **options)
+
+    monkeypatch.setattr(trainer.pool, "play_groups", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert (tmp_path / "run" / "checkpoints" / "step_00002").is_dir()
+    whole = make_trainer(small_config(quick_model, tmp_path / "whole"), monkeypatch)
+    whole.run()
+    resumed = Trainer(config, name="small", resume=True, console=quiet())
+    assert resumed.step == 2
+    resumed.run()
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+# Failures -----------------------------------------------------------------------------------------------------------
+
+
+class Flaky(TransformersEngine):
+    """Fails for every request of one sampled episode, and for the reader of another."""
+
+    policy_fails: Sequence[tuple[int, int]] = ()
+    reader_fails: Sequence[tuple[int, int]] = ()
+
+    async def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        adapter: AdapterRef | None = None,
+        *,
+        order: tuple[int, ...] = (),
+    ) -> Completion:
+        fails = self.reader_fails if adapter is None else self.policy_fails
+        if order[:2] in fails and (adapter is None or sampling.temperature > 0):
+            raise EngineError("the accelerator fell off")
+        return await super().generate(prompt_ids, sampling, adapter, order=order)
+
+
+def test_a_failed_episode_is_removed_and_counted(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FailsTwice(Flaky):
+        policy_fails = ((0, 1),)
+        reader_fails = ((1, 2),)
+
+    changes = {"train.steps": 1, "rollout.refill_rounds": 0, "rewards.preset": "memalpha"}
+    config = small_config(quick_model, tmp_path / "run", changes)
+    trainer = make_trainer(config, monkeypatch, FailsTwice)
+    # Evaluation places its episodes at (n, 0), so it is spared.
+    trainer.run()
+    row = rows(tmp_path / "run")[1]
+    assert (row["fail/episodes"], row["fail/rate"]) == (2, 0.25)
+    episodes = EpisodeWriter(tmp_path / "run" / "episodes").read(1)
+    assert [episode.index for episode in episodes] == [0, 2, 3, 0, 1, 3]
+    assert row["reward/total"] == pytest.approx(sum(episode.total for episode in episodes) / 6)
+    assert row["eval/failures"] == 0
+    assert caplog.text.count("removed: EngineError: the accelerator fell off") == 2
+
+
+def test_too_many_failures_stop_the_run(quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FailsOften(Flaky):
+        policy_fails = ((0, 0), (1, 1), (1, 2))
+
+    trainer = make_trainer(small_config(quick_model, tmp_path), monkeypatch, FailsOften)
+    message = r"3 of 8 episodes failed, rollout.max_failure_rate allows 25%.*the accelerator fell off"
+    with pytest.raises(EngineError, match=message):
+        trainer.run()
+
+
+def test_an_evaluation_without_an_episode_is_an_error_and_no_score(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoReader(Flaky):
+        reader_fails = ((0, 0), (1, 0))
+
+    config = small_config(quick_model, tmp_path, {"rollout.max_failure_rate": 1.0})
+    with pytest.raises(EngineError, match=r"every episode of the evaluation failed.*fell off"):
+        make_trainer(config, monkeypatch, NoReader).run()
+
+
+def test_an_episode_that_takes_too_long_is_a_failure(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hangs(TransformersEngine):
+        async def generate(self, *arguments: Any, order: tuple[int, ...] = (), **options: Any) -> Completion:
+            if order[:2] in ((0, 1), (0, 2), (0, 3)) and arguments[2] is not None:
+                await asyncio.sleep(3600)
+            return await super().generate(*arguments, order=order, **options)
+
+    changes = {
+        "train.steps": 1,
+        "rollout.episode_timeout": 2,
+        "rollout.refill_rounds": 0,
+        "rollout.max_failure_rate": 0.5,
+    }
+    make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch, Hangs).run()
+    row = rows(tmp_path / "run")[1]
+    assert (row["fail/episodes"], row["advantage/groups_too_small"]) == (3, 1)
+    assert "timeout: longer than rollout.episode_timeout (2 s)" in caplog.text
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_the_canary_catches_a_stale_adapter(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    class Stale(TransformersEngine):
+        """Says that it has loaded each version, and goes on with an old one."""
+
+        async def load_adapter(self, ref: AdapterRef) -> None:
+            if ref.version <= kept:
+                await super().load_adapter(ref)
+                return
+            self._adapters[ref.version] = ref
+            self.model.peft_config[ref.name] = self.model.peft_config[f"v{kept:05d}"]
+
+        def _select(self, adapter: AdapterRef | None) -> Any:
+            if adapter is not None and adapter.version > kept:
+                adapter = self._adapters[kept]
+            return super()._select(adapter)
+
+    # The default learning rate of the tiny run, without its warm-up.
+    config = small_config(quick_model, tmp_path / "run", {"train.warmup_steps": 0, "train.schedule": "constant"})
+    trainer = make_trainer(config, monkeypatch, Stale)
+    with pytest.raises(EngineError, match=f"canary: after loading v{kept + 1:05d}.*start again with --resume"):
+        trainer.run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == list(range(kept + 1))  # the step is not recorded
+    resumed = Trainer(config, name="small", resume=True, console=quiet())
+    assert resumed.step == kept
+
+
+def test_a_damaged_adapter_stops_the_run_with_its_own_message(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(small_config(quick_model, tmp_path), monkeypatch)
+    publish = trainer.learner.publish
+
+    def damaged(folder: Path) -> AdapterRef:
+        ref = publish(folder)
+        (Path(ref.path) / "adapter_model.safetensors").write_bytes(b"junk")
+        return ref
+
+    monkeypatch.setattr(trainer.learner, "publish", damaged)
+    with pytest.raises(EngineError, match=r"v00000.*is damaged: adapter_model.safetensors is not what was written"):
+        trainer.run()
+
+
+# Groups that teach nothing ------------------------------------------------------------------------------------------
+
+
+def test_groups_without_spread_are_dropped_and_refilled(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first round's groups are made equal: its tool calls pay nothing, and its memories stay empty."""
+    changes = {"train.steps": 1}
+    trainer = make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch)
+    rounds: list[tuple[int, int]] = []
+    play = trainer.pool.play_groups
+
+    def levelled(streams: Any, *arguments: Any, first: int, **options: Any) -> Any:
+        rounds.append((len(streams), first))
+        groups = play(streams, *arguments, first=first, **options)
+        for group in groups[: 2 if first == 0 else 1]:
+            group.episodes = [
+                one.model_copy(
+                    update={
+                        "parts": {"qa": 0.0, "compression": 1.0},
+                        "steps": [step.model_copy(update={"parts": {"tool_success": 1.0}}) for step in one.steps],
+                    }
+                )
+                for one in group.episodes
+            ]
+        return groups
+
+    monkeypatch.setattr(trainer.pool, "play_groups", levelled)
+    given = trained_samples(trainer, monkeypatch)
+    trainer.run()
+    assert rounds[:2] == [(2, 0), (2, 2)]  # as many fresh streams as were missing, numbered on
+    row = rows(tmp_path / "run")[1]
+    assert row["advantage/groups_no_spread"] >= 3
+    groups = sum(count for count, _ in rounds)
+    assert row["advantage/groups_used"] + row["advantage/groups_no_spread"] == groups
+    assert row["episodes"] == groups * 4  # all that was played is counted
+    levelled_ids = {episode.stream_id for episode in EpisodeWriter(tmp_path / "run" / "episodes").read(1)[:12]}
+    assert not levelled_ids & {sample.stream_id for sample in given[0]}
+
+
+def test_a_step_without_any_spread_changes_nothing_and_goes_on(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"train.steps": 2, "advantage.min_spread": 100.0, "rollout.refill_rounds": 1}
+    trainer = make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch)
+    trainer.run()
+    first, second = rows(tmp_path / "run")[1:]
+    for row in (first, second):
+        assert (row["advantage/groups_used"], row["advantage/groups_no_spread"]) == (0, 4)
+        assert (row["tokens/trained"], row["learner/version"], row["canary/gap"]) == (0, 0, 0)
+    assert second["episodes"] == 32
+    assert [path.name for path in (tmp_path / "run" / "adapters").iterdir()] == ["v00000"]
+
+
+def test_progress_bars_work_on_a_terminal(quick_model: Path, tmp_path: Path) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    screen = StringIO()
+    config = small_config(quick_model, tmp_path, {"train.steps": 1})
+    Trainer(
+        config,
+        name="small",
+        resume=False,
+        console=Console(file=screen, force_terminal=True, width=200, color_system=None),
+    ).run()
+    text = screen.getvalue()
+    for words in ("step 1/1: rollout", "step 0: evaluation", "all steps", "left", "held-out qa", "QA accuracy"):
+        assert words in text
+    assert isinstance(RunProgress(Console(file=StringIO())), RunProgress)

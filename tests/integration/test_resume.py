@@ -1,0 +1,296 @@
+"""Law 7 and law 8: two runs of a seed agree to the bit, and a run that was killed anywhere and resumed is that run."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrl import cli
+from memrl.errors import CheckpointError
+from memrl.files import find_damage
+from memrl.learner.checkpoint import find_checkpoint
+from memrl.trainer import Trainer
+from tests.support import CONFIG, ROOT, overrides, quiet, rows, run_all, small_config
+
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+WAYS_TO_DIE = {
+    "in the first evaluation": f"""
+import os, signal
+from memrl.rollout.transformers_engine import TransformersEngine
+TransformersEngine._run = lambda *_: {DIE}
+""",
+    "in a rollout": f"""
+import os, signal
+from memrl.rollout.pool import InProcessPool
+from memrl.rollout.transformers_engine import TransformersEngine
+play, generate = InProcessPool.play_groups, TransformersEngine._run
+def played(self, *arguments, step, **options):
+    calls = []
+    def dying(self, requests):
+        calls.append(1)
+        if step == 1 and len(calls) == 2:
+            {DIE}
+        return generate(self, requests)
+    TransformersEngine._run = dying
+    return play(self, *arguments, step=step, **options)
+InProcessPool.play_groups = played
+""",
+    "between a row and its checkpoint": f"""
+import os, signal
+from memrl.rundir import MetricsFile
+append = MetricsFile.append
+def appended(self, row):
+    append(self, row)
+    if row["step"] == 2:
+        {DIE}
+MetricsFile.append = appended
+""",
+    "in the middle of a checkpoint": f"""
+import os, signal
+from memrl.learner.learner import Learner
+save = Learner.save
+def saved(self, path):
+    save(self, path)
+    if "step_00002" in str(path):
+        file = path / "learner.pt"
+        file.write_bytes(file.read_bytes()[:1000])
+        {DIE}
+Learner.save = saved
+""",
+    "in the middle of a metrics row": f"""
+import os, signal
+from memrl.rundir import MetricsFile
+append = MetricsFile.append
+def appended(self, row):
+    if row["step"] == 3:
+        with self.path.open("a") as file:
+            file.write('{{"step": 3, "reward/to')
+        {DIE}
+    append(self, row)
+MetricsFile.append = appended
+""",
+}
+LAST_CHECKPOINT = dict(zip(WAYS_TO_DIE, (None, 1, 1, 1, 2), strict=True))
+INTERRUPTED = WAYS_TO_DIE["in a rollout"].replace("SIGKILL", "SIGINT")
+"""Ctrl-C in the middle of a batch."""
+
+
+@pytest.fixture(scope="module")
+def whole(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Trainer(small_config(quick_model, folder), name="tiny", resume=False, console=quiet()).run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same run, dead in every way: {way: (folder, exit code, stderr)}."""
+    root = tmp_path_factory.mktemp("ended")
+    ways = {**WAYS_TO_DIE, "Ctrl-C": INTERRUPTED}
+    folders = {way: root / way.replace(" ", "-") for way in ways}
+    jobs = {
+        way: (before, ["train", str(ROOT / CONFIG), *overrides(quick_model, folders[way])], root / f"{way}.log")
+        for way, before in ways.items()
+    }
+    return {way: (folders[way], *end) for way, end in run_all(jobs).items()}
+
+
+def resume(model: Path, folder: Path) -> Trainer:
+    return Trainer(small_config(model, folder), name="tiny", resume=True, console=quiet())
+
+
+def without_time(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {key: value for key, value in summary.items() if key != "wall_seconds"}
+
+
+def copy(ends: dict[str, Any], way: str, to: Path) -> Path:
+    return Path(shutil.copytree(ends[way][0], to / "run", symlinks=True))
+
+
+# To the bit ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_of_a_seed_agree_and_another_seed_differs(quick_model: Path, whole: Path, tmp_path: Path) -> None:
+    for name, seed in (("twin", 0), ("other", 1)):
+        config = small_config(quick_model, tmp_path / name, {"seed": seed, "train.steps": 3})
+        Trainer(config, name="tiny", resume=False, console=quiet()).run()
+    assert rows(tmp_path / "twin") == rows(whole)
+    assert without_time(tmp_path / "twin") == without_time(whole)
+    assert all(first != second for first, second in zip(rows(whole)[1:], rows(tmp_path / "other")[1:], strict=True))
+    assert all(row["advantage/samples"] > 0 for row in rows(whole)[1:])  # so there was something to agree about
+
+
+@pytest.mark.parametrize("way", list(WAYS_TO_DIE))
+def test_a_run_that_was_killed_and_resumed_is_the_run_that_never_was(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path, way: str
+) -> None:
+    assert ended[way][1] == -signal.SIGKILL, ended[way][2]
+    folder = copy(ended, way, tmp_path)
+    found = find_checkpoint(folder / "checkpoints")
+    assert (found and found[0]) == LAST_CHECKPOINT[way]
+    trainer = resume(quick_model, folder)
+    # What the killed process had written after its checkpoint is gone before anything is played.
+    assert [row["step"] for row in rows(folder)] == list(range(trainer.step + 1 if found else 0))
+    trainer.run()
+    assert rows(folder) == rows(whole)
+    assert without_time(folder) == without_time(whole)
+    for name in ("adapters", "checkpoints", "episodes"):
+        assert sorted(path.name for path in (folder / name).iterdir() if not path.name.endswith(".partial")) == sorted(
+            path.name for path in (whole / name).iterdir()
+        )
+    for file in sorted(whole.glob("adapters/*/adapter_model.safetensors")):
+        assert (folder / file.relative_to(whole)).read_bytes() == file.read_bytes()
+
+
+def test_seconds_add_up_over_a_resumed_run(quick_model: Path, ended: dict[str, Any], tmp_path: Path) -> None:
+    folder = copy(ended, "between a row and its checkpoint", tmp_path)
+    state = json.loads((folder / "checkpoints" / "step_00001" / "trainer.json").read_text())
+    seconds = resume(quick_model, folder).run()["wall_seconds"]
+    assert seconds["total"] > state["seconds"]
+    assert seconds["build"] > state["wall"]["build"]  # the model was loaded twice
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for phase in ("build", "rollout", "learn"):
+        assert sum(line.get(f"time/{phase}", 0.0) for line in lines) == pytest.approx(seconds[phase])
+
+
+def test_a_finished_run_resumes_to_its_end(quick_model: Path, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder, symlinks=True)
+    resume(quick_model, folder).run()
+    assert rows(folder) == rows(whole)
+    assert without_time(folder) == without_time(whole)
+
+
+# Ctrl-C -------------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_says_how_to_go_on_and_going_on_works(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path
+) -> None:
+    _, code, errors = ended["Ctrl-C"]
+    assert code == 130
+    assert "Interrupted. The last checkpoint is safe; go on with: memrl train" in errors
+    assert errors.strip().endswith("--resume")
+    assert "Traceback" not in errors
+    assert "never retrieved" not in errors
+    folder = copy(ended, "Ctrl-C", tmp_path)
+    assert find_checkpoint(folder / "checkpoints") == (1, folder / "checkpoints" / "step_00001")
+    resume(quick_model, folder).run()
+    assert rows(folder) == rows(whole)
+
+
+# Damage -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy(ended, "between a row and its checkpoint", tmp_path)
+    newest = folder / "checkpoints" / "step_00001"
+    state = newest / "learner" / "learner.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    trainer = resume(quick_model, folder)
+    assert trainer.step == 0
+    assert f"checkpoint {newest} is damaged and skipped: learner/learner.pt is not what was written" in caplog.text
+    trainer.run()
+    assert rows(folder) == rows(whole)
+    for path in (folder / "checkpoints").glob("step_*"):
+        assert find_damage(path) is None
+
+
+def test_without_a_good_checkpoint_nothing_is_touched(
+    quick_model: Path, ended: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(ended, "between a row and its checkpoint", tmp_path)
+    before = (folder / "metrics.jsonl").read_bytes()
+    for path in (folder / "checkpoints").glob("step_*"):
+        (path / "trainer.json").unlink()
+    with pytest.raises(CheckpointError, match="no good checkpoint to resume from"):
+        resume(quick_model, folder)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_other_settings_are_refused_by_name(
+    quick_model: Path, ended: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(ended, "in a rollout", tmp_path)
+    before = (folder / "metrics.jsonl").read_bytes()
+    words = overrides(quick_model, folder, {"train.lr": 0.5, "memory.budget": 70, "run.keep_checkpoints": 5})
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    message = capsys.readouterr().err
+    assert "memory.budget: " in message
+    assert "train.lr: 0.001 then, 0.5 now" in message
+    assert "keep_checkpoints" not in message  # decides no number
+    assert "another run.dir" in message
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+# A full disk --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(
+    quick_model: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first checkpoint has no optimizer state and fits; the second does not."""
+    folder = tmp_path / "run"
+    words = overrides(quick_model, folder)
+    first = (whole / "adapters" / "v00000" / "adapter_model.safetensors").stat().st_size
+    with file_size_limit(2 * first):
+        assert cli.main(["train", str(ROOT / CONFIG), *words]) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"cannot save {folder}/checkpoints/step_00001" in message
+    assert f"the last good checkpoint is {folder}/checkpoints/step_00000" in message
+    assert "--resume" in message
+    assert "Traceback" not in message
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["latest", "step_00000"]
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 0
+    assert rows(folder) == rows(whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk]).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("room_kib", [0, 20, 700, 1600])
+def test_a_full_disk_is_a_message_wherever_it_happens(
+    quick_model: Path, ended: dict[str, Any], small_disk: Path, capsys: pytest.CaptureFixture[str], room_kib: int
+) -> None:
+    folder = copy(ended, "in a rollout", small_disk)
+    free = shutil.disk_usage(small_disk).free - room_kib * 1024
+    assert free > 0
+    (small_disk / "ballast").write_bytes(b"\1" * free)
+    assert cli.main(["train", str(ROOT / CONFIG), *overrides(quick_model, folder), "--resume"]) == 1
+    message = capsys.readouterr().err
+    assert "No space left on device" in message or "the disk is full" in message
+    assert "Traceback" not in message
+    assert find_checkpoint(folder / "checkpoints") is not None
+    (small_disk / "ballast").unlink()
+    assert resume(quick_model, folder).step >= 1

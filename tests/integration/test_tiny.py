@@ -1,0 +1,98 @@
+"""The embedded model: its recipe runs, and its tokenizer makes prompts short in the way the recipe counts on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from envs.dialects import HermesDialect
+from envs.memory import StoreMemory
+from envs.tools import ToolCall
+from memrl import cli
+from memrl.files import find_damage, sha256_file
+from memrl.rollout.prompting import Prompter
+from memrl.tiny import TINY_MODEL
+from memrl.tiny.recipe import build_model
+from memrl.tiny.tokenizer import fixed_text, words
+from tests.support import quiet
+
+
+def check_record(folder: Path) -> None:
+    """recipe.json names every file of the folder by its hash."""
+    recorded = json.loads((folder / "recipe.json").read_text())["sha256"]
+    files = {path.name for path in folder.iterdir()} - {"recipe.json", "manifest.json"}
+    assert {"model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"} <= files
+    assert set(recorded) == files
+    for name, digest in recorded.items():
+        assert sha256_file(folder / name) == digest, name
+
+
+def test_the_recipe_rebuilds(quick_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_record(quick_model)
+    assert find_damage(quick_model) is None
+    model = AutoModelForCausalLM.from_pretrained(quick_model)
+    assert model.config.model_type == "qwen3"
+    assert 0.5e6 < model.num_parameters() < 3e6
+    # The same recipe, the same bytes; and by the command.
+    again = tmp_path / "again"
+    assert cli.main(["tiny", "build", "--quick", "--out", str(again)]) == 0
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (again / name).read_bytes() == (quick_model / name).read_bytes()
+
+
+def test_a_rebuild_replaces_the_folder_whole(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "old").write_text("old")
+    build_model(out, quick=True, console=quiet())
+    assert not (out / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_every_word_is_one_token_wherever_it_stands(quick_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(quick_model)
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False))
+
+    assert [word for word in words() if count(word) != 1] == []
+    assert [word for word in words() if count(f"{word} {word}") != 2] == []
+    assert [text for text in fixed_text() if count(text) != 1] == []
+    for text in ("Ada lives in Paris.", "sem_0001: Ada lives in Paris.\nepi_0002 (May 3): Ben met Cora."):
+        # White space apart: a word brings its space along, also after fixed text that ends in one.
+        decoded = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False))
+        assert "".join(decoded.split()) == "".join(text.split())
+    calls = [
+        ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Ada lives in Paris."}),
+        ToolCall(name="memory_update", arguments={"memory_id": "sem_0001", "content": "Ada now lives in Rome."}),
+    ]
+    dialect = HermesDialect()
+    text = dialect.format(calls)
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert len(ids) < 20
+    # What the model writes is carried out as what the teacher meant.
+    memory = StoreMemory(100, 10)
+    assert all(memory.execute(call).ok for call in dialect.parse(Prompter(tokenizer, dialect).decode(ids)))
+    assert [item.content for item in memory.items] == ["Ada now lives in Rome."]
+
+
+def test_the_chat_template_renders_the_tools(quick_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(quick_model)
+    prompter = Prompter(tokenizer, HermesDialect())
+    tools = StoreMemory(100, 10).tools
+    messages = [{"role": "system", "content": "Keep a memory."}, {"role": "user", "content": "Ada lives in Paris."}]
+    text = tokenizer.decode(prompter.encode(messages, tools))
+    for tool in tools:
+        assert text.count(tool.name) == 1  # by the template, and not once more by the dialect
+    assert text.rstrip().endswith("assistant")
+    assert "memory_insert" not in tokenizer.decode(prompter.encode(messages))
+
+
+@pytest.mark.skipif(not TINY_MODEL.is_dir(), reason="the embedded model is not built yet")
+def test_the_shipped_model_is_what_its_recipe_recorded() -> None:
+    check_record(TINY_MODEL)
+    assert sum(path.stat().st_size for path in TINY_MODEL.iterdir()) <= 6 * 2**20
+    AutoModelForCausalLM.from_pretrained(TINY_MODEL)

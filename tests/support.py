@@ -1,0 +1,111 @@
+"""What the integration tests share: small settings, a way to run `memrl`, and a policy that is worth comparing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from memrl.config import Config, load_config
+
+ROOT = Path(__file__).parents[1]
+SYNTHETIC = "[{source: synthetic, chunks: 2}]"
+SMALL = {
+    "train.steps": 3,
+    "train.group_size": 4,
+    "train.streams_per_step": 2,
+    "rollout.refill_rounds": 3,
+    "train.micro_batch_tokens": 2048,
+    "eval.streams": 2,
+    "eval.every": 2,
+    "data.train": SYNTHETIC,
+    "data.eval": SYNTHETIC,
+    "rollout.max_completion_tokens": 24,
+    "model.device": "cpu",
+}
+"""A run of a few seconds. The quick model knows nothing, so groups differ by their malformed calls alone: four episodes
+and some refills make sure that each step has something to learn from."""
+CONFIG = "configs/tiny.yaml"
+
+
+def overrides(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> list[str]:
+    """The settings of a small run as `key=value` words."""
+    settings = {"model.path": model, "run.dir": folder, **SMALL, **(changes or {})}
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def small_config(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Config:
+    return load_config(ROOT / CONFIG, overrides(model, folder, changes))
+
+
+def quiet() -> Console:
+    return Console(file=StringIO(), width=120)
+
+
+FORKS = """
+import json, os, sys
+import memrl.trainer
+from memrl.cli import main
+codes, running = {}, {}
+jobs = json.loads(sys.argv[1])
+while jobs or running:
+    if jobs and len(running) < 2:
+        name, (before, words, log) = jobs.popitem()
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+            exec(before, {})
+            sys.exit(main(words))
+        running[child] = name
+        continue
+    child, status = os.wait()
+    codes[running.pop(child)] = os.waitstatus_to_exitcode(status)
+print(json.dumps(codes), file=sys.stderr)
+"""
+
+
+def run_all(jobs: Mapping[str, tuple[str, list[str], Path]]) -> dict[str, tuple[int, str]]:
+    """Run `memrl` once for each job, in processes of its own that share one import of torch, two at a time.
+
+    Args:
+        jobs: by name: code to run first (to break something), the words of the command, where stderr goes.
+
+    Returns:
+        Exit code and stderr, by name.
+    """
+    plain = {name: (before, words, str(log)) for name, (before, words, log) in jobs.items()}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, json.dumps(plain)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    codes = json.loads(done.stderr.splitlines()[-1])
+    return {name: (codes[name], log.read_text()) for name, (_, _, log) in jobs.items()}
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without `time/`, which alone may differ between two runs of one seed."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:
+    """Make an adapter matter: its B matrices begin at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
