@@ -55,10 +55,14 @@ def memorising(
 
 
 def answering(
-    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, share: float = 0.75
+    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, share: float = 0.85
 ) -> Iterator[Example]:
-    """One example a question, over a memory that holds a random `share` of the stream: the answer, or "unknown"."""
-    memory = empty_memory(config, prompter)
+    """One example a question, over a memory that holds a random `share` of the stream: the answer, or "unknown".
+
+    The memory has room for all of it here: were it full, most answers would be "unknown", and soon all of them.
+    """
+    room = 10 * config.memory.budget
+    memory = StoreMemory(room, room, prompter.count_tokens)
     fill(stream, memory, rng, share)
     for question in stream.questions:
         view = memory.retrieve(question.text, config.memory.retrieve_budget)
@@ -73,12 +77,13 @@ def answering(
 
 
 def demonstrations(
-    streams: Iterable[Stream], config: Config, prompter: Prompter, seed: int, habits: Carelessness | None = None
+    streams: Iterable[Stream], config: Config, prompter: Prompter, seed: int, habits: Carelessness | None
 ) -> Iterator[Example]:
-    """Examples of both jobs, stream by stream."""
+    """Examples of both jobs, stream by stream; without `habits`, of answering alone."""
     for number, stream in enumerate(streams):
         rng = random.Random(f"teacher/{seed}/{number}")
-        yield from memorising(stream, config, prompter, rng, habits or Carelessness())
+        if habits is not None:
+            yield from memorising(stream, config, prompter, rng, habits)
         yield from answering(stream, config, prompter, rng)
 
 

@@ -18,6 +18,7 @@ from memrl.models import load_model, load_tokenizer
 from memrl.report.progress import RunProgress
 from memrl.rollout.prompting import Prompter
 from memrl.sft.examples import demonstrations
+from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
 
 
@@ -42,7 +43,7 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
     with progress:
         with progress.phase("the teacher demonstrates", None):
             streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(config.sft.streams)
-            examples = list(demonstrations(streams, config, prompter, config.seed))
+            examples = list(demonstrations(streams, config, prompter, config.seed, Carelessness()))
         model = load_model(config)
         trained = wrap_lora(model, config.model.lora, config.seed) if config.sft.lora else model
         with progress.phase("warm start", config.sft.steps) as advance:

@@ -10,6 +10,7 @@ predecessor is the current token, and add them to the prediction.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from transformers import Qwen3ForCausalLM
@@ -52,6 +53,15 @@ def initialise_copying(model: Qwen3ForCausalLM, *, seed: int) -> None:
         written = basis[number * WIDTH : (number + 1) * WIDTH]
         look_back.o_proj.weight[:, start : start + WIDTH] = 0.05 * written.T
 
+    # Every head after the first layer passes on what it looks at: where to look is quickly learned, an identity over
+    # hundreds of words is not.
+    for layer in model.model.layers[1:]:
+        for number in range(config.num_attention_heads):
+            start = number * head
+            rows = torch.randperm(len(own), generator=generator)[:head]
+            layer.self_attn.v_proj.weight[start : start + head] = own[rows]
+            layer.self_attn.o_proj.weight[:, start : start + head] = 0.3 * own[rows].T
+
     induction = model.model.layers[1].self_attn
     induction.q_norm.weight.fill_(3.0)
     slow = [*range(half // 2, half), *range(half + half // 2, head)]  # pairs that hardly turn over a prompt's length
@@ -66,7 +76,7 @@ def initialise_copying(model: Qwen3ForCausalLM, *, seed: int) -> None:
         induction.o_proj.weight[:, start : start + head] = copied.T
 
 
-def _clear(attention: torch.nn.Module, start: int, head: int) -> None:
+def _clear(attention: Any, start: int, head: int) -> None:
     """Zero one head, so that only what is written into it counts."""
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
         projection.weight[start : start + head] = 0.0
