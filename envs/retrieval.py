@@ -9,13 +9,27 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from functools import lru_cache
+
+import snowballstemmer
 
 _WORD = re.compile(r"\w+")
+_STEMMER = snowballstemmer.stemmer("english")
 
 
 def words(text: str) -> list[str]:
     """Lower-cased runs of word characters."""
     return _WORD.findall(text.lower())
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
+    return str(_STEMMER.stemWord(word))
+
+
+def terms(text: str) -> list[str]:
+    """Words as they are indexed: stemmed (Porter 2, English), so that "live" finds "lives"."""
+    return [_stem(word) for word in words(text)]
 
 
 class BM25Index:
@@ -42,7 +56,7 @@ class BM25Index:
     def add(self, item_id: str, text: str) -> None:
         """Index an item; an id that is there already is replaced."""
         self.remove(item_id)
-        counts = Counter(words(text))
+        counts = Counter(terms(text))
         self._terms[item_id] = counts
         self._length[item_id] = counts.total()
         self._total += counts.total()
@@ -71,7 +85,7 @@ class BM25Index:
         number = len(self._terms)
         mean_length = self._total / number or 1.0
         scores: dict[str, float] = defaultdict(float)
-        for term in dict.fromkeys(words(query)):
+        for term in dict.fromkeys(terms(query)):
             posting = self._postings.get(term)
             if not posting:
                 continue

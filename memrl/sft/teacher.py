@@ -22,11 +22,11 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 class Carelessness:
     """How the teacher behaves, as probabilities."""
 
-    store: float = 0.4
+    store: float = 0.6
     """That a sentence is stored, whatever it says."""
     update: float = 0.7
     """That a changed fact replaces the old item, where that is in sight, instead of standing beside it."""
-    misfile: float = 0.05
+    misfile: float = 0.02
     """That an item goes into the wrong store."""
 
 
