@@ -1,7 +1,7 @@
 """The careless teacher: shows how tools are used, and not what is worth storing.
 
-Its demonstrations give a policy the format, the copying and the reading. Which sentences it stores is a matter of
-chance, so that there is something left for reinforcement learning to find out, and exploration to find it with.
+Its demonstrations give a policy the format, the copying and the reading. Which sentences it stores is mostly a matter
+of chance, so that there is something left for reinforcement learning to find out, and exploration to find it with.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 class Carelessness:
     """How the teacher behaves, as probabilities."""
 
-    store: float = 0.6
-    """That a sentence is stored, whatever it says."""
+    store: float = 0.45
+    """That a noteworthy sentence is stored; any sentence, where the source does not say what is noteworthy."""
+    chatter: float = 0.25
+    """That any other is stored. Less often: what a policy has never had to tell apart, GRPO cannot find out."""
     update: float = 0.7
     """That a changed fact replaces the old item, where that is in sight, instead of standing beside it."""
     misfile: float = 0.02
@@ -48,9 +50,9 @@ def demonstrate(
     shown = {item.content: item.id for item in view.items}
     calls = []
     for sentence in sentences(stream.chunks[chunk].text):
-        if rng.random() >= habits.store:
-            continue
         note = notes.get(sentence, {})
+        if rng.random() >= (habits.chatter if "notes" in stream.metadata and not note else habits.store):
+            continue
         old = shown.get(note.get("replaces") or "")
         if old and rng.random() < habits.update:
             calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
@@ -82,5 +84,5 @@ def fill(stream: Stream, memory: StoreMemory, rng: random.Random, share: float) 
     """Put a random `share` of a stream's sentences into a memory, changes beside what they change."""
     for index, chunk in enumerate(stream.chunks):
         view = memory.render(chunk.text, memory.budget)
-        for call in demonstrate(stream, index, view, rng, Carelessness(store=share, update=0.5, misfile=0.02)):
+        for call in demonstrate(stream, index, view, rng, Carelessness(share, share, update=0.5, misfile=0.02)):
             memory.execute(call, time=chunk.time)

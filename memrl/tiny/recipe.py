@@ -67,10 +67,11 @@ class Recipe:
     copy_steps: int = 100
     copy_lr: float = 1e-3
     lessons: tuple[Lesson, ...] = (
-        Lesson("a diligent teacher", 800, Carelessness(store=0.9), 8, 77, 2e-3, "constant_with_warmup"),
+        Lesson("a diligent teacher", 800, Carelessness(0.9, 0.9), 8, 77, 2e-3, "constant_with_warmup"),
         Lesson("answering", 1400, None, 16, 81, 2e-3, "constant_with_warmup"),
-        Lesson("a careless teacher", 450, Carelessness(store=0.4, misfile=0.05), 12, 78, 1.5e-3, "cosine"),
-        Lesson("a careless teacher, memorising more", 650, Carelessness(), 4, 82, 2e-3, "cosine"),
+        Lesson("a careless teacher", 450, Carelessness(0.4, 0.4), 12, 78, 1.5e-3, "cosine"),
+        Lesson("a careless teacher, memorising more", 650, Carelessness(0.6, 0.6), 4, 82, 2e-3, "cosine"),
+        Lesson("a careless teacher with a hunch", 400, Carelessness(), 4, 83, 1.5e-3, "cosine"),
     )
     chunks: int = 6
     sentences: int = 3
