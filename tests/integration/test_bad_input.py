@@ -110,9 +110,9 @@ def test_a_budget_smaller_than_the_prompt(refused: Refused) -> None:
 
 
 def test_a_reader_budget_smaller_than_its_prompt(refused: Refused) -> None:
-    message = refused({"reader.max_prompt_tokens": 60})
+    message = refused({"reader.max_prompt_tokens": 30})
     assert "question 'q" in message
-    assert "reader.max_prompt_tokens is 60. Raise it to" in message
+    assert "reader.max_prompt_tokens is 30. Raise it to" in message
 
 
 def test_more_tokens_than_the_model_can_see(refused: Refused) -> None:
