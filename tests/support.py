@@ -51,9 +51,10 @@ def quiet() -> Console:
 
 
 FORKS = """
-import json, os, sys
+import json, os, signal, sys
 import memrl.trainer
 from memrl.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with Ctrl-C ignored
 codes, running = {}, {}
 jobs = json.loads(sys.argv[1])
 while jobs or running:

@@ -20,6 +20,7 @@ from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rollout.worker import RolloutWorker
 from memrl.sft.examples import demonstrations
 from memrl.sft.run import warm_start
+from memrl.sft.teacher import Carelessness
 from tests.support import CONFIG, ROOT, SYNTHETIC, overrides, quiet, small_config
 
 SQUAD = ROOT.parent / "shared" / "data" / "squad_cs224n_dev" / "dev-v2.0.json.gz"
@@ -64,7 +65,8 @@ def test_a_seed_repeats_to_the_bit(quick_model: Path, tmp_path: Path) -> None:
 def test_the_loss_falls_on_unseen_streams(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path)
     tokenizer = load_tokenizer(config)
-    shown = list(demonstrations(synthetic(seed=9, count=4), config, Prompter(tokenizer, HermesDialect()), 9))
+    prompter = Prompter(tokenizer, HermesDialect())
+    shown = list(demonstrations(synthetic(seed=9, count=4), config, prompter, 9, Carelessness()))
 
     def loss(model: torch.nn.Module) -> float:
         total = []
