@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from envs.memory import StoreMemory
-from envs.memory_env import MemoryEnv
 from envs.stream import Stream
 from memrl.config import Config
 from memrl.errors import ConfigError
 from memrl.reader import reader_messages
+from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.prompting import Prompter
 
 
@@ -34,14 +33,7 @@ def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream],
 
 def _check_memorising(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
     memory, limit = config.memory, config.rollout.max_prompt_tokens
-    env = MemoryEnv(
-        stream,
-        StoreMemory(memory.budget, memory.core_budget, prompter.count_tokens),
-        prompter.dialect,
-        instruction=config.rollout.instruction,
-        render_budget=memory.render_budget,
-        max_calls=memory.max_calls,
-    )
+    env = new_env(config, prompter, stream, new_memory(config, prompter))
     env.position = max(range(len(stream.chunks)), key=lambda index: len(stream.chunks[index].text))
     observation = env.observe()
     empty = len(prompter.encode(observation.messages, observation.tools))
@@ -58,7 +50,7 @@ def _check_memorising(config: Config, prompter: Prompter, stream: Stream, contex
 def _check_answering(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
     memory, limit = config.memory, config.reader.max_prompt_tokens
     question = max(stream.questions, key=lambda question: len(question.text))
-    view = StoreMemory(memory.budget, memory.core_budget, prompter.count_tokens).retrieve(question.text, 0)
+    view = new_memory(config, prompter).retrieve(question.text, 0)
     empty = len(prompter.encode(reader_messages(question.text, view, config.reader.instruction)))
     shown = memory.retrieve_budget
     where = f"stream {stream.id!r} of {stream.source}, question {question.id!r}"

@@ -11,13 +11,13 @@ import hashlib
 
 from envs.dialects import DIALECTS
 from envs.memory import MemoryDesign, StoreMemory
-from envs.memory_env import MemoryEnv
 from envs.stream import Question, Stream
 from memrl.config import Config
 from memrl.errors import ConfigError, EngineError
 from memrl.reader import LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rollout.engine import Engine, Sampling
+from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.prompting import Prompter
 from rewards.compose import resolve_weights, total
 from rewards.metrics import score
@@ -53,8 +53,7 @@ class RolloutWorker:
 
     def new_memory(self) -> StoreMemory:
         """An empty memory under the configured budgets, counted in the policy's own tokens."""
-        memory = self.config.memory
-        return StoreMemory(memory.budget, memory.core_budget, self.prompter.count_tokens)
+        return new_memory(self.config, self.prompter)
 
     async def play(
         self,
@@ -111,14 +110,7 @@ class RolloutWorker:
         temperature: float | None,
     ) -> list[Step]:
         config = self.config
-        env = MemoryEnv(
-            stream,
-            memory,
-            self.prompter.dialect,
-            instruction=config.rollout.instruction,
-            render_budget=config.memory.render_budget,
-            max_calls=config.memory.max_calls,
-        )
+        env = new_env(config, self.prompter, stream, memory)
         heat = config.rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         while not env.done:

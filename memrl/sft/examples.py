@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from envs.memory import StoreMemory
-from envs.memory_env import MemoryEnv
 from envs.stream import Stream
 from memrl.config import Config
 from memrl.reader import UNKNOWN, reader_messages
+from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.prompting import Prompter
 from memrl.sft.teacher import Carelessness, demonstrate, fill, supported
 
@@ -23,11 +23,6 @@ class Example:
     completion_ids: list[int]
 
 
-def empty_memory(config: Config, prompter: Prompter) -> StoreMemory:
-    """A fresh memory under the configured budgets, counted in the policy's own tokens."""
-    return StoreMemory(config.memory.budget, config.memory.core_budget, prompter.count_tokens)
-
-
 def _example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
     ids = prompter.tokenizer.encode(text, add_special_tokens=False) if text else []
     return Example(prompt_ids, [*ids, prompter.tokenizer.eos_token_id])
@@ -37,15 +32,8 @@ def memorising(
     stream: Stream, config: Config, prompter: Prompter, rng: random.Random, habits: Carelessness
 ) -> Iterator[Example]:
     """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt."""
-    memory = empty_memory(config, prompter)
-    env = MemoryEnv(
-        stream,
-        memory,
-        prompter.dialect,
-        instruction=config.rollout.instruction,
-        render_budget=config.memory.render_budget,
-        max_calls=config.memory.max_calls,
-    )
+    memory = new_memory(config, prompter)
+    env = new_env(config, prompter, stream, memory)
     while not env.done:
         observation = env.observe()
         view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)

@@ -64,11 +64,6 @@ def demonstrate(
     return calls
 
 
-def faithful(stream: Stream, chunk: int, content: str) -> bool:
-    """Whether a stored text is a sentence of its chunk."""
-    return content in sentences(stream.chunks[chunk].text)
-
-
 def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
     """Whether the items in sight say the answer, as far as the source lets one tell."""
     support = stream.metadata.get("support", {}).get(question.id)

@@ -1,8 +1,8 @@
 """How the embedded model is made: `memrl tiny build` runs exactly this, and records it beside the weights.
 
-A start that can copy (`memrl.tiny.initialise`), then three stages: copy random tokens; watch a diligent teacher, who
-stores nearly everything and so shows much copying; then a careless one, who leaves what to store to chance. Both
-teachers show both jobs, memorising with tools and answering from memory.
+A start that can copy (`memrl.tiny.initialise`), random tokens to copy, then lessons: a diligent teacher, who stores
+nearly everything and so shows much copying; answering alone; and careless teachers, who leave what to store to chance,
+the last one with a hunch. All but the second show both jobs, memorising with tools and answering from memory.
 """
 
 from __future__ import annotations
