@@ -71,6 +71,15 @@ def episode_value(parts: Mapping[str, float], weights: RewardWeights) -> float:
     return value
 
 
+def episode_slopes(parts: Mapping[str, float], weights: RewardWeights) -> dict[str, float]:
+    """What `episode_value` gains for one more unit of each episode part, where the parts are `parts`."""
+    gated = weights.gate_compression
+    return {
+        "qa": weights.qa + (weights.compression * parts.get("compression", 0.0) if gated else 0.0),
+        "compression": weights.compression * (parts.get("qa", 0.0) if gated else 1.0),
+    }
+
+
 def step_value(parts: Mapping[str, float], weights: RewardWeights) -> float:
     """Weighted sum of one step's parts that are present."""
     return weights.tool_success * parts.get("tool_success", 0.0) + weights.content * parts.get("content", 0.0)

@@ -29,7 +29,7 @@ SCHEDULES = (
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
 LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
-ADVANTAGES = ("episode", "pooled")
+ADVANTAGES = ("episode", "evidence", "pooled")
 READERS = ("policy-base", "lexical")
 TINY = "tiny"
 
@@ -66,7 +66,7 @@ AT_LEAST_ONE = {
     "sft.streams",
     "sft.max_length",
 }
-AT_MOST_ONE = {"rollout.max_failure_rate"}
+AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill"}
 
 
 def values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -81,7 +81,8 @@ class RewardConfig:
 
 @dataclass
 class AdvantageConfig:
-    mode: str = "episode"  # episode | pooled
+    mode: str = "episode"  # episode | evidence | pooled
+    spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
     normalize_std: bool = True
     min_spread: float = 1e-6  # groups whose rewards spread less are dropped
 

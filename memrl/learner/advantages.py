@@ -15,10 +15,24 @@ where E and S are the weighted sums of the episode parts and of the step parts. 
 standard deviation of `a` itself. Refused: a std per part or per position, which would blow the smallest noise in a part
 that hardly varies up to the size of the answers' signal and so undo the weights; and the std of the episode totals,
 which is zero when two episodes make the same mistake at different steps. Without spread in S this is plain GRPO.
+
+`evidence`: as `episode`, but what is known of E's causes is paid where it was caused,
+
+    E[i] - mean_i E  =  sum_q a[i,q]  +  sum_t b[i,t]  +  rest[i],
+
+    a[i,q] = dE/dqa * (score[i,q] - mean_i score[.,q]) / questions      paid to the steps that read q's evidence, and
+                                                                        `spill` of it to later ones, which could lose it
+    b[i,t] = -dE/dcompression * (g[i,t] - mean_i g[.,t]) / chunk tokens   paid to step t, whose memory grew by g tokens
+    rest[i]: what is left (questions without evidence, the product of qa and compression): paid to every step,
+
+with the derivatives at the group's mean. A step is then no longer paid for what other steps did, which is most of the
+noise in `episode`. The share b is what makes it safe: with the answers alone nobody would be blamed for using up the
+memory, and the policy stores everything. With one chunk it is `episode`, exactly.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,11 +42,11 @@ from numpy.typing import NDArray
 from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
-from rewards.compose import RewardWeights, episode_value, step_value
+from rewards.compose import EPISODE_PARTS, RewardWeights, episode_slopes, episode_value, step_value
 
 Array = NDArray[np.float64]
 
-MODES = ("episode", "pooled")
+MODES = ("episode", "evidence", "pooled")
 _EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as far as the division
 
 
@@ -100,18 +114,52 @@ def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: R
         centred = [row - flat.mean() for row in rewards]
         sigma = float(flat.std(ddof=1))
     else:
-        # Episodes of one stream have the same length; should one ever differ, a position's mean is over those that
-        # have it.
-        positions = [np.array([row[t] for row in steps if t < len(row)]) for t in range(max(len(row) for row in steps))]
-        if max(np.ptp(whole), *(np.ptp(values) for values in positions)) < config.min_spread:
-            return None
-        baseline = np.array([values.mean() for values in positions])
-        centred = [value + row - baseline[: len(row)] for value, row in zip(whole - whole.mean(), steps, strict=True)]
+        centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
+        if config.mode == "evidence":
+            centred = [row + moved for row, moved in zip(centred, _moved(episodes, config, weights), strict=True)]
         flat = np.concatenate(centred)
+        if np.abs(flat).max() < config.min_spread:
+            return None
         # The mean of `a` is zero by construction; G - 1 of G degrees of freedom are left at each position.
         freedom = len(flat) * (len(episodes) - 1) / len(episodes)
         sigma = float(np.sqrt(np.square(flat).sum() / freedom))
     return [row / (sigma + _EPSILON) for row in centred] if config.normalize_std else centred
+
+
+def _against_position(rows: Sequence[Array]) -> list[Array]:
+    """Each row minus, at every position, the mean of the rows. Episodes of one stream have the same length; should one
+    ever differ, a position's mean is over those that have it."""
+    baseline = np.array(
+        [np.mean([row[t] for row in rows if t < len(row)]) for t in range(max(len(row) for row in rows))]
+    )
+    return [row - baseline[: len(row)] for row in rows]
+
+
+def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array]:
+    """What `evidence` adds to `episode` at each step: credit taken from all steps and paid to those that earned it."""
+    parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
+    slopes = episode_slopes(parts, weights)
+    moved = [np.zeros(len(episode.steps)) for episode in episodes]
+
+    growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
+    for episode, row, grown in zip(episodes, moved, _against_position(growth), strict=True):
+        paid = -slopes["compression"] * grown / episode.chunk_tokens
+        row += paid - paid.sum()
+
+    scores: dict[str, list[float]] = defaultdict(list)
+    for episode in episodes:
+        for answer in episode.answers:
+            scores[answer.question_id].append(answer.score)
+    for episode, row in zip(episodes, moved, strict=True):
+        chunks = np.array([step.chunk for step in episode.steps])
+        for answer in episode.answers:
+            if not answer.evidence:
+                continue
+            credit = slopes["qa"] * (answer.score - np.mean(scores[answer.question_id])) / len(episode.answers)
+            share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
+            share[np.isin(chunks, answer.evidence)] = 1.0
+            row += credit * (share - 1.0)
+    return moved
 
 
 def _samples(episode: Episode, advantages: Array) -> list[Sample]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ from envs.stream import Chunk, Question, Stream
 from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.learner.advantages import group_advantages
-from memrl.records import Completion, Episode, Group, Step
-from rewards.compose import RewardWeights
+from memrl.records import AnswerRecord, Completion, Episode, Group, Step
+from rewards.compose import PRESETS, RewardWeights, episode_value
 
 WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
 
@@ -53,6 +55,29 @@ def make_group(
             )
         )
     return Group(stream=stream, episodes=episodes, failures=[])
+
+
+def make_evidence_group(
+    scores: list[list[float]], evidence: list[list[int] | None], memory: list[list[int]], chunk_tokens: int = 100
+) -> Group:
+    """Episodes i with the scores[i][q] of questions with `evidence[q]` and the memory's tokens after each step."""
+    group = make_group([sum(row) / len(row) for row in scores], [[1.0] * len(row) for row in memory])
+    for i, episode in enumerate(group.episodes):
+        answers = [
+            AnswerRecord(
+                question_id=f"q{q}", kind="fact", question="?", gold=["x"], answer="x", metric="exact_match",
+                score=score, evidence=evidence[q], retrieved=[],
+            )
+            for q, score in enumerate(scores[i])
+        ]  # fmt: skip
+        steps = [
+            step.model_copy(update={"memory_tokens": held}) for step, held in zip(episode.steps, memory[i], strict=True)
+        ]
+        parts = {"qa": episode.parts["qa"], "compression": 1 - memory[i][-1] / chunk_tokens}
+        group.episodes[i] = episode.model_copy(
+            update={"answers": answers, "steps": steps, "parts": parts, "chunk_tokens": chunk_tokens}
+        )
+    return group
 
 
 def matrix(group: Group, config: AdvantageConfig) -> np.ndarray:
@@ -107,7 +132,7 @@ def test_equal_totals_with_different_steps_still_teach() -> None:
     assert np.abs(advantages).max() < 2.0
 
 
-@pytest.mark.parametrize("mode", ["episode", "pooled"])
+@pytest.mark.parametrize("mode", ["episode", "evidence", "pooled"])
 def test_groups_without_spread_are_dropped_and_counted(mode: str) -> None:
     flat = make_group([0.5, 0.5], [[1.0, 1.0], [1.0, 1.0]], stream_id="flat")
     alone = make_group([0.5], [[1.0, 1.0]], stream_id="alone")
@@ -131,5 +156,63 @@ def test_samples_carry_the_sampled_tokens_and_version_untouched() -> None:
 
 
 def test_unknown_mode_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="episode, pooled"):
+    with pytest.raises(ConfigError, match="episode, evidence, pooled"):
         group_advantages([], AdvantageConfig(mode="grpo"), WEIGHTS)
+
+
+EVIDENCE = AdvantageConfig(mode="evidence", normalize_std=False)
+FLAT_MEMORY = [[10, 20, 30]] * 2
+
+
+def test_evidence_pays_a_question_to_the_step_that_read_it_and_a_little_to_later_ones() -> None:
+    group = make_evidence_group([[1.0, 0.5], [0.0, 0.5]], [[1], [0]], FLAT_MEMORY)
+    # One question of two, answered half the time; step 2 comes later, step 0 had nothing to do with it.
+    slope = WEIGHTS.qa
+    expected = slope * 0.5 / 2 * np.array([0.0, 1.0, EVIDENCE.spill])
+    np.testing.assert_allclose(matrix(group, EVIDENCE), [expected, -expected], atol=1e-12)
+
+
+def test_evidence_pays_every_piece_of_evidence_whole_and_spills_between_them() -> None:
+    group = make_evidence_group([[1.0], [0.0]], [[0, 2]], FLAT_MEMORY)
+    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], 0.5 * np.array([1.0, EVIDENCE.spill, 1.0]), atol=1e-12)
+
+
+def test_evidence_falls_back_to_episode_for_questions_without() -> None:
+    group = make_evidence_group([[1.0, 1.0], [0.0, 1.0]], [None, None], FLAT_MEMORY)
+    np.testing.assert_allclose(matrix(group, EVIDENCE), matrix(group, AdvantageConfig(normalize_std=False)), atol=1e-12)
+    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], 0.25, atol=1e-12)
+
+
+def test_evidence_charges_memory_to_the_step_that_wrote_it() -> None:
+    group = make_evidence_group([[1.0], [1.0]], [[0]], [[10, 10, 10], [10, 30, 30]])
+    expected = 0.1 * 10 / 100 * np.array([0.0, 1.0, 0.0])
+    np.testing.assert_allclose(matrix(group, EVIDENCE), [expected, -expected], atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+def test_with_one_chunk_evidence_is_episode(weights: RewardWeights) -> None:
+    group = make_evidence_group([[1.0, 0.5], [0.0, 1.0], [0.0, 0.0]], [[0], [0]], [[10], [35], [5]])
+    for standard in (True, False):
+        config = AdvantageConfig(mode="episode", normalize_std=standard)
+        plain = group_advantages([group], config, weights).samples
+        credited = group_advantages([group], replace(config, mode="evidence"), weights).samples
+        np.testing.assert_allclose([s.advantage for s in credited], [s.advantage for s in plain], atol=1e-9)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"]])
+def test_evidence_is_centred_at_each_step_and_scaled_as_a_whole(weights: RewardWeights) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 2, (6, 5)).astype(float).tolist()
+    memory = rng.integers(0, 10, (6, 4)).cumsum(axis=1).tolist()
+    group = make_evidence_group(scores, [[0], [3], None, [1, 2], []], memory)
+    found = group_advantages([group], AdvantageConfig(mode="evidence"), weights).samples
+    advantages = np.array([sample.advantage for sample in found]).reshape(6, 4)
+    np.testing.assert_allclose(advantages.mean(axis=0), 0.0, atol=1e-12)
+    assert np.square(advantages).sum() / (advantages.size * 5 / 6) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_evidence_teaches_where_episodes_earn_the_same_in_different_ways() -> None:
+    group = make_evidence_group([[1.0, 0.0], [0.0, 1.0]], [[0], [1]], [[10, 20], [10, 20]])
+    assert len({episode_value(episode.parts, WEIGHTS) for episode in group.episodes}) == 1
+    assert group_advantages([group], AdvantageConfig(), WEIGHTS).no_spread == ["s"]
+    assert matrix(group, EVIDENCE)[0, 0] > 0 > matrix(group, EVIDENCE)[1, 0]

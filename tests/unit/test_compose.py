@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.compose import PRESETS, RewardWeights, episode_value, resolve_weights, step_value, total
+from rewards.compose import PRESETS, RewardWeights, episode_slopes, episode_value, resolve_weights, step_value, total
 
 UNIT = st.floats(0.0, 1.0)
 
@@ -75,3 +75,11 @@ def test_more_qa_never_pays_less(low: float, high: float, compression: float) ->
     low, high = sorted((low, high))
     worse, better = ({"qa": qa, "compression": compression} for qa in (low, high))
     assert episode_value(worse, PRESETS["default"]) <= episode_value(better, PRESETS["default"])
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_slopes_are_the_differences_of_the_value(preset: str) -> None:
+    parts, weights = {"qa": 0.4, "compression": 0.7}, PRESETS[preset]
+    for part, slope in episode_slopes(parts, weights).items():
+        more = {**parts, part: parts[part] + 0.1}
+        assert episode_value(more, weights) - episode_value(parts, weights) == pytest.approx(0.1 * slope)
