@@ -59,6 +59,11 @@ class MemoryDesign(Protocol):
         """The tools offered while memorising."""
         ...
 
+    @property
+    def example(self) -> tuple[str, Sequence[ToolCall]]:
+        """A short text, and the calls that keep what is worth keeping of it: for policies that must be shown one."""
+        ...
+
     def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
         """Carry out one call. Never raises for anything that a model can write."""
         ...
@@ -114,6 +119,14 @@ DELETE = ToolSchema(
     parameters={"memory_id": {"type": "string", "description": "An id as shown."}},
     required=("memory_id",),
 )
+_EXAMPLE_TEXT = "Marie Curie was born in Warsaw. The weather was fine. In 1903 she won a Nobel Prize."
+_EXAMPLE_CALLS = tuple(
+    ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": content})
+    for store, content in (
+        ("semantic", "Marie Curie was born in Warsaw."),
+        ("episodic", "Marie Curie won a Nobel Prize in 1903."),
+    )
+)
 _PREFIX = {"semantic": "sem", "episodic": "epi"}
 
 
@@ -128,6 +141,7 @@ class StoreMemory:
     """
 
     tools: Sequence[ToolSchema] = (INSERT, UPDATE, DELETE)
+    example: tuple[str, Sequence[ToolCall]] = (_EXAMPLE_TEXT, _EXAMPLE_CALLS)
 
     def __init__(
         self, budget: int, core_budget: int, count_tokens: TokenCounter = count_words, *, recent: int = 2

@@ -52,6 +52,7 @@ class MemoryEnv:
         memory: an empty memory of any design.
         dialect: how calls are written.
         instruction: the system prompt; None takes `INSTRUCTION`.
+        example: show the design's worked example as an earlier turn, to a model that makes no calls unless it sees one.
         render_budget: tokens of memory shown in a step.
         max_calls: calls carried out in a step; each further one is refused with `too_many_calls`.
     """
@@ -63,6 +64,7 @@ class MemoryEnv:
         dialect: Dialect,
         *,
         instruction: str | None = None,
+        example: bool = False,
         render_budget: int = 1024,
         max_calls: int = 32,
     ) -> None:
@@ -71,6 +73,7 @@ class MemoryEnv:
         self.position = 0
         self._dialect = dialect
         self._instruction = INSTRUCTION if instruction is None else instruction
+        self._example = self._turns_of_example() if example else []
         self._render_budget = render_budget
         self._max_calls = max_calls
 
@@ -88,10 +91,10 @@ class MemoryEnv:
         view = self.memory.render(chunk.text, self._render_budget)
         full = round(10 * self.memory.token_count() / max(self.memory.budget, 1)) * 10
         memory = "\n".join(filter(None, [f"# Memory ({full}% full, {view.hidden} hidden)", view.text()]))
-        heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
         messages = [
             {"role": "system", "content": self._instruction},
-            {"role": "user", "content": f"{memory}\n{heading}\n{chunk.text}"},
+            *self._example,
+            {"role": "user", "content": _page(memory, chunk.text, chunk.time)},
         ]
         return Observation(messages, self.memory.tools)
 
@@ -113,7 +116,19 @@ class MemoryEnv:
         self.position += 1
         return StepResult(results, diff(before, self.memory.snapshot()), self.memory.token_count())
 
+    def _turns_of_example(self) -> list[dict[str, str]]:
+        text, calls = self.memory.example
+        return [
+            {"role": "user", "content": _page("# Memory (0% full, 0 hidden)", text, None)},
+            {"role": "assistant", "content": self._dialect.format(calls)},
+        ]
+
     def _current(self) -> Any:
         if self.done:
             raise EnvironmentFault(f"stream {self.stream.id!r} has no chunk {self.position}: the episode is over")
         return self.stream.chunks[self.position]
+
+
+def _page(memory: str, text: str, time: str | None) -> str:
+    heading = f"# Text ({time})" if time else "# Text"
+    return f"{memory}\n{heading}\n{text}"

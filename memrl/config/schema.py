@@ -60,6 +60,7 @@ class RolloutConfig:
     max_batch: int = 64  # requests generated together
     dialect: str = "hermes"
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
+    example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
     episode_timeout: float = 1800.0  # seconds
     max_failure_rate: float = 0.25  # share of a step's episodes that may fail before the run stops
     refill_rounds: int = 1  # how often groups that teach nothing are replaced by fresh streams in one step

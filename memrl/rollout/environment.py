@@ -21,6 +21,7 @@ def new_env(config: Config, prompter: Prompter, stream: Stream, memory: MemoryDe
         memory,
         prompter.dialect,
         instruction=config.rollout.instruction,
+        example=config.rollout.example,
         render_budget=config.memory.render_budget,
         max_calls=config.memory.max_calls,
     )

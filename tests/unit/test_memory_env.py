@@ -126,3 +126,15 @@ def test_the_prompt_shows_how_full_the_memory_is_and_what_it_hides() -> None:
 def test_an_instruction_of_ones_own_replaces_ours_even_when_empty() -> None:
     env = MemoryEnv(STREAM, StoreMemory(100, 10), HERMES, instruction="")
     assert env.observe().messages[0] == {"role": "system", "content": ""}
+
+
+def test_the_worked_example_stands_before_the_text_and_its_calls_work() -> None:
+    env = environment(example=True)
+    system, user, assistant, last = env.observe().messages
+    assert [system["role"], user["role"], assistant["role"]] == ["system", "user", "assistant"]
+    assert last == environment().observe().messages[-1]  # nothing of the example is in the memory
+    memory = StoreMemory(100, 10)
+    calls = HERMES.parse(assistant["content"])
+    assert [memory.execute(call).code for call in calls] == [ResultCode.OK] * 2
+    names = {word for item in memory.items for word in item.content.split() if word[0].isupper()}
+    assert all(name.strip(".") in user["content"] for name in names)
