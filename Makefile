@@ -26,10 +26,11 @@ train: setup ## train the embedded tiny model: runs/tiny
 test: lint ## lint, then every test that needs no GPU
 	$(BIN)/python -m pytest
 
-lint: setup ## ruff (lint and format) and mypy
+lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck launch/*.sh launch/*.sbatch .ci/run
 
 clean: ## remove caches and build outputs (not .venv, not runs/)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

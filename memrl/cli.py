@@ -1,12 +1,14 @@
 """The command `memrl`. Everything heavy is imported inside the commands, so help and bad input answer at once.
 
-Exit codes: 0 done; 1 the run failed; 2 the command, config or data is wrong; 130 interrupted.
+Exit codes: 0 done; 1 the run failed; 2 the command, config or data is wrong (`doctor CONFIG`: it would not run here);
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import json
 import logging
 import os
 import shlex
@@ -98,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     sft.set_defaults(command=_sft)
 
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[configured, common],
+        help="what this machine or cluster has, and what would run on it",
+        description="Look at this machine (and a Ray cluster), and say which configs would run and what is missing.",
+        epilog="example: memrl doctor qwen3-0.6b model.path=/models/Qwen3-0.6B --address auto",
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--address", metavar="ADDRESS", help="also look at the Ray cluster there (auto, or host:port)")
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    doctor.set_defaults(command=_doctor)
+
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
     tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = tiny_commands.add_parser(
@@ -120,7 +134,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
-        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick"]
+        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -203,6 +217,19 @@ def _sft(arguments: argparse.Namespace) -> None:
     from memrl.sft import run_sft
 
     run_sft(config)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from memrl.doctor import examine, show
+
+    found = examine(arguments.config, arguments.overrides, arguments.address)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found.plain(), indent=2) + "\n")
+    else:
+        show(found, Console())
+    judged = [verdict for verdict in found.verdicts if not verdict.runs]
+    if arguments.config and judged:
+        raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
 
 
 def _tiny_build(arguments: argparse.Namespace) -> None:

@@ -30,21 +30,18 @@ from memrl.config import Config, save_config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, EngineError
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
-from memrl.evaluation.gates import reader_ceiling
 from memrl.evaluation.statistics import Interval
 from memrl.files import write_bytes_atomic, write_json_atomic, write_text_atomic
 from memrl.learner.advantages import AdvantageReport, group_advantages
 from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.learner.learner import STATE_FILE, Learner
-from memrl.models import context_length, end_ids, load_model, load_tokenizer
+from memrl.models import context_length, load_model, load_tokenizer
 from memrl.records import AdapterRef, Episode, Group, Sample
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
-from memrl.rollout.pool import InProcessPool
+from memrl.rollout.build import open_pool
 from memrl.rollout.preflight import check_prompts
 from memrl.rollout.prompting import Prompter
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rollout.worker import RolloutWorker
 from memrl.rundir import EpisodeWriter, MetricsFile
 from rewards.compose import resolve_weights
 
@@ -92,12 +89,9 @@ class Trainer:
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
             tokenizer = load_tokenizer(config)
             self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
-            base = load_model(config)
-            engine = TransformersEngine(base, end_ids(tokenizer, base), max_batch=config.rollout.max_batch)
-            self.worker = RolloutWorker(config, engine, tokenizer)
-            self.pool = InProcessPool(config, self.worker)
-            # Its own copy: the engine holds published versions, the learner the one that is being made.
+            # Its own copy: an engine holds published versions, the learner the one that is being made.
             self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
+            self.pool = open_pool(config)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.episode_files = EpisodeWriter(self.folder / "episodes")
@@ -199,7 +193,7 @@ class Trainer:
                 shutil.rmtree(folder)
 
     def _canary(self, adapter: AdapterRef, samples: list[Sample]) -> float:
-        """Mean gap between the engine's and the learner's log-probs of one completion (law 2).
+        """Mean gap between an engine's and the learner's log-probs of one completion, at the worst worker (law 2).
 
         Raises:
             EngineError: they disagree: the engine does not sample from what the learner made.
@@ -207,9 +201,11 @@ class Trainer:
         if not samples:
             return 0.0
         canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
-        engine = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
         learner = self.learner.logprobs([canary])[0]
-        gap = sum(abs(a - b) for a, b in zip(engine, learner, strict=True)) / len(engine)
+        gap = max(
+            sum(abs(a - b) for a, b in zip(engine, learner, strict=True)) / len(learner)
+            for engine in self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
+        )
         bound = CANARY_BOUND[self.config.model.dtype]
         if gap > bound:
             raise EngineError(
@@ -228,7 +224,7 @@ class Trainer:
             if gates:
                 played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
                 with self._progress.phase("the reader's ceiling", None):
-                    ceiling = self.pool.run(reader_ceiling(self.worker, self.eval_streams))
+                    ceiling = self.pool.ceiling(self.eval_streams)
                 self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": ceiling}
         self.evaluations.append(evaluation)
         return evaluation
@@ -246,6 +242,7 @@ class Trainer:
         row: dict[str, float] = {
             "fail/episodes": float(failures),
             "fail/rate": failures / max(len(played) + failures, 1),
+            **{f"fail/{what}": float(self._counted(what)) for what in ("retries", "workers")},
         }
         if not played:
             return row
@@ -268,6 +265,10 @@ class Trainer:
             "tokens/reader": sum(a.prompt_tokens + a.completion_tokens for e in played for a in e.answers),
             "reader/calls": answers,
         }
+
+    def _counted(self, what: str) -> int:
+        """How often `what` was counted by the pool since this was last asked."""
+        return self.pool.counts.pop(what, 0)
 
     def _record(self, row: dict[str, Any], groups: list[Group], seconds: float) -> None:
         if self.config.run.save_episodes and groups:
@@ -359,9 +360,12 @@ class Trainer:
                 shutil.rmtree(folder)
 
     def _identity(self) -> dict[str, Any]:
-        """All settings that decide the numbers: everything but where and how often things are written."""
+        """All settings that decide the numbers: not where things are written, who plays, or how failures are met."""
         settings = asdict(self.config)
-        settings.pop("run")
+        for section in ("run", "ray"):
+            settings.pop(section)
+        for key in ("workers", "min_group", "retries", "episode_timeout", "max_failure_rate"):
+            settings["rollout"].pop(key)
         return json.loads(json.dumps(settings))
 
     def _describe(self) -> None:

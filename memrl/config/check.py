@@ -39,13 +39,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "memory.design": ("stores",),
     "rollout.engine": ("transformers",),
     "rollout.dialect": tuple(DIALECTS),
+    "rollout.min_group": ("retry", "min_viable", "fail_fast"),
+    "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
     "reader.type": READERS,
     "rewards.preset": tuple(PRESETS),
     "advantage.mode": ADVANTAGES,
     "loss.type": LOSSES,
     "train.schedule": SCHEDULES,
 }
-ABOVE_ZERO = {"rollout.temperature", "rollout.episode_timeout", "train.lr", "train.max_grad_norm", "sft.lr"}
+ABOVE_ZERO = {
+    "rollout.temperature",
+    "rollout.episode_timeout",
+    "ray.start_timeout",
+    "ray.hang_grace",
+    "train.lr",
+    "train.max_grad_norm",
+    "sft.lr",
+}
 AT_LEAST_ONE = {
     "run.save_every",
     "run.keep_checkpoints",
@@ -123,17 +133,19 @@ def _choices(config: Config) -> Iterator[str]:
 
 
 def _not_yet(config: Config) -> Iterator[str]:
-    if config.rollout.workers > 0 or config.ray.address is not None:
-        yield (
-            "rollout.workers and ray.address ask for a Ray pool, which this version does not have yet; "
-            "set rollout.workers=0 ray.address=null (episodes are played in this process)"
-        )
     if config.rollout.max_staleness > 0:
         yield "rollout.max_staleness above 0 is not possible yet; set rollout.max_staleness=0"
 
 
 def _sizes(config: Config) -> Iterator[str]:
     memory, rollout, reader, train = config.memory, config.rollout, config.reader, config.train
+    if config.ray.address is not None and rollout.workers == 0:
+        yield (
+            f"ray.address is {config.ray.address}, but rollout.workers is 0: nothing would run there; set "
+            "rollout.workers, or leave ray.address out"
+        )
+    if rollout.workers > 0 and config.ray.worker_cpus == 0 and config.ray.worker_gpus == 0:
+        yield "ray.worker_cpus and ray.worker_gpus are both 0: Ray could put all workers anywhere; give them a share"
     if train.group_size < 2:
         yield (
             f"train.group_size is {train.group_size}: a group of one has no spread, so nothing is learned; "

@@ -52,12 +52,14 @@ class MemoryConfig:
 @dataclass
 class RolloutConfig:
     engine: str = "transformers"
-    workers: int = 0  # 0: in this process
+    workers: int = 0  # Ray actors that play episodes, each with an engine of its own; 0: in this process
+    min_group: str = "retry"  # when an episode fails: retry it | min_viable: go on without it | fail_fast: stop the run
+    retries: int = 2  # retry: how often an episode is played again before it is removed
     max_staleness: int = 0
     temperature: float = 1.0
     max_prompt_tokens: int = 6144
     max_completion_tokens: int = 2048
-    max_batch: int = 64  # requests generated together
+    max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
     dialect: str = "hermes"
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
@@ -132,7 +134,12 @@ class SftConfig:
 
 @dataclass
 class RayConfig:
-    address: str | None = None
+    address: str | None = None  # null: start Ray here; auto: the cluster this machine belongs to; or host:port
+    worker_cpus: float = 1.0  # of each rollout worker
+    worker_gpus: float = 0.0  # of each rollout worker; a fraction lets several share one
+    placement: str = "any"  # any, or a placement group: pack | spread | strict_pack | strict_spread
+    start_timeout: float = 120.0  # seconds until at least one worker must be up
+    hang_grace: float = 60.0  # seconds in which a worker must answer before it is replaced
 
 
 @dataclass

@@ -1,18 +1,23 @@
 """The pool: plays the groups of a step on workers, and keeps infrastructure failures out of the rewards.
 
-This is the in-process pool: one worker, all episodes as coroutines of one event loop.
+`Pool` is what all pools share: what is played, with which seeds, and what a failure leads to. `InProcessPool` has one
+worker, all episodes as coroutines of one event loop; `memrl.rollout.ray_pool.RayPool` has as many as a cluster holds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from envs.stream import Stream
 from memrl.config import Config
 from memrl.errors import EngineError, InfrastructureError
+from memrl.evaluation.gates import reader_ceiling
 from memrl.records import AdapterRef, Episode, Group
 from memrl.rollout.worker import RolloutWorker, request_seed
 
@@ -20,30 +25,58 @@ log = logging.getLogger(__name__)
 OnEpisode = Callable[[], None]
 
 
-class InProcessPool:
-    """Plays groups of episodes on one worker in this process.
+@dataclass(frozen=True)
+class Play:
+    """One episode to be played. Whoever plays it, and however often it is tried, the seed is the same."""
 
-    Args:
-        config: for group size, timeouts and the failure bound.
-        worker: what plays.
+    stream: Stream
+    place: tuple[int, int]
+    """(stream, episode) within the trainer's step."""
+    seed: int
+    temperature: float | None
+    """None: `rollout.temperature`."""
+
+
+class Pool(ABC):
+    """Plays groups of episodes.
+
+    An infrastructure failure never becomes a reward. What it leads to is `rollout.min_group`: `retry` plays the episode
+    again, up to `rollout.retries` times, and then removes it from its group; `min_viable` removes it at once, and the
+    group goes on with those that are left; `fail_fast` stops the run.
     """
 
-    def __init__(self, config: Config, worker: RolloutWorker) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.worker = worker
+        self.counts: Counter[str] = Counter()
+        """`retries` (episodes played again) and `workers` (workers lost) since the pool began."""
         self._loop = asyncio.new_event_loop()
+
+    # What a pool must do ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def load_adapter(self, ref: AdapterRef) -> None:
+        """Make `ref` the version that the next episodes are played with."""
+
+    @abstractmethod
+    def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
+        """Each worker's log-probs of a completion at the temperature of the rollouts, for the canary."""
+
+    @abstractmethod
+    def ceiling(self, streams: Sequence[Stream]) -> float | None:
+        """`memrl.evaluation.gates.reader_ceiling` on a worker."""
+
+    @abstractmethod
+    async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
+        """Play once.
+
+        Raises:
+            InfrastructureError, TimeoutError: the episode is to be removed or played again.
+        """
 
     def close(self) -> None:
         self._loop.close()
 
-    def load_adapter(self, ref: AdapterRef) -> None:
-        """Make `ref` the version that the next episodes are played with."""
-        self.run(self.worker.engine.load_adapter(ref))
-
-    def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[float]:
-        """The engine's log-probs of a completion at the temperature of the rollouts, for the canary."""
-        heat = self.config.rollout.temperature
-        return self.run(self.worker.engine.score(prompt_ids, completion_ids, ref, temperature=heat))
+    # What is played ---------------------------------------------------------------------------------------------
 
     def play_groups(
         self,
@@ -61,15 +94,13 @@ class InProcessPool:
             first: number of the first stream within the step (refills go on counting).
 
         Raises:
-            EngineError: more than `rollout.max_failure_rate` of the episodes failed.
+            EngineError: more than `rollout.max_failure_rate` of the episodes failed; or one, if that is one too many.
         """
         size = self.config.train.group_size
-        plays = [
-            self._play(stream, (first + number, index), step, adapter, None, on_episode)
-            for number, stream in enumerate(streams)
-            for index in range(size)
-        ]
-        outcomes = self._gather(plays)
+        places = [(first + number, index) for number in range(len(streams)) for index in range(size)]
+        outcomes = self._play_all(
+            [self._new(streams[place[0] - first], place, step, None) for place in places], adapter, on_episode
+        )
         groups = []
         for number, stream in enumerate(streams):
             mine = outcomes[number * size : (number + 1) * size]
@@ -81,37 +112,17 @@ class InProcessPool:
         self, streams: Sequence[Stream], adapter: AdapterRef, on_episode: OnEpisode | None = None
     ) -> list[Episode | str]:
         """One greedy episode of each stream, or what prevented it (evaluation)."""
-        return self._gather(
-            [self._play(stream, (number, 0), -1, adapter, 0.0, on_episode) for number, stream in enumerate(streams)]
-        )
+        plays = [self._new(stream, (number, 0), -1, 0.0) for number, stream in enumerate(streams)]
+        return self._play_all(plays, adapter, on_episode)
 
-    async def _play(
-        self,
-        stream: Stream,
-        place: tuple[int, int],
-        step: int,
-        adapter: AdapterRef,
-        temperature: float | None,
-        on_episode: OnEpisode | None,
-    ) -> Episode | str:
-        seed = request_seed(self.config.seed, step, *place)
-        try:
-            async with asyncio.timeout(self.config.rollout.episode_timeout):
-                episode: Episode | str = await self.worker.play(
-                    stream, seed=seed, adapter=adapter, place=place, temperature=temperature
-                )
-        except InfrastructureError as error:
-            episode = f"{type(error).__name__}: {error}"
-        except TimeoutError:
-            episode = f"timeout: longer than rollout.episode_timeout ({self.config.rollout.episode_timeout:g} s)"
-        if isinstance(episode, str):
-            log.warning("stream %s, episode %d removed: %s", stream.id, place[1], episode)
-        if on_episode:
-            on_episode()
-        return episode
+    def _new(self, stream: Stream, place: tuple[int, int], step: int, temperature: float | None) -> Play:
+        return Play(stream, place, request_seed(self.config.seed, step, *place), temperature)
 
-    def _gather(self, plays: Sequence[Coroutine[Any, Any, Episode | str]]) -> list[Episode | str]:
-        outcomes: list[Episode | str] = self.run(_together(plays))
+    def _play_all(
+        self, plays: Sequence[Play], adapter: AdapterRef, on_episode: OnEpisode | None
+    ) -> list[Episode | str]:
+        """Each play's episode, or in words what removed it, in order."""
+        outcomes: list[Episode | str] = self.run(_together([self._play(play, adapter, on_episode) for play in plays]))
         failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
         if len(failures) > self.config.rollout.max_failure_rate * len(outcomes):
             raise EngineError(
@@ -119,6 +130,27 @@ class InProcessPool:
                 f"{self.config.rollout.max_failure_rate:.0%}. The first one: {failures[0]}"
             )
         return outcomes
+
+    async def _play(self, play: Play, adapter: AdapterRef, on_episode: OnEpisode | None) -> Episode | str:
+        rollout = self.config.rollout
+        tries = 1 + (rollout.retries if rollout.min_group == "retry" else 0)
+        outcome: Episode | str = ""
+        for left in reversed(range(tries)):
+            try:
+                outcome = await self._attempt(play, adapter)
+                break
+            except InfrastructureError as error:
+                outcome = f"{type(error).__name__}: {error}"
+            except TimeoutError:
+                outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
+            where = f"stream {play.stream.id}, episode {play.place[1]}"
+            if rollout.min_group == "fail_fast":
+                raise EngineError(f"{where} failed, and rollout.min_group is fail_fast: {outcome}")
+            log.warning("%s %s: %s", where, "is played again" if left else "removed", outcome)
+            self.counts["retries"] += bool(left)
+        if on_episode:
+            on_episode()
+        return outcome
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end on the pool's event loop; if it fails, nothing of it lives on."""
@@ -133,6 +165,36 @@ class InProcessPool:
             if others:  # wait, not gather: without tasks gather makes a loop of its own
                 self._loop.run_until_complete(asyncio.wait(others))
             raise
+
+
+class InProcessPool(Pool):
+    """One worker in this process.
+
+    Args:
+        config: for group size, timeouts and the failure bound.
+        worker: what plays.
+    """
+
+    def __init__(self, config: Config, worker: RolloutWorker) -> None:
+        super().__init__(config)
+        self.worker = worker
+
+    def load_adapter(self, ref: AdapterRef) -> None:
+        self.run(self.worker.engine.load_adapter(ref))
+
+    def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
+        heat = self.config.rollout.temperature
+        return [self.run(self.worker.engine.score(prompt_ids, completion_ids, ref, temperature=heat))]
+
+    def ceiling(self, streams: Sequence[Stream]) -> float | None:
+        result: float | None = self.run(reader_ceiling(self.worker, streams))
+        return result
+
+    async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
+        async with asyncio.timeout(self.config.rollout.episode_timeout):
+            return await self.worker.play(
+                play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
+            )
 
 
 async def _together(plays: Sequence[Coroutine[Any, Any, Episode | str]]) -> list[Episode | str]:

@@ -22,11 +22,11 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 class Carelessness:
     """How the teacher behaves, as probabilities."""
 
-    store: float = 0.45
+    store: float = 0.5
     """That a noteworthy sentence is stored; any sentence, where the source does not say what is noteworthy."""
-    chatter: float = 0.25
+    chatter: float = 0.1
     """That any other is stored. Less often: what a policy has never had to tell apart, GRPO cannot find out."""
-    update: float = 0.7
+    update: float = 0.8
     """That a changed fact replaces the old item, where that is in sight, instead of standing beside it."""
     misfile: float = 0.02
     """That an item goes into the wrong store."""

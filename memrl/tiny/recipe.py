@@ -67,15 +67,15 @@ class Recipe:
     copy_steps: int = 100
     copy_lr: float = 1e-3
     lessons: tuple[Lesson, ...] = (
-        Lesson("a diligent teacher", 800, Carelessness(0.9, 0.9), 8, 77, 2e-3, "constant_with_warmup"),
-        Lesson("answering", 1400, None, 16, 81, 2e-3, "constant_with_warmup"),
-        Lesson("a careless teacher", 450, Carelessness(0.4, 0.4), 12, 78, 1.5e-3, "cosine"),
-        Lesson("a careless teacher, memorising more", 650, Carelessness(0.6, 0.6), 4, 82, 2e-3, "cosine"),
-        Lesson("a careless teacher with a hunch", 400, Carelessness(), 4, 83, 1.5e-3, "cosine"),
+        Lesson("a diligent teacher", 900, Carelessness(0.95, 0.05, update=0.95), 8, 77, 2e-3, "constant_with_warmup"),
+        Lesson("answering", 1200, None, 16, 81, 2e-3, "constant_with_warmup"),
+        Lesson("a careless teacher", 900, Carelessness(), 5, 83, 2e-3, "cosine"),
     )
     chunks: int = 6
     sentences: int = 3
     people: int = 16
+    changes: float = 0.3
+    """More than training has, so that updates are seen often enough to be learned."""
     memory_budget: int = 70
     """Tokens; a little more than training allows, so that late writes are shown to succeed."""
 
@@ -173,7 +173,8 @@ def _make(folder: Path, recipe: Recipe, config: Config, progress: RunProgress) -
         with progress.phase(f"{lesson.name} demonstrates", None):
             streams = synthetic(
                 seed=lesson.stream_seed, count=lesson.streams(recipe.batch_size, recipe.chunks), chunks=recipe.chunks,
-                sentences=recipe.sentences, people=recipe.people, questions=lesson.questions,
+                sentences=recipe.sentences, people=recipe.people, changes=recipe.changes,
+                questions=lesson.questions,
             )  # fmt: skip
             shown = list(demonstrations(streams, config, prompter, recipe.seed, lesson.habits))
         stage(lesson.name, shown, lesson.steps, lesson.lr, lesson.schedule)

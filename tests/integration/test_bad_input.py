@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import memrl.rollout.build
+import memrl.rollout.pool
 import memrl.trainer
 from memrl import cli
 from tests.support import CONFIG, ROOT, overrides
@@ -33,8 +35,8 @@ def refused(
     def played(*_: Any, **__: Any) -> Any:
         raise AssertionError("the run began")
 
-    monkeypatch.setattr(memrl.trainer.InProcessPool, "play_groups", played)
-    monkeypatch.setattr(memrl.trainer.InProcessPool, "play_greedy", played)
+    monkeypatch.setattr(memrl.rollout.pool.InProcessPool, "play_groups", played)
+    monkeypatch.setattr(memrl.rollout.pool.InProcessPool, "play_greedy", played)
 
     def run(changes: Mapping[str, Any], *, command: str = "train", slow: bool = False) -> str:
         if not slow:

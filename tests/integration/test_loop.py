@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from peft import PeftModel
 
-import memrl.trainer
+import memrl.rollout.build
 from memrl.config import Config
 from memrl.data import StreamFeed
 from memrl.errors import ConfigError, EngineError
@@ -31,7 +31,7 @@ from tests.support import quiet, rows, small_config
 
 
 def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
-    monkeypatch.setattr(memrl.trainer, "TransformersEngine", engine)
+    monkeypatch.setattr(memrl.rollout.build, "TransformersEngine", engine)
     return Trainer(config, name="small", resume=False, console=quiet())
 
 

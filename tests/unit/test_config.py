@@ -83,7 +83,7 @@ def test_an_unknown_key_gets_the_nearest_right_one(tmp_path: Path, wrong: str, r
 
 def test_all_complaints_come_at_once_with_their_origin(tmp_path: Path) -> None:
     path = write(tmp_path, SOURCES + "train: {stepps: 3, lr: fast}\nloss: {type: dapoo}\nmodell: {path: x}\nrun: 3\n")
-    overrides = ["train.group_size=1", "seed=abc", "noequals", "data.eval=squad", "rollout.workers=2", "a=[1"]
+    overrides = ["train.group_size=1", "seed=abc", "noequals", "data.eval=squad", "ray.address=auto", "a=[1"]
     with pytest.raises(ConfigError) as caught:
         load_config(path, overrides)
     message = str(caught.value)
@@ -98,7 +98,7 @@ def test_all_complaints_come_at_once_with_their_origin(tmp_path: Path) -> None:
         "override 'a=[1': the value is no readable YAML",
         "loss.type is 'dapoo'; did you mean 'dapo'?",
         "train.group_size is 1: a group of one has no spread",
-        "rollout.workers=0",
+        "ray.address is auto, but rollout.workers is 0",
     ):
         assert part in message
     assert "11 things are wrong" in message
@@ -130,6 +130,7 @@ def test_every_conflict_is_listed() -> None:
         rewards__weights={"qua": 1.0},
         loss__clip_low=-0.1,
         ray__address="auto",
+        ray__placement="packd",
         model__dtype="float8",
         model__path="models/not-there",
     )
@@ -153,7 +154,8 @@ def test_every_conflict_is_listed() -> None:
         "did you mean 'lexical'?",
         "unknown part 'qua'; did you mean 'qa'?",
         "loss.clip_low is -0.1",
-        "ray.address=null",
+        "ray.address is auto, but rollout.workers is 0",
+        "ray.placement is 'packd'; did you mean 'pack'?",
         "model.dtype is 'float8'",
         "model folder models/not-there does not exist",
         "data.train[0]: unknown source 'synthetc'; did you mean 'synthetic'?",

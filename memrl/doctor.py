@@ -1,0 +1,230 @@
+"""`memrl doctor`: what this machine or cluster has, which configs would run on it, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from memrl.config import Config, check_config, load_config
+from memrl.config.load import config_folders
+from memrl.cost import GIB, model_memory, model_shape
+from memrl.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package that memrl stands on."""
+
+    name: str
+    wanted: str
+    """The versions that fit, as pip writes them; empty: any."""
+    installed: str | None
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a config would run here, and if not, why."""
+
+    config: str
+    missing: list[str]
+
+    @property
+    def runs(self) -> bool:
+        return not self.missing
+
+
+@dataclass
+class Diagnosis:
+    """Everything that was looked at, as plain data."""
+
+    python: str
+    platform: str
+    cpus: int
+    memory_gib: float
+    disk_free_gib: float
+    gpus: list[dict[str, Any]]
+    packages: list[Package]
+    cluster: dict[str, Any] | None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "verdicts": [{**asdict(each), "runs": each.runs} for each in self.verdicts]}
+
+
+def examine(config: str | None = None, overrides: list[str] | None = None, address: str | None = None) -> Diagnosis:
+    """Look at this machine, at the cluster at `address` if one is given, and at one config or all shipped ones.
+
+    Raises:
+        ConfigError: the named config cannot be read.
+        EngineError: there is no cluster at `address`.
+    """
+    found = Diagnosis(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(_memory_bytes() / GIB, 1),
+        disk_free_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
+        gpus=_gpus(),
+        packages=_packages(),
+        cluster=_cluster(address) if address else None,
+    )
+    names = [config] if config else sorted(path.stem for path in _shipped())
+    found.verdicts = [_judge(name, overrides or [], found) for name in names]
+    return found
+
+
+def _shipped() -> list[Path]:
+    folder = next((folder for folder in config_folders() if folder.is_dir()), None)
+    return sorted(folder.glob("*.yaml")) if folder else []
+
+
+def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
+    config = load_config(name, overrides, check=False)
+    missing = [
+        f"{package.name} {package.wanted} is wanted, {package.installed or 'none'} is installed"
+        for package in found.packages
+        if not package.fits
+    ]
+    missing += check_config(config)
+    if config.model.device == "cuda" and not found.gpus:
+        missing.append("model.device is cuda, and no GPU is visible here")
+    missing += _memory(config, found)
+    if config.rollout.workers and found.cluster is not None:
+        missing += _room(config, found.cluster)
+    return Verdict(name, missing)
+
+
+def _memory(config: Config, found: Diagnosis) -> list[str]:
+    shape = model_shape(config.model.path)
+    if shape is None:
+        return []
+    need = model_memory(config, shape)
+    # Engine and learner hold a copy of the weights each; what depends on kernels is left out, as in the estimate.
+    wanted = need["total_bound_gib"] + need["weights_gib"]
+    on_gpu = config.model.device == "cuda" or (config.model.device == "auto" and bool(found.gpus))
+    if on_gpu:
+        if not found.gpus:
+            return []  # said already
+        have, where = max(gpu["memory_gib"] for gpu in found.gpus), "the largest GPU"
+    else:
+        have, where = found.memory_gib, "this machine"
+    if wanted <= have:
+        return []
+    return [
+        f"up to {wanted:.1f} GiB are wanted, {where} has {have:.1f}: lower rollout.max_batch, "
+        "train.micro_batch_tokens or the token limits"
+    ]
+
+
+def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
+    lacking = []
+    for name, each in (("CPU", config.ray.worker_cpus), ("GPU", config.ray.worker_gpus)):
+        wanted, have = each * config.rollout.workers, float(cluster["resources"].get(name, 0.0))
+        if wanted > have:
+            lacking.append(
+                f"{config.rollout.workers} workers want {wanted:g} {name}, the cluster has {have:g}: lower "
+                f"rollout.workers or ray.worker_{name.lower()}s"
+            )
+    return lacking
+
+
+def _packages() -> list[Package]:
+    wanted = {Requirement(text).name: Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text}
+    packages = []
+    for name in sorted(wanted):
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            packages.append(Package(name, str(wanted[name].specifier), None, False))
+            continue
+        fits = wanted[name].specifier.contains(installed, prereleases=True)
+        packages.append(Package(name, str(wanted[name].specifier), installed, fits))
+    return packages
+
+
+def _gpus() -> list[dict[str, Any]]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        found.append({"name": name, "memory_gib": round(total / GIB, 1), "free_gib": round(free / GIB, 1)})
+    return found
+
+
+def _memory_bytes() -> int:
+    """This machine's memory, or what its container may use of it."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _cluster(address: str) -> dict[str, Any]:
+    import ray
+
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise EngineError(f"no Ray cluster can be reached at {address!r}: {error}") from error
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        return {
+            "address": address,
+            "ray": ray.__version__,
+            "nodes": [{"address": n["NodeManagerAddress"], "resources": _plain(n["Resources"])} for n in nodes],
+            "resources": _plain(ray.cluster_resources()),
+            "free": _plain(ray.available_resources()),
+        }
+    finally:
+        ray.shutdown()
+
+
+def _plain(resources: dict[str, float]) -> dict[str, float]:
+    """CPUs, GPUs and bytes, without the labels that Ray keeps among them."""
+    return {name: resources[name] for name in ("CPU", "GPU", "memory") if name in resources}
+
+
+def show(found: Diagnosis, console: Console) -> None:
+    """Print it as tables."""
+    machine = Table(title="this machine", show_header=False)
+    machine.add_row("Python", f"{found.python}, {escape(found.platform)}")
+    machine.add_row("CPUs, memory", f"{found.cpus}, {found.memory_gib:g} GiB")
+    machine.add_row("disk here", f"{found.disk_free_gib:g} GiB free")
+    gpus = [f"{gpu['name']}, {gpu['memory_gib']:g} GiB ({gpu['free_gib']:g} free)" for gpu in found.gpus]
+    machine.add_row("GPUs", "\n".join(gpus) or "none")
+    console.print(machine)
+    packages = Table("package", "wanted", "installed", title="packages")
+    for package in found.packages:
+        shown = package.installed or "missing"
+        packages.add_row(package.name, package.wanted or "any", shown if package.fits else f"[red]{shown}[/red]")
+    console.print(packages)
+    if found.cluster is not None:
+        cluster = Table("node", "resources", title=f"Ray {found.cluster['ray']} at {escape(found.cluster['address'])}")
+        for node in found.cluster["nodes"]:
+            amounts = ", ".join(f"{amount:g} {name}" for name, amount in node["resources"].items())
+            cluster.add_row(node["address"], amounts)
+        console.print(cluster)
+    verdicts = Table("config", "runs here", "what is missing", title="configs")
+    for verdict in found.verdicts:
+        verdicts.add_row(
+            escape(verdict.config), "yes" if verdict.runs else "[red]no[/red]", escape("\n".join(verdict.missing))
+        )
+    console.print(verdicts)

@@ -1,0 +1,59 @@
+"""`memrl doctor`: what it sees is so, and what it says would not run does not."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+import memrl.doctor
+from memrl import cli
+from memrl.doctor import Package, examine
+
+
+def asked(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    code = cli.main(["doctor", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_default_runs_wherever_the_tests_run(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = asked(["tiny"], capsys)
+    assert code == 0
+    assert [(each["config"], each["runs"], each["missing"]) for each in found["verdicts"]] == [("tiny", True, [])]
+    packages = {package["name"]: package for package in found["packages"]}
+    assert packages["torch"]["installed"] == version("torch")
+    assert packages["ray"]["fits"]
+    assert found["memory_gib"] > 1
+    assert found["cluster"] is None
+
+
+def test_all_shipped_configs_are_judged_and_tables_name_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("tiny", "qwen3-4b", "debug-1gpu", "transformers", "CPUs"))
+
+
+def test_what_is_missing_is_said_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, found = asked(["squad-smollm2-cpu", "data.path=/nowhere.json", "rollout.max_batch=1000000"], capsys)
+    assert code == 2
+    [verdict] = found["verdicts"]
+    assert not verdict["runs"]
+    assert any("/nowhere.json does not exist" in line for line in verdict["missing"])
+    monkeypatch.setattr(memrl.doctor, "_packages", lambda: [Package("peft", ">=0.21", "0.1", False)])
+    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [])
+    [verdict] = examine("debug-1gpu").verdicts
+    assert verdict.missing[0] == "peft >=0.21 is wanted, 0.1 is installed"
+    assert "model.device is cuda, and no GPU is visible here" in verdict.missing
+
+
+@pytest.mark.parametrize(("gib", "fits"), [(24.0, True), (1.0, False)])
+def test_a_gpu_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool) -> None:
+    gpu = {"name": "card", "memory_gib": gib, "free_gib": gib}
+    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [gpu])
+    [verdict] = examine("debug-1gpu").verdicts
+    assert verdict.runs == fits
+    assert fits or "the largest GPU has 1.0: lower rollout.max_batch" in verdict.missing[0]
