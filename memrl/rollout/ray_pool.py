@@ -378,9 +378,9 @@ async def _answer(call: Any) -> Any:
             raise cause from None
         raise
     except RayActorError as error:
-        raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:300]}") from None
+        raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:800]}") from None
     except RayError as error:
-        raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:300]}") from None
+        raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
 
 
 def connect(config: Config) -> bool:

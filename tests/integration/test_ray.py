@@ -34,6 +34,7 @@ from memrl.rundir import EpisodeWriter
 from memrl.trainer import Trainer
 from tests.support import ROOT, overrides, perturb, quiet, rows, small_config
 
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 STREAMS = 3
 WORKERS = {"rollout.workers": 2, "ray.worker_cpus": 0.5, "reader.type": "lexical", "rollout.episode_timeout": 120.0}
 
