@@ -24,13 +24,23 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 dir=${MEMRL_CLUSTER_DIR:-$root/runs/local-cluster}
 [[ -x $root/.venv/bin/ray ]] && PATH=$root/.venv/bin:$PATH
 
+running() { # whether a process of this group lives; one that only waits to be reaped does not
+  local stat line fields
+  for stat in /proc/[0-9]*/stat; do
+    read -r line 2>/dev/null <"$stat" || continue
+    read -ra fields <<<"${line##*) }" # state, parent, group
+    [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]] && return 0
+  done
+  return 1
+}
+
 stop() {
   [[ -f $dir/pids ]] || { echo "no local cluster was started from here ($dir/pids is missing)" >&2; return 1; }
   # Each node is the leader of a process group of its own: nothing else on this machine is touched.
   while read -r pid; do kill -TERM -- "-$pid" 2>/dev/null || true; done <"$dir/pids"
   for _ in $(seq 50); do
     alive=0
-    while read -r pid; do kill -0 -- "-$pid" 2>/dev/null && alive=1; done <"$dir/pids"
+    while read -r pid; do running "$pid" && alive=1; done <"$dir/pids"
     [[ $alive == 0 ]] && break
     sleep 0.2
   done
