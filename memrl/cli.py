@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -155,6 +156,8 @@ def _set_up(debug: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
     log.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
+        # peft and TRL use names that transformers will rename; nothing that a user of ours could act on
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
         for noisy in ("transformers", "httpx", "huggingface_hub", "ray", "filelock", "datasets"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
 

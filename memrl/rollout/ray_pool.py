@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 Build = Callable[[Config], RolloutWorker]
 _CRASHES = 3
 """Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
+
+
+_ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
 
 
 class RolloutActor:
@@ -147,23 +151,27 @@ class RayPool(Pool):
         return [member.where for member in self._members if member.ready]
 
     async def _start(self) -> None:
+        """Wait for the first worker, and for the others as long again: whoever takes longer joins during the run."""
         self._changed = asyncio.Condition()
         self._fill()
-        seconds = self.config.ray.start_timeout
+        seconds, began = self.config.ray.start_timeout, time.monotonic()
         try:
             async with asyncio.timeout(seconds):
+                await self._wait_for(lambda: any(member.ready for member in self._members))
+        except TimeoutError:
+            raise EngineError(f"{self._state(f'within ray.start_timeout ({seconds:g} s)')}. {_ROOM}") from None
+        try:
+            async with asyncio.timeout(max(5.0, time.monotonic() - began)):
                 await self._wait_for(lambda: all(member.ready for member in self._members))
         except TimeoutError:
-            up = sum(member.ready for member in self._members)
-            state = (
-                f"{up} of {self.config.rollout.workers} rollout workers came up within ray.start_timeout "
-                f"({seconds:g} s); each wants {self._wishes()}, the cluster has {_have(ray.cluster_resources())}"
-            )
-            if not up:
-                raise EngineError(
-                    f"{state}. Lower ray.worker_cpus or ray.worker_gpus, or give the cluster more."
-                ) from None
-            log.warning("%s; the others join when there is room", state)
+            log.warning("%s; the others join when they are up. %s", self._state("so far"), _ROOM)
+
+    def _state(self, when: str) -> str:
+        up = sum(member.ready for member in self._members)
+        return (
+            f"{up} of {self.config.rollout.workers} rollout workers came up {when}; each wants {self._wishes()}, "
+            f"the cluster has {_have(ray.cluster_resources())}"
+        )
 
     def _wishes(self) -> str:
         return _have({"CPU": self.config.ray.worker_cpus, "GPU": self.config.ray.worker_gpus})
@@ -338,10 +346,14 @@ class RayPool(Pool):
 
     def ceiling(self, streams: Sequence[Stream]) -> float | None:
         async def ask() -> float | None:
-            await self._wait_for(lambda: any(member.ready for member in self._members))
-            member = next(member for member in self._members if member.ready)
-            result: float | None = await _answer(member.actor.ceiling.remote(list(streams)))
-            return result
+            while True:
+                await self._wait_for(lambda: any(member.ready for member in self._members))
+                member = next(member for member in self._members if member.ready)
+                try:
+                    result: float | None = await _answer(member.actor.ceiling.remote(list(streams)))
+                    return result
+                except WorkerDied as error:
+                    await self._lose(member, str(error))
 
         result: float | None = self.run(ask())
         return result

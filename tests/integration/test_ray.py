@@ -210,6 +210,30 @@ def test_a_node_that_dies_takes_no_episode_along(
         pool.close()
 
 
+def test_a_worker_joins_when_there_is_room_for_it(
+    cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
+) -> None:
+    # Two workers want two CPUs each; the head has two.
+    pool, adapter, streams = start(quick_model, tmp_path, ray__worker_cpus=2.0)
+    node = None
+    try:
+        assert len(pids(pool)) == 1
+        check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+        node = cluster.add_node(num_cpus=2)
+        deadline = time.monotonic() + 60
+        while len(pids(pool)) < 2 and time.monotonic() < deadline:
+            check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+        assert len({where.split()[-1] for where in pool.workers()}) == 2
+        assert pool.counts["workers"] == 0
+        outcomes.append(
+            ("no room for a worker; later a node joins", "the others play; the worker joins in mid-run", "nothing lost")
+        )
+    finally:
+        pool.close()
+        if node is not None:
+            cluster.remove_node(node)
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
@@ -237,8 +261,8 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_new_versions_reach_every_worker(quick_model: Path, tmp_path: Path) -> None:
-    pool, first, streams = start(quick_model, tmp_path)
+def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path, tmp_path: Path) -> None:
+    pool, first, streams = start(quick_model, tmp_path, ray__placement="strict_pack")
     try:
         step = pool.play_groups(streams[:1], first, step=1, first=0)[0].episodes[0].steps[0]
         seen = []
