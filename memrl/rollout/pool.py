@@ -159,12 +159,15 @@ class Pool(ABC):
             return self._loop.run_until_complete(task)
         except BaseException:
             # Ctrl-C and errors alike: no coroutine of this step may live on into the next.
-            others = asyncio.all_tasks(self._loop)
-            for other in others:
-                other.cancel()
-            if others:  # wait, not gather: without tasks gather makes a loop of its own
-                self._loop.run_until_complete(asyncio.wait(others))
+            self._cancel_all()
             raise
+
+    def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:  # wait, not gather: without tasks gather makes a loop of its own
+            self._loop.run_until_complete(asyncio.wait(tasks))
 
 
 class InProcessPool(Pool):

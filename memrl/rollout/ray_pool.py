@@ -359,6 +359,7 @@ class RayPool(Pool):
         return result
 
     def close(self) -> None:
+        self._cancel_all()
         if ray.is_initialized():
             for member in self._members:
                 ray.kill(member.actor)
@@ -367,8 +368,6 @@ class RayPool(Pool):
             if self._owns_ray:
                 ray.shutdown()
         self._members = []
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
         super().close()
 
 

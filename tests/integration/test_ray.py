@@ -106,6 +106,14 @@ def later(seconds: float, pid: int, sign: signal.Signals) -> None:
     threading.Timer(seconds, os.kill, (pid, sign)).start()
 
 
+def wait_for_cpus(count: float) -> None:
+    """Until the cluster has seen which nodes are gone."""
+    deadline = time.monotonic() + 60
+    while ray.cluster_resources().get("CPU") != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def check_complete(groups: list[Group], pool: Pool, adapter: AdapterRef) -> None:
     """Every episode once, with its own seed and the version that was asked for."""
     size = pool.config.train.group_size
@@ -195,7 +203,9 @@ def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
 def test_a_node_that_dies_takes_no_episode_along(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
+    wait_for_cpus(2.0)
     node = cluster.add_node(num_cpus=2)
+    wait_for_cpus(4.0)
     # One worker a node; then only the head has room for the second.
     pool, adapter, streams = start(quick_model, tmp_path, ray__placement="any", ray__worker_cpus=1.0)
     try:
@@ -214,6 +224,7 @@ def test_a_worker_joins_when_there_is_room_for_it(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
     # Two workers want two CPUs each; the head has two.
+    wait_for_cpus(2.0)
     pool, adapter, streams = start(quick_model, tmp_path, ray__worker_cpus=2.0)
     node = None
     try:

@@ -230,7 +230,7 @@ def test_other_settings_are_refused_by_name(
     assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
     message = capsys.readouterr().err
     assert "memory.budget: " in message
-    assert "train.lr: 0.003 then, 0.5 now" in message
+    assert "train.lr: 0.002 then, 0.5 now" in message
     assert "keep_checkpoints" not in message  # decides no number
     assert "another run.dir" in message
     assert (folder / "metrics.jsonl").read_bytes() == before
