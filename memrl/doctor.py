@@ -18,7 +18,6 @@ from rich.table import Table
 from memrl.config import Config, check_config, load_config
 from memrl.config.load import config_folders
 from memrl.cost import GIB, model_memory, model_shape
-from memrl.errors import EngineError
 
 
 @dataclass(frozen=True)
@@ -180,10 +179,9 @@ def _memory_bytes() -> int:
 def _cluster(address: str) -> dict[str, Any]:
     import ray
 
-    try:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise EngineError(f"no Ray cluster can be reached at {address!r}: {error}") from error
+    from memrl.rollout.ray_pool import connect
+
+    joined = connect(address)
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         return {
@@ -194,7 +192,8 @@ def _cluster(address: str) -> dict[str, Any]:
             "free": _plain(ray.available_resources()),
         }
     finally:
-        ray.shutdown()
+        if joined:
+            ray.shutdown()
 
 
 def _plain(resources: dict[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -133,7 +134,7 @@ class RayPool(Pool):
         self._crashes = 0
         self._broken: Exception | None = None
         self._group: Any = None
-        self._owns_ray = connect(config)
+        self._owns_ray = connect(config.ray.address)
         try:
             if config.ray.placement != "any":
                 bundle = {"CPU": config.ray.worker_cpus, "GPU": config.ray.worker_gpus}
@@ -394,25 +395,31 @@ async def _answer(call: Any) -> Any:
         raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
 
 
-def connect(config: Config) -> bool:
-    """Join the cluster at `ray.address`, or start one here; returns whether this process must end it.
+def connect(address: str | None) -> bool:
+    """Join the cluster at `address` (auto, or host:port), or start one here; returns whether this process must end it.
 
     Raises:
         EngineError: there is none to join.
     """
     if ray.is_initialized():
         return False
-    address = config.ray.address
-    # The memory monitor counts the page cache of small containers as used, and would kill workers for it.
-    quiet = {"include_dashboard": False} if address is None else {}
+    dashboard = {"include_dashboard": False} if address is None else {}
     try:
-        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **quiet)
+        _probe(address)
+        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
-            f"no Ray cluster can be reached at ray.address={address!r}: {error}. Start one (ray start --head), or "
-            "leave ray.address out to have one started here."
+            f"no Ray cluster can be reached at ray.address={address!r}: {str(error).rstrip('.')}. Start one (ray start "
+            "--head), or leave ray.address out to have one started here."
         ) from error
     return True
+
+
+def _probe(address: str | None) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _with_absolute_paths(config: Config) -> Config:

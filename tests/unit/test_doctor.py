@@ -50,6 +50,11 @@ def test_what_is_missing_is_said_with_the_remedy(
     assert "model.device is cuda, and no GPU is visible here" in verdict.missing
 
 
+def test_an_address_where_no_cluster_is_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "tiny", "--address", "127.0.0.1:1"]) == 1
+    assert "no Ray cluster can be reached at ray.address='127.0.0.1:1'" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(("gib", "fits"), [(24.0, True), (1.0, False)])
 def test_a_gpu_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool) -> None:
     gpu = {"name": "card", "memory_gib": gib, "free_gib": gib}
