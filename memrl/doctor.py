@@ -140,16 +140,15 @@ def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
 
 
 def _packages() -> list[Package]:
-    wanted = {Requirement(text).name: Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text}
+    wanted = [Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text]
     packages = []
-    for name in sorted(wanted):
+    for package in sorted(wanted, key=lambda package: package.name):
         try:
-            installed = version(name)
+            installed = version(package.name)
         except PackageNotFoundError:
-            packages.append(Package(name, str(wanted[name].specifier), None, False))
-            continue
-        fits = wanted[name].specifier.contains(installed, prereleases=True)
-        packages.append(Package(name, str(wanted[name].specifier), installed, fits))
+            installed = None
+        fits = installed is not None and package.specifier.contains(installed, prereleases=True)
+        packages.append(Package(package.name, str(package.specifier), installed, fits))
     return packages
 
 

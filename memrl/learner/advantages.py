@@ -150,12 +150,13 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
     for episode in episodes:
         for answer in episode.answers:
             scores[answer.question_id].append(answer.score)
+    means = {question: float(np.mean(found)) for question, found in scores.items()}
     for episode, row in zip(episodes, moved, strict=True):
         chunks = np.array([step.chunk for step in episode.steps])
         for answer in episode.answers:
             if not answer.evidence:
                 continue
-            credit = slopes["qa"] * (answer.score - np.mean(scores[answer.question_id])) / len(episode.answers)
+            credit = slopes["qa"] * (answer.score - means[answer.question_id]) / len(episode.answers)
             share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
             share[np.isin(chunks, answer.evidence)] = 1.0
             row += credit * (share - 1.0)

@@ -48,7 +48,7 @@ class Pool(ABC):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.counts: Counter[str] = Counter()
-        """`retries` (episodes played again) and `workers` (workers lost) since the pool began."""
+        """`retries` (episodes played again) and `workers` (workers lost) since they were last taken out."""
         self._loop = asyncio.new_event_loop()
 
     # What a pool must do ----------------------------------------------------------------------------------------

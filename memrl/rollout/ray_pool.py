@@ -17,6 +17,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,7 +159,7 @@ class RayPool(Pool):
         seconds, began = self.config.ray.start_timeout, time.monotonic()
         try:
             async with asyncio.timeout(seconds):
-                await self._wait_for(lambda: any(member.ready for member in self._members))
+                await self._ready()
         except TimeoutError:
             raise EngineError(f"{self._state(f'within ray.start_timeout ({seconds:g} s)')}. {_ROOM}") from None
         try:
@@ -179,14 +180,12 @@ class RayPool(Pool):
 
     def _fill(self) -> None:
         """Bring the number of workers, those that are on their way included, back to what is wanted."""
+        while len(self._members) < self.config.rollout.workers:
+            self._members.append(_Member(self._numbers, self._new_actor()))
+            self._numbers += 1
         for member in self._members:
             if not member.ready and (member.coming_up is None or member.coming_up.done()):
                 member.coming_up = self._loop.create_task(self._bring_up(member))
-        while len(self._members) < self.config.rollout.workers:
-            member = _Member(self._numbers, self._new_actor())
-            self._numbers += 1
-            self._members.append(member)
-            member.coming_up = self._loop.create_task(self._bring_up(member))
 
     def _new_actor(self) -> Any:
         cluster = self.config.ray
@@ -251,6 +250,27 @@ class RayPool(Pool):
                     return
                 await self._changed.wait()
 
+    async def _ready(self) -> list[_Member]:
+        """Those that are up, at least one."""
+        await self._wait_for(lambda: any(member.ready for member in self._members))
+        return [member for member in self._members if member.ready]
+
+    async def _ask(self, member: _Member, what: str, work: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
+        """What `work` on a worker returns; one that has died, or does not answer in time, is lost.
+
+        Raises:
+            WorkerDied: it is lost.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            why = f"no answer to {what} within {seconds:g} s"
+        except WorkerDied as error:
+            why = str(error)
+        await self._lose(member, why)
+        raise WorkerDied(why)
+
     # Adapters ---------------------------------------------------------------------------------------------------
 
     def load_adapter(self, ref: AdapterRef) -> None:
@@ -282,18 +302,10 @@ class RayPool(Pool):
         """
         self._fill()
         while True:
-            await self._wait_for(lambda: any(member.ready for member in self._members))
-            asked = [member for member in self._members if member.ready]
-            seconds = self.config.ray.hang_grace
-            results = await asyncio.gather(
-                *(asyncio.wait_for(work(member), seconds) for member in asked), return_exceptions=True
-            )
-            for member, result in zip(asked, results, strict=True):
-                if isinstance(result, TimeoutError):
-                    await self._lose(member, f"no answer to {what} within ray.hang_grace ({seconds:g} s)")
-                elif isinstance(result, WorkerDied):
-                    await self._lose(member, str(result))
-                elif isinstance(result, BaseException):
+            asked = [self._ask(m, what, work(m), self.config.ray.hang_grace) for m in await self._ready()]
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException) and not isinstance(result, WorkerDied):
                     raise result
             answers = [result for result in results if not isinstance(result, BaseException)]
             if answers:
@@ -312,7 +324,8 @@ class RayPool(Pool):
             return episode
         except TimeoutError:
             ray.cancel(call)
-            await self._check(member)
+            with suppress(WorkerDied):  # whether the worker still answers; it is lost if not
+                await self._ask(member, "hello", _answer(member.actor.hello.remote()), self.config.ray.hang_grace)
             raise
         except WorkerDied as error:
             await self._lose(member, str(error))
@@ -334,30 +347,18 @@ class RayPool(Pool):
         member.in_flight += 1
         return member
 
-    async def _check(self, member: _Member) -> None:
-        """Whether a worker that let an episode run out of time still answers."""
-        grace = self.config.ray.hang_grace
-        try:
-            async with asyncio.timeout(grace):
-                await _answer(member.actor.hello.remote())
-        except TimeoutError:
-            await self._lose(member, f"it hangs: no answer within ray.hang_grace ({grace:g} s)")
-        except WorkerDied as error:
-            await self._lose(member, str(error))
-
     def ceiling(self, streams: Sequence[Stream]) -> float | None:
         async def ask() -> float | None:
             while True:
-                await self._wait_for(lambda: any(member.ready for member in self._members))
-                member = next(member for member in self._members if member.ready)
-                try:
-                    result: float | None = await _answer(member.actor.ceiling.remote(list(streams)))
+                member, *_ = await self._ready()
+                with suppress(WorkerDied):  # then another is asked
+                    result: float | None = await self._ask(
+                        member, "ceiling", _answer(member.actor.ceiling.remote(list(streams))), None
+                    )
                     return result
-                except WorkerDied as error:
-                    await self._lose(member, str(error))
 
-        result: float | None = self.run(ask())
-        return result
+        found: float | None = self.run(ask())
+        return found
 
     def close(self) -> None:
         self._cancel_all()
