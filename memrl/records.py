@@ -23,6 +23,11 @@ class AdapterRef:
     path: str
 
 
+def adapter_name(version: int) -> str:
+    """The name of a version's adapter, and of its folder; names sort as versions do."""
+    return f"v{version:05d}"
+
+
 class Completion(BaseModel):
     """What an engine sampled, exactly: the ids and the log-probs under the distribution they were sampled from."""
 

@@ -31,17 +31,17 @@ from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, EngineError
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.statistics import Interval
-from memrl.files import write_bytes_atomic, write_json_atomic, write_text_atomic
-from memrl.learner.advantages import AdvantageReport, group_advantages
+from memrl.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
 from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.models import context_length, load_model, load_tokenizer
-from memrl.records import AdapterRef, Episode, Group, Sample
+from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.rollout.build import open_pool
 from memrl.rollout.preflight import check_prompts
 from memrl.rollout.prompting import Prompter
+from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
 from rewards.compose import resolve_weights
 
@@ -92,6 +92,7 @@ class Trainer:
             # Its own copy: an engine holds published versions, the learner the one that is being made.
             self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
             self.pool = open_pool(config)
+        self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.episode_files = EpisodeWriter(self.folder / "episodes")
@@ -138,14 +139,17 @@ class Trainer:
                 self._first_row(adapter)
             while self.step < config.train.steps:
                 began = time.monotonic()
-                with self._timed("rollout"):
-                    groups, report = self._collect(adapter)
+                with self._timed("rollout"):  # what the learner waits for
+                    self.rollouts.begin(self.step, adapter)
+                    groups, report = self.rollouts.take()
+                self.episodes += sum(len(group.episodes) for group in groups)
+                samples, staleness = self._fresh(report.samples)
                 with self._timed("learn"):
-                    learned = self._learn(report.samples)
+                    learned = self._learn(samples)
                 self.step += 1
                 adapter = self._publish()
-                gap = self._canary(adapter, report.samples)
-                row = {"step": self.step, **self._reward_metrics(groups), **report.metrics(), **learned}
+                gap = self._canary(adapter, samples)
+                row = {"step": self.step, **self._reward_metrics(groups), **report.metrics(), **staleness, **learned}
                 row["canary/gap"] = gap
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter).metrics()
@@ -156,26 +160,21 @@ class Trainer:
         before = self._evaluate(adapter, gates=True)
         self._record({"step": 0, **before.metrics()}, [], 0.0)
 
-    def _collect(self, adapter: AdapterRef) -> tuple[list[Group], AdvantageReport]:
-        """Play groups until `streams_per_step` of them teach something, or the refill rounds are used up."""
-        config = self.config
-        groups: list[Group] = []
-        wanted = config.train.streams_per_step
-        for _ in range(1 + config.rollout.refill_rounds):
-            streams = self.feed.take(wanted)
-            total = len(streams) * config.train.group_size
-            with self._progress.phase(f"step {self.step + 1}/{config.train.steps}: rollout", total) as advance:
-                groups += self.pool.play_groups(streams, adapter, step=self.step, first=len(groups), on_episode=advance)
-            report = group_advantages(groups, config.advantage, self._weights)
-            wanted = config.train.streams_per_step - len(report.used)
-            if wanted <= 0:
-                break
-        self.episodes += sum(len(group.episodes) for group in groups)
-        return groups, report
+    def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
+        """Those that were sampled at most `rollout.max_staleness` versions ago, and figures about all of them."""
+        ages = [self.learner.version - sample.version for sample in samples]
+        bound = self.config.rollout.max_staleness
+        kept = [sample for sample, age in zip(samples, ages, strict=True) if age <= bound]
+        return kept, {
+            "fail/stale": float(len(samples) - len(kept)),
+            "learner/staleness": _mean([float(age) for age in ages if age <= bound]) if kept else 0.0,
+        }
 
     def _learn(self, samples: list[Sample]) -> dict[str, float]:
         with self._progress.phase(f"step {self.step + 1}/{self.config.train.steps}: learning", None) as advance:
-            return self.learner.step(samples, advance.to)
+            if not self.rollouts.under_way:
+                return self.learner.step(samples, advance.to)
+            return self.pool.beside(lambda progress: self.learner.step(samples, progress), advance.to)
 
     def _publish(self) -> AdapterRef:
         adapter = self.learner.publish(self.folder / "adapters")
@@ -183,11 +182,11 @@ class Trainer:
         return adapter
 
     def _prune(self) -> None:
-        """Keep the two newest adapters, the first, and the best evaluated one. Only after a checkpoint: a run resumed
-        from an older one may still have another best."""
+        """Keep the two newest adapters, the first, the best evaluated one, and those that rollouts under way are played
+        with. Only after a checkpoint: a run resumed from an older one may still have another best."""
         newest = self.learner.version
         best = {evaluation.version for evaluation in self._ranked()[:1]}
-        keep = {f"v{version:05d}" for version in {0, newest, newest - 1, *best}}
+        keep = {adapter_name(version) for version in {0, newest, newest - 1, *best, *self.rollouts.versions}}
         for folder in (self.folder / "adapters").glob("v*"):
             if folder.name not in keep:
                 shutil.rmtree(folder)
@@ -294,6 +293,9 @@ class Trainer:
         def write(folder: Path) -> None:
             write_learner(folder / "learner")
             write_json_atomic(folder / "trainer.json", state)
+            for rollout in state["rollouts"]["under_way"]:  # they begin again with the adapters they were begun with
+                name = adapter_name(rollout["version"])
+                shutil.copytree(self.folder / "adapters" / name, folder / "adapters" / name, dirs_exist_ok=True)
 
         save_checkpoint(self.folder / "checkpoints", step, write, self.config.run.keep_checkpoints)
         self._unsaved = None
@@ -308,7 +310,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
-            "feed": self.feed.position,
+            "rollouts": self.rollouts.state(),
             "episodes": self.episodes,
             "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
             "gates": self.gates,
@@ -341,7 +343,7 @@ class Trainer:
     def _restore(self, path: Path, state: dict[str, Any]) -> None:
         self.learner.load(path / "learner")
         self.step, self.episodes = state["step"], state["episodes"]
-        self.feed.seek(state["feed"])
+        self.rollouts.restore(state["rollouts"], lambda version: self._recover_adapter(path, version))
         self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
         for phase, spent in state["wall"].items():
@@ -350,13 +352,21 @@ class Trainer:
         self._before = state["seconds"]
         log.info("going on after step %d of %d in %s", self.step, self.config.train.steps, self.folder)
 
+    def _recover_adapter(self, checkpoint: Path, version: int) -> AdapterRef:
+        name = adapter_name(version)
+        target = self.folder / "adapters" / name
+        if find_damage(target) is not None:
+            with new_folder(target) as partial:
+                shutil.copytree(checkpoint / "adapters" / name, partial, dirs_exist_ok=True)
+        return AdapterRef(version, name, str(target))
+
     def _cut_off(self) -> None:
         """Remove what was written after the point where this run begins: all of it will be written again."""
         begun = bool(self.evaluations)
         self.metrics.cut(self.step if begun else -1)
         self.episode_files.cut(self.step)
         for folder in (self.folder / "adapters").glob("v*"):
-            if folder.name > f"v{self.learner.version:05d}":
+            if folder.name > adapter_name(self.learner.version):
                 shutil.rmtree(folder)
 
     def _identity(self) -> dict[str, Any]:
@@ -364,7 +374,7 @@ class Trainer:
         settings = asdict(self.config)
         for section in ("run", "ray"):
             settings.pop(section)
-        for key in ("workers", "min_group", "retries", "episode_timeout", "max_failure_rate"):
+        for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
         return json.loads(json.dumps(settings))
 
@@ -388,7 +398,10 @@ class Trainer:
                 "total": self._seconds(),
                 **{k: self.wall[k] for k in ("build", "rollout", "learn", "eval")},
             },
-            "adapter": {"best": f"adapters/v{best.version:05d}", "after": f"adapters/v{after.version:05d}"},
+            "adapter": {
+                "best": f"adapters/{adapter_name(best.version)}",
+                "after": f"adapters/{adapter_name(after.version)}",
+            },
             "versions": environment()["packages"],
         }
         write_json_atomic(self.folder / "summary.json", summary)

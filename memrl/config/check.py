@@ -49,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 ABOVE_ZERO = {
     "rollout.temperature",
+    "rollout.step_timeout",
     "rollout.episode_timeout",
     "ray.start_timeout",
     "ray.hang_grace",
@@ -98,7 +99,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
     return [
         *_ranges(config),
         *_choices(config),
-        *_not_yet(config),
+        *_staleness(config),
         *_sizes(config),
         *_weights(config),
         *_data(config, files),
@@ -132,9 +133,12 @@ def _choices(config: Config) -> Iterator[str]:
             yield f"{key} is {value!r}{did_you_mean(value, CHOICES[key])}"
 
 
-def _not_yet(config: Config) -> Iterator[str]:
-    if config.rollout.max_staleness > 0:
-        yield "rollout.max_staleness above 0 is not possible yet; set rollout.max_staleness=0"
+def _staleness(config: Config) -> Iterator[str]:
+    if config.rollout.max_staleness > 0 and config.loss.importance_cap == 0:
+        yield (
+            f"rollout.max_staleness is {config.rollout.max_staleness} and loss.importance_cap is 0: samples of an "
+            "older policy would be learned from as if they were the present one's; set loss.importance_cap (2 is usual)"
+        )
 
 
 def _sizes(config: Config) -> Iterator[str]:

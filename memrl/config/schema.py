@@ -55,7 +55,7 @@ class RolloutConfig:
     workers: int = 0  # Ray actors that play episodes, each with an engine of its own; 0: in this process
     min_group: str = "retry"  # when an episode fails: retry it | min_viable: go on without it | fail_fast: stop the run
     retries: int = 2  # retry: how often an episode is played again before it is removed
-    max_staleness: int = 0
+    max_staleness: int = 0  # versions: 0: rollout and learning take turns; k: rollouts run up to k steps ahead of it
     temperature: float = 1.0
     max_prompt_tokens: int = 6144
     max_completion_tokens: int = 2048
@@ -63,6 +63,7 @@ class RolloutConfig:
     dialect: str = "hermes"
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
+    step_timeout: float = 600.0  # seconds that one completion may take, waiting for its turn included
     episode_timeout: float = 1800.0  # seconds
     max_failure_rate: float = 0.25  # share of a step's episodes that may fail before the run stops
     refill_rounds: int = 1  # how often groups that teach nothing are replaced by fresh streams in one step

@@ -25,7 +25,7 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> fl
             if question.evidence is None:
                 continue
             memory = shared or _evidence(worker.new_memory(), stream, question)
-            asked.append(worker.ask(question, memory, (place, 0, number)))
+            asked.append(worker.ask(question, memory, (-1, place, 0, number)))
     answers = await asyncio.gather(*asked)
     return sum(answer.score for answer in answers) / len(answers) if answers else None
 

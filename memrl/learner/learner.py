@@ -25,7 +25,7 @@ from memrl.learner.batching import MicroBatch, check_samples, make_micro_batches
 from memrl.learner.logprobs import TokenScores, completion_scores
 from memrl.learner.lora import checkpoint_activations, wrap_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
-from memrl.records import AdapterRef, Sample
+from memrl.records import AdapterRef, Sample, adapter_name
 
 STATE_FILE = "learner.pt"
 Progress = Callable[[int, int], None]
@@ -118,7 +118,7 @@ class Learner:
 
     def publish(self, folder: Path) -> AdapterRef:
         """Write the adapter to `folder/v<version>` in peft's format, whole or not at all."""
-        name = f"v{self.version:05d}"
+        name = adapter_name(self.version)
         target = folder / name
         ref = AdapterRef(version=self.version, name=name, path=str(target))
         if self._published == ref and target.is_dir():

@@ -17,7 +17,12 @@ def build_worker(config: Config) -> RolloutWorker:
     """
     tokenizer = load_tokenizer(config)
     base = load_model(config)
-    engine = TransformersEngine(base, end_ids(tokenizer, base), max_batch=config.rollout.max_batch)
+    engine = TransformersEngine(
+        base,
+        end_ids(tokenizer, base),
+        max_batch=config.rollout.max_batch,
+        keep_versions=config.rollout.max_staleness + 2,
+    )
     return RolloutWorker(config, engine, tokenizer)
 
 

@@ -35,8 +35,8 @@ class Engine(Protocol):
     ) -> Completion:
         """Sample one completion; `adapter` None is the base model.
 
-        `order` is the request's logical place (episode, chunk, ...): requests that wait together are batched in that
-        order, so that batches do not depend on timing.
+        `order` is the request's logical place (step, stream, episode, chunk, ...). Where an engine forms batches
+        itself, it forms them in that order from requests of one step, so that batches do not depend on timing.
 
         Raises:
             EngineError: the adapter is not loaded, the prompt leaves no room, or generation failed.

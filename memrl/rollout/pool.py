@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from envs.stream import Stream
 from memrl.config import Config
@@ -23,6 +24,8 @@ from memrl.rollout.worker import RolloutWorker, request_seed
 
 log = logging.getLogger(__name__)
 OnEpisode = Callable[[], None]
+Progress = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Play:
     """One episode to be played. Whoever plays it, and however often it is tried, the seed is the same."""
 
     stream: Stream
-    place: tuple[int, int]
-    """(stream, episode) within the trainer's step."""
+    place: tuple[int, int, int]
+    """(step, stream, episode): the trainer's step, -1 for an evaluation, and the place within it."""
     seed: int
     temperature: float | None
     """None: `rollout.temperature`."""
@@ -74,11 +77,12 @@ class Pool(ABC):
         """
 
     def close(self) -> None:
+        self._cancel_all()
         self._loop.close()
 
     # What is played ---------------------------------------------------------------------------------------------
 
-    def play_groups(
+    async def play_groups(
         self,
         streams: Sequence[Stream],
         adapter: AdapterRef,
@@ -97,10 +101,12 @@ class Pool(ABC):
             EngineError: more than `rollout.max_failure_rate` of the episodes failed; or one, if that is one too many.
         """
         size = self.config.train.group_size
-        places = [(first + number, index) for number in range(len(streams)) for index in range(size)]
-        outcomes = self._play_all(
-            [self._new(streams[place[0] - first], place, step, None) for place in places], adapter, on_episode
-        )
+        plays = [
+            self._new(stream, (step, first + number, index), None)
+            for number, stream in enumerate(streams)
+            for index in range(size)
+        ]
+        outcomes = await self._play_all(plays, adapter, on_episode)
         groups = []
         for number, stream in enumerate(streams):
             mine = outcomes[number * size : (number + 1) * size]
@@ -112,17 +118,18 @@ class Pool(ABC):
         self, streams: Sequence[Stream], adapter: AdapterRef, on_episode: OnEpisode | None = None
     ) -> list[Episode | str]:
         """One greedy episode of each stream, or what prevented it (evaluation)."""
-        plays = [self._new(stream, (number, 0), -1, 0.0) for number, stream in enumerate(streams)]
-        return self._play_all(plays, adapter, on_episode)
+        plays = [self._new(stream, (-1, number, 0), 0.0) for number, stream in enumerate(streams)]
+        outcomes: list[Episode | str] = self.run(self._play_all(plays, adapter, on_episode))
+        return outcomes
 
-    def _new(self, stream: Stream, place: tuple[int, int], step: int, temperature: float | None) -> Play:
-        return Play(stream, place, request_seed(self.config.seed, step, *place), temperature)
+    def _new(self, stream: Stream, place: tuple[int, int, int], temperature: float | None) -> Play:
+        return Play(stream, place, request_seed(self.config.seed, *place), temperature)
 
-    def _play_all(
+    async def _play_all(
         self, plays: Sequence[Play], adapter: AdapterRef, on_episode: OnEpisode | None
     ) -> list[Episode | str]:
         """Each play's episode, or in words what removed it, in order."""
-        outcomes: list[Episode | str] = self.run(_together([self._play(play, adapter, on_episode) for play in plays]))
+        outcomes = await asyncio.gather(*(self._play(play, adapter, on_episode) for play in plays))
         failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
         if len(failures) > self.config.rollout.max_failure_rate * len(outcomes):
             raise EngineError(
@@ -143,7 +150,7 @@ class Pool(ABC):
                 outcome = f"{type(error).__name__}: {error}"
             except TimeoutError:
                 outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
-            where = f"stream {play.stream.id}, episode {play.place[1]}"
+            where = f"stream {play.stream.id}, episode {play.place[2]}"
             if rollout.min_group == "fail_fast":
                 raise EngineError(f"{where} failed, and rollout.min_group is fail_fast: {outcome}")
             log.warning("%s %s: %s", where, "is played again" if left else "removed", outcome)
@@ -161,6 +168,45 @@ class Pool(ABC):
             # Ctrl-C and errors alike: no coroutine of this step may live on into the next.
             self._cancel_all()
             raise
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Begin a coroutine that goes on whenever the pool's event loop runs: in `run`, `wait` and `beside`."""
+        return self._loop.create_task(work)
+
+    def wait(self, task: asyncio.Task[Result]) -> Result:
+        """What `task` returns or raises."""
+
+        async def done() -> Result:
+            return await task
+
+        result: Result = self.run(done())
+        return result
+
+    def beside(self, work: Callable[[Progress], Result], progress: Progress) -> Result:
+        """Run blocking `work` in a thread while the event loop goes on playing what was started.
+
+        `work` gets a progress function to call between its pieces. When the run is stopped (Ctrl-C), that function
+        raises there, and `beside` returns only when `work` has ended.
+        """
+        stopped = threading.Event()
+
+        def advance(done: int, total: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError("the run was stopped")
+            progress(done, total)
+
+        async def watched() -> Result:
+            thread = self._loop.run_in_executor(None, work, advance)
+            try:
+                return await asyncio.shield(thread)
+            except asyncio.CancelledError:
+                stopped.set()
+                await asyncio.wait([thread])
+                thread.exception()  # asked for, so that asyncio does not complain that nobody did
+                raise
+
+        result: Result = self.run(watched())
+        return result
 
     def _cancel_all(self) -> None:
         tasks = asyncio.all_tasks(self._loop)
@@ -198,7 +244,3 @@ class InProcessPool(Pool):
             return await self.worker.play(
                 play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
             )
-
-
-async def _together(plays: Sequence[Coroutine[Any, Any, Episode | str]]) -> list[Episode | str]:
-    return list(await asyncio.gather(*plays))

@@ -283,7 +283,7 @@ class RayPool(Pool):
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         assert MANIFEST in names  # the worker checks what it wrote against it
         self._adapters[ref.version] = (ref, ray.put({name: (folder / name).read_bytes() for name in names}))
-        while len(self._adapters) > 2:  # as many as an engine keeps
+        while len(self._adapters) > self.config.rollout.max_staleness + 2:  # as many as an engine keeps
             del self._adapters[min(self._adapters)]
         self.run(self._on_each("load_adapter", lambda member: self._give(member, ref.version)))
 
@@ -361,7 +361,7 @@ class RayPool(Pool):
         return found
 
     def close(self) -> None:
-        self._cancel_all()
+        self._cancel_all()  # first: what plays must not see its workers go
         if ray.is_initialized():
             for member in self._members:
                 ray.kill(member.actor)

@@ -187,9 +187,7 @@ class TransformersEngine:
 
     def _next_batch(self, waiting: list[_Request]) -> list[_Request]:
         first = waiting[0]
-        kind = (first.adapter, first.sampling.temperature == 0)
-        same = [request for request in waiting if (request.adapter, request.sampling.temperature == 0) == kind]
-        return same[: self.max_batch]
+        return [request for request in waiting if _kind(request) == _kind(first)][: self.max_batch]
 
     # Decoding ---------------------------------------------------------------------------------------------------
 
@@ -280,3 +278,9 @@ def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Ten
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
     return ids, mask
+
+
+def _kind(request: _Request) -> tuple[AdapterRef | None, bool, tuple[int, ...]]:
+    """What the requests of one batch share. The step is part of it: how far one step's rollout has come when the next
+    one's begins depends on timing, and a batch must not."""
+    return request.adapter, request.sampling.temperature == 0, request.order[:1]

@@ -61,14 +61,14 @@ class RolloutWorker:
         *,
         seed: int,
         adapter: AdapterRef,
-        place: tuple[int, int] = (0, 0),
+        place: tuple[int, int, int] = (0, 0, 0),
         temperature: float | None = None,
     ) -> Episode:
         """One attempt at one stream.
 
         Args:
             seed: of the whole episode; each request's seed derives from it and the chunk.
-            place: (stream, episode) within the trainer's step, the logical order of the requests.
+            place: (step, stream, episode), the logical order of the requests.
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
 
         Raises:
@@ -88,7 +88,7 @@ class RolloutWorker:
         return Episode(
             stream_id=stream.id,
             source=stream.source,
-            index=place[1],
+            index=place[2],
             version=adapter.version,
             seed=seed,
             steps=steps,
@@ -106,7 +106,7 @@ class RolloutWorker:
         memory: MemoryDesign,
         seed: int,
         adapter: AdapterRef,
-        place: tuple[int, int],
+        place: tuple[int, int, int],
         temperature: float | None,
     ) -> list[Step]:
         config = self.config
@@ -124,7 +124,13 @@ class RolloutWorker:
                     "chunks or lower memory.render_budget."
                 )
             sampling = Sampling(config.rollout.max_completion_tokens, heat, request_seed(seed, chunk))
-            completion = await self.engine.generate(prompt_ids, sampling, adapter, order=(*place, chunk))
+            try:
+                async with asyncio.timeout(config.rollout.step_timeout):
+                    completion = await self.engine.generate(prompt_ids, sampling, adapter, order=(*place, chunk))
+            except TimeoutError:
+                raise EngineError(
+                    f"chunk {chunk}: no completion within rollout.step_timeout ({config.rollout.step_timeout:g} s)"
+                ) from None
             if completion.version != adapter.version:
                 raise EngineError(f"asked for adapter version {adapter.version}, got {completion.version}")
             text = self.prompter.decode(completion.ids)

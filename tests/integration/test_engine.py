@@ -70,7 +70,8 @@ def sample(tokens: int = 12, *, seed: int = 0, temperature: float = 1.0) -> Samp
 
 async def together(engine: Engine, prompts: list[list[int]], ref: AdapterRef | None = None, **how: Any) -> Any:
     requests = [
-        engine.generate(prompt, sample(seed=place, **how), ref, order=(place,)) for place, prompt in enumerate(prompts)
+        engine.generate(prompt, sample(seed=place, **how), ref, order=(0, place))
+        for place, prompt in enumerate(prompts)
     ]
     return await asyncio.gather(*requests)
 
@@ -278,7 +279,7 @@ def test_what_does_not_fit_is_refused(engine: Engine) -> None:
 def test_one_that_gives_up_disturbs_nobody(make_engine: MakeEngine) -> None:
     async def play(engine: Engine, give_up: int | None) -> list[Any]:
         requests = [
-            asyncio.ensure_future(engine.generate(prompt, sample(seed=place), order=(place,)))
+            asyncio.ensure_future(engine.generate(prompt, sample(seed=place), order=(0, place)))
             for place, prompt in enumerate(PROMPTS)
         ]
         await asyncio.sleep(0)
@@ -324,7 +325,7 @@ def test_short_episodes_do_not_wait_for_long_ones(make_engine: MakeEngine) -> No
 
     async def episode(number: int, steps: int) -> None:
         for step in range(steps):
-            await engine.generate(PROMPT, sample(4), order=(number, step))
+            await engine.generate(PROMPT, sample(4), order=(0, number, step))
             done.append((number, step))
 
     async def play() -> None:
@@ -346,9 +347,9 @@ def test_batches_do_not_depend_on_who_came_first(make_engine: MakeEngine, monkey
         engine._run = lambda requests: seen.append([request.order for request in requests]) or inner(requests)
 
         async def play() -> None:
-            await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), order=(n,)) for n in arrival))
+            await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), order=(0, n)) for n in arrival))
 
         run(play())
         return seen
 
-    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [[(0,), (1,), (2,), (3,)], [(4,), (5,)]]
+    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [[(0, n) for n in range(4)], [(0, 4), (0, 5)]]

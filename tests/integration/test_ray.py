@@ -132,9 +132,9 @@ def test_ray_plays_what_one_process_plays(quick_model: Path, tmp_path: Path) -> 
     alone = open_pool(small_config(quick_model, tmp_path, {"reader.type": "lexical"}))
     try:
         alone.load_adapter(adapter)
-        groups = pool.play_groups(streams, adapter, step=1, first=0)
+        groups = pool.run(pool.play_groups(streams, adapter, step=1, first=0))
         check_complete(groups, pool, adapter)
-        expected = alone.play_groups(streams, adapter, step=1, first=0)
+        expected = alone.run(alone.play_groups(streams, adapter, step=1, first=0))
         # The same seeds give the same episodes; only the rounding of other batches may tip a draw.
         same = [
             [step.completion.ids for step in one.steps] == [step.completion.ids for step in other.steps]
@@ -161,13 +161,13 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
     try:
         before = pids(pool)
         later(0.7, before[0], signal.SIGKILL)
-        check_complete(pool.play_groups(streams, adapter, step=1, first=0), pool, adapter)
+        check_complete(pool.run(pool.play_groups(streams, adapter, step=1, first=0)), pool, adapter)
         assert pool.counts["workers"] == 1
         assert 1 <= pool.counts["retries"] <= STREAMS * pool.config.train.group_size
         # The one in its place has the adapter, and joins as soon as it is up.
         deadline = time.monotonic() + 60
         while len(pids(pool)) < 2 and time.monotonic() < deadline:
-            check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+            check_complete(pool.run(pool.play_groups(streams[:1], adapter, step=1, first=0)), pool, adapter)
         assert len(pids(pool)) == 2
         assert before[0] not in pids(pool)
         outcomes.append(
@@ -185,7 +185,7 @@ def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
     try:
         hung = pids(pool)[0]
         later(0.7, hung, signal.SIGSTOP)
-        check_complete(pool.play_groups(streams, adapter, step=1, first=0), pool, adapter)
+        check_complete(pool.run(pool.play_groups(streams, adapter, step=1, first=0)), pool, adapter)
         assert pool.counts["workers"] == 1
         assert hung not in pids(pool)
         outcomes.append(
@@ -212,7 +212,7 @@ def test_a_node_that_dies_takes_no_episode_along(
         nodes = {where.split()[-1] for where in pool.workers()}
         assert len(nodes) == 2
         threading.Timer(0.7, cluster.remove_node, (node,), {"allow_graceful": False}).start()
-        check_complete(pool.play_groups(streams, adapter, step=1, first=0), pool, adapter)
+        check_complete(pool.run(pool.play_groups(streams, adapter, step=1, first=0)), pool, adapter)
         assert pool.counts["workers"] == 1
         assert len({where.split()[-1] for where in pool.workers()}) == 1
         outcomes.append(("node's raylet killed", "its episodes are played again on the other node", counted(pool)))
@@ -229,11 +229,11 @@ def test_a_worker_joins_when_there_is_room_for_it(
     node = None
     try:
         assert len(pids(pool)) == 1
-        check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+        check_complete(pool.run(pool.play_groups(streams[:1], adapter, step=1, first=0)), pool, adapter)
         node = cluster.add_node(num_cpus=2)
         deadline = time.monotonic() + 60
         while len(pids(pool)) < 2 and time.monotonic() < deadline:
-            check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+            check_complete(pool.run(pool.play_groups(streams[:1], adapter, step=1, first=0)), pool, adapter)
         assert len({where.split()[-1] for where in pool.workers()}) == 2
         assert pool.counts["workers"] == 0
         outcomes.append(
@@ -256,7 +256,7 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
         weights.write_bytes(weights.read_bytes()[:-100])
         with pytest.raises(EngineError, match=r"'v00001' at .* is damaged: adapter_model.safetensors is not what was"):
             pool.load_adapter(broken)
-        check_complete(pool.play_groups(streams, adapter, step=1, first=0), pool, adapter)
+        check_complete(pool.run(pool.play_groups(streams, adapter, step=1, first=0)), pool, adapter)
         with pytest.raises(EngineError, match=r"is damaged: manifest\.json is missing"):
             (Path(broken.path) / MANIFEST).unlink()
             pool.load_adapter(broken)
@@ -275,12 +275,12 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
 def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path, tmp_path: Path) -> None:
     pool, first, streams = start(quick_model, tmp_path, ray__placement="strict_pack")
     try:
-        step = pool.play_groups(streams[:1], first, step=1, first=0)[0].episodes[0].steps[0]
+        step = pool.run(pool.play_groups(streams[:1], first, step=1, first=0))[0].episodes[0].steps[0]
         seen = []
         for version in (1, 2, 3):
             adapter = publish(pool.config, tmp_path, version)
             pool.load_adapter(adapter)
-            check_complete(pool.play_groups(streams[:1], adapter, step=1, first=0), pool, adapter)
+            check_complete(pool.run(pool.play_groups(streams[:1], adapter, step=1, first=0)), pool, adapter)
             one, other = pool.score(step.prompt_ids, step.completion.ids, adapter)
             assert one == pytest.approx(other, abs=1e-5)
             seen.append(one[0])
@@ -309,7 +309,7 @@ def test_a_run_survives_a_lost_worker_and_says_so(
     trainer = Trainer(config, name="small", resume=False, console=quiet())
     play = trainer.pool.play_groups
 
-    def struck(*what: Any, step: int, **more: Any) -> list[Group]:
+    def struck(*what: Any, step: int, **more: Any) -> Any:
         if step == 0:
             assert isinstance(trainer.pool, RayPool)
             later(0.7, pids(trainer.pool)[0], signal.SIGKILL)
@@ -345,7 +345,7 @@ def test_what_a_failure_leads_to_is_a_setting(
     attempt, failed = pool._attempt, []
 
     async def once(play: Play, ref: AdapterRef) -> Episode:
-        if play.place == (0, 1) and not failed:
+        if play.place == (1, 0, 1) and not failed:
             failed.append(play)
             raise EngineError("the engine stumbled")
         return await attempt(play, ref)
@@ -354,9 +354,9 @@ def test_what_a_failure_leads_to_is_a_setting(
     try:
         if policy == "fail_fast":
             with pytest.raises(EngineError, match=r"episode 1 failed, and rollout.min_group is fail_fast: .*stumbled"):
-                pool.play_groups(streams, adapter, step=1, first=0)
+                pool.run(pool.play_groups(streams, adapter, step=1, first=0))
             return
-        first, second = pool.play_groups(streams, adapter, step=1, first=0)
+        first, second = pool.run(pool.play_groups(streams, adapter, step=1, first=0))
         check_complete([first, second] if policy == "retry" else [], pool, adapter)
         assert pool.counts["retries"] == (policy == "retry")
         if policy == "min_viable":
