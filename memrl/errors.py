@@ -19,6 +19,10 @@ class EngineError(InfrastructureError):
     """The engine could not generate (out of memory, crashed, unknown adapter version)."""
 
 
+class EngineDied(EngineError):
+    """The engine has ended and will answer nobody any more."""
+
+
 class ReaderError(InfrastructureError):
     """The reader could not answer."""
 
@@ -39,6 +43,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EngineDied",
     "EngineError",
     "EnvironmentFault",
     "InfrastructureError",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from memrl.config import Config
 from memrl.errors import ConfigError
@@ -78,8 +78,12 @@ def load_model(config: Config) -> Any:
     return model.to(device_of(config)).eval()
 
 
-def end_ids(tokenizer: Any, model: Any) -> list[int]:
+def end_ids(config: Config, tokenizer: Any) -> list[int]:
     """Every id that ends a turn: the tokenizer's, and those that the model's generation config adds."""
-    more = model.generation_config.eos_token_id if model.generation_config else None
+    path = model_path(config)
+    try:
+        more = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # a folder without generation_config.json
+        more = AutoConfig.from_pretrained(path).get_text_config().eos_token_id
     listed = more if isinstance(more, list) else [] if more is None else [more]
     return sorted({tokenizer.eos_token_id, *listed})

@@ -40,6 +40,8 @@ class Completion(BaseModel):
     stop: StopReason
     version: int | None
     """Adapter version sampled with; None: base model."""
+    cached_tokens: int = 0
+    """Prompt tokens that the engine had in its prefix cache and did not compute again."""
 
 
 class Step(BaseModel):

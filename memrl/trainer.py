@@ -39,7 +39,7 @@ from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.rollout.build import open_pool
-from memrl.rollout.preflight import check_prompts
+from memrl.rollout.preflight import check_prompts, first_prompt
 from memrl.rollout.prompting import Prompter
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
@@ -48,6 +48,7 @@ from rewards.compose import resolve_weights
 log = logging.getLogger(__name__)
 CHECKED_STREAMS = 16
 """Streams of each side whose prompts are measured before the model is loaded."""
+PROBE_TOKENS = 32
 CANARY_BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
 """Mean gap (nats a token) between engine and learner on one completion that is still rounding, by dtype."""
 
@@ -112,6 +113,7 @@ class Trainer:
         first = self.feed.take(CHECKED_STREAMS)
         self.feed.seek(0)
         check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
+        self._probe = _probe(first_prompt(config, prompter, first[0]))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -135,8 +137,9 @@ class Trainer:
         config = self.config
         with self._progress:
             adapter = self._publish()
+            gap = self._canary(adapter, [self._probe])
             if not self.evaluations:
-                self._first_row(adapter)
+                self._first_row(adapter, gap)
             while self.step < config.train.steps:
                 began = time.monotonic()
                 with self._timed("rollout"):  # what the learner waits for
@@ -155,10 +158,10 @@ class Trainer:
                     row |= self._evaluate(adapter).metrics()
                 self._record(row, groups, time.monotonic() - began)
 
-    def _first_row(self, adapter: AdapterRef) -> None:
+    def _first_row(self, adapter: AdapterRef, gap: float) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
         before = self._evaluate(adapter, gates=True)
-        self._record({"step": 0, **before.metrics()}, [], 0.0)
+        self._record({"step": 0, "canary/gap": gap, **before.metrics()}, [], 0.0)
 
     def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
         """Those that were sampled at most `rollout.max_staleness` versions ago, and figures about all of them."""
@@ -171,10 +174,22 @@ class Trainer:
         }
 
     def _learn(self, samples: list[Sample]) -> dict[str, float]:
-        with self._progress.phase(f"step {self.step + 1}/{self.config.train.steps}: learning", None) as advance:
+        phase = self._progress.phase(f"step {self.step + 1}/{self.config.train.steps}: learning", None)
+        with phase as advance, self._room_to_learn():
             if not self.rollouts.under_way:
                 return self.learner.step(samples, advance.to)
             return self.pool.beside(lambda progress: self.learner.step(samples, progress), advance.to)
+
+    @contextmanager
+    def _room_to_learn(self) -> Iterator[None]:
+        """With `vllm.sleep`, learner and engine take turns on one GPU's memory."""
+        if not self.config.vllm.sleep:
+            yield
+            return
+        self.pool.sleep()
+        yield
+        torch.cuda.empty_cache()  # what torch keeps for later is what vLLM needs now
+        self.pool.wake()
 
     def _publish(self) -> AdapterRef:
         adapter = self.learner.publish(self.folder / "adapters")
@@ -200,17 +215,23 @@ class Trainer:
         if not samples:
             return 0.0
         canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
-        learner = self.learner.logprobs([canary])[0]
+        learner = self.learner.logprobs([canary], temperature=1.0)[0]
         gap = max(
             sum(abs(a - b) for a, b in zip(engine, learner, strict=True)) / len(learner)
             for engine in self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
         )
         bound = CANARY_BOUND[self.config.model.dtype]
         if gap > bound:
+            why = (
+                f"The engine holds another adapter than the learner published; the last checkpoint is from before "
+                f"this step. Check {adapter.path} and start again with --resume."
+                if adapter.version
+                else "No adapter acts yet, so the two do not compute the same model: rollout.engine="
+                f"{self.config.rollout.engine} does not support {self.config.model.path} exactly. Use another engine."
+            )
             raise EngineError(
                 f"canary: after loading {adapter.name} the engine's log-probs are {gap:.2g} nats a token away from the "
-                f"learner's (bound {bound:.2g}). The engine holds another adapter than the learner published; the last "
-                f"checkpoint is from before this step. Check {adapter.path} and start again with --resume."
+                f"learner's (bound {bound:.2g}). {why}"
             )
         return gap
 
@@ -260,6 +281,7 @@ class Trainer:
             "stop/stop": stops["stop"] / len(steps),
             "stop/length": stops["length"] / len(steps),
             "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
+            "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
             "tokens/completion": sum(len(step.completion.ids) for step in steps),
             "tokens/reader": sum(a.prompt_tokens + a.completion_tokens for e in played for a in e.answers),
             "reader/calls": answers,
@@ -374,6 +396,7 @@ class Trainer:
         settings = asdict(self.config)
         for section in ("run", "ray"):
             settings.pop(section)
+        settings.pop("vllm")
         for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
         return json.loads(json.dumps(settings))
@@ -447,6 +470,12 @@ def _differences(old: Any, new: Any, key: str = "") -> list[str]:
 def _evaluation(raw: dict[str, Any]) -> Evaluation:
     intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
     return Evaluation(**{**raw, **intervals})
+
+
+def _probe(prompt_ids: list[int]) -> Sample:
+    """Something for the canary to score before anything was sampled: the end of a prompt as if it were an answer."""
+    asked = max(1, len(prompt_ids) - PROBE_TOKENS)
+    return Sample(prompt_ids[:asked], prompt_ids[asked:], [0.0] * (len(prompt_ids) - asked), 0.0, 0)
 
 
 def _mean(values: list[float]) -> float:

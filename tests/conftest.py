@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from memrl.rollout.vllm_engine import VllmThread
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -18,3 +24,31 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support import quiet
 
     return build_model(tmp_path_factory.mktemp("quick") / "model", quick=True, console=quiet())
+
+
+@pytest.fixture(scope="session")
+def plain_model(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick model without biases in its attention, as published Qwen3 models are: vLLM leaves some of them out."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("plain") / "model"
+    shutil.copytree(quick_model, folder)
+    config = AutoConfig.from_pretrained(quick_model)
+    config.attention_bias = False
+    model = AutoModelForCausalLM.from_config(config)
+    biased = AutoModelForCausalLM.from_pretrained(quick_model)
+    model.load_state_dict({name: tensor for name, tensor in biased.state_dict().items() if "bias" not in name})
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain_vllm(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmThread]:
+    """One vLLM on the plain model for all tests: it takes half a minute to start."""
+    from memrl.rollout.vllm_engine import start_vllm
+    from tests.support import small_config
+
+    limits = {"rollout.max_prompt_tokens": 2000, "rollout.max_completion_tokens": 48, "vllm.enforce_eager": True}
+    vllm = start_vllm(small_config(plain_model, tmp_path_factory.mktemp("vllm"), limits), keep_versions=2)
+    yield vllm
+    vllm.close()

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from memrl.config import Config, load_config
+from memrl.records import AdapterRef, Completion
 
 ROOT = Path(__file__).parents[1]
 SYNTHETIC = "[{source: synthetic, chunks: 2}]"
@@ -110,3 +111,28 @@ def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:
         for name, parameter in module.named_parameters():
             if "lora_B" in name:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
+
+
+def stale(engine: type[Any], kept: int) -> type[Any]:
+    """An engine that says it has loaded each version, and goes on with version `kept`: what a hot swap must not do."""
+
+    class Stale(engine):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.given: dict[int, AdapterRef] = {}
+
+        def _old(self, ref: AdapterRef | None) -> AdapterRef | None:
+            return ref and self.given[min(ref.version, kept)]
+
+        async def load_adapter(self, ref: AdapterRef) -> None:
+            self.given[ref.version] = ref
+            await super().load_adapter(self._old(ref))
+
+        async def generate(self, prompt_ids: Any, sampling: Any, adapter: Any = None, **more: Any) -> Completion:
+            completion: Completion = await super().generate(prompt_ids, sampling, self._old(adapter), **more)
+            return completion.model_copy(update={"version": adapter and adapter.version})
+
+        async def score(self, prompt_ids: Any, completion_ids: Any, adapter: Any) -> list[float]:
+            return await super().score(prompt_ids, completion_ids, self._old(adapter))  # type: ignore[no-any-return]
+
+    return Stale

@@ -21,6 +21,7 @@ from memrl.config.schema import (
     RunConfig,
     SftConfig,
     TrainConfig,
+    VllmConfig,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "RunConfig",
     "SftConfig",
     "TrainConfig",
+    "VllmConfig",
     "check_config",
     "config_name",
     "find_config",

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 ADVANTAGES = ("episode", "evidence", "pooled")
 READERS = ("policy-base", "lexical")
 TINY = "tiny"
+VLLM_MAX_RANK = 512
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16", "float16"),
     "model.device": ("auto", "cpu", "cuda"),
     "memory.design": ("stores",),
-    "rollout.engine": ("transformers",),
+    "rollout.engine": ("transformers", "vllm"),
     "rollout.dialect": tuple(DIALECTS),
     "rollout.min_group": ("retry", "min_viable", "fail_fast"),
     "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
@@ -67,6 +69,7 @@ AT_LEAST_ONE = {
     "rollout.max_prompt_tokens",
     "rollout.max_completion_tokens",
     "rollout.max_batch",
+    "vllm.tensor_parallel_size",
     "reader.max_prompt_tokens",
     "reader.max_tokens",
     "train.streams_per_step",
@@ -100,6 +103,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_ranges(config),
         *_choices(config),
         *_staleness(config),
+        *_vllm(config, files),
         *_sizes(config),
         *_weights(config),
         *_data(config, files),
@@ -125,12 +129,38 @@ def _ranges(config: Config) -> Iterator[str]:
 
 def _choices(config: Config) -> Iterator[str]:
     for key, value in values(config):
-        if key not in CHOICES or value in CHOICES[key]:
-            continue
-        if key == "rollout.engine" and value == "vllm":
-            yield "rollout.engine is vllm, which this version does not have yet; use transformers"
-        else:
+        if key in CHOICES and value not in CHOICES[key]:
             yield f"{key} is {value!r}{did_you_mean(value, CHOICES[key])}"
+
+
+def _vllm(config: Config, files: bool) -> Iterator[str]:
+    vllm, lora = config.vllm, config.model.lora
+    if config.rollout.engine != "vllm":
+        if vllm.sleep:
+            yield "vllm.sleep is set, and rollout.engine is transformers, which cannot sleep; set rollout.engine=vllm"
+        return
+    if files and config.rollout.workers == 0 and find_spec("vllm") is None:
+        yield (
+            "rollout.engine is vllm, which is not installed here; install it (pip install 'memrl[vllm]') or use "
+            "rollout.engine=transformers"
+        )
+    if config.model.path == TINY:
+        yield (
+            "rollout.engine is vllm, and model.path is tiny: its attention has output biases, which vLLM leaves out; "
+            "use rollout.engine=transformers, or another model"
+        )
+    if lora.rank > VLLM_MAX_RANK:
+        yield f"model.lora.rank is {lora.rank}, vLLM takes at most {VLLM_MAX_RANK}; lower it"
+    refused = [name for name in ("lm_head", "embed_tokens") if name in lora.target_modules.split(",")]
+    if refused:
+        yield f"model.lora.target_modules names {', '.join(refused)}, which vLLM cannot load adapters for; leave it out"
+    if vllm.sleep and config.rollout.max_staleness > 0:
+        yield (
+            f"vllm.sleep gives the engine's memory to the learner, and rollout.max_staleness is "
+            f"{config.rollout.max_staleness}: rollouts would have to go on meanwhile; turn one of them off"
+        )
+    if not 0 < vllm.gpu_memory_utilization <= 1:
+        yield f"vllm.gpu_memory_utilization is {vllm.gpu_memory_utilization}; it must lie above 0 and at most at 1"
 
 
 def _staleness(config: Config) -> Iterator[str]:

@@ -45,7 +45,8 @@ def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
 
 SECTIONS = {key for key, section in _dotted(Config()) if section}
 KEYS = {key for key, section in _dotted(Config()) if not section}
-OPEN_KEYS = {"data.train", "data.eval", "rewards.weights"}  # containers: what is below them is the user's
+# Containers: what is below them is the user's.
+OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "vllm.options"}
 
 
 def config_folders() -> list[Path]:

@@ -51,7 +51,7 @@ class MemoryConfig:
 
 @dataclass
 class RolloutConfig:
-    engine: str = "transformers"
+    engine: str = "transformers"  # transformers | vllm
     workers: int = 0  # Ray actors that play episodes, each with an engine of its own; 0: in this process
     min_group: str = "retry"  # when an episode fails: retry it | min_viable: go on without it | fail_fast: stop the run
     retries: int = 2  # retry: how often an episode is played again before it is removed
@@ -67,6 +67,15 @@ class RolloutConfig:
     episode_timeout: float = 1800.0  # seconds
     max_failure_rate: float = 0.25  # share of a step's episodes that may fail before the run stops
     refill_rounds: int = 1  # how often groups that teach nothing are replaced by fresh streams in one step
+
+
+@dataclass
+class VllmConfig:
+    gpu_memory_utilization: float = 0.85  # share of each GPU's memory, for weights and cache
+    tensor_parallel_size: int = 1  # GPUs of one engine
+    sleep: bool = False  # engine and learner take turns on one GPU: the engine's memory is given up while learning
+    enforce_eager: bool = False  # no CUDA graphs: slower, starts sooner and takes less memory
+    options: dict[str, Any] = field(default_factory=dict)  # further arguments of vLLM's engine, by vLLM's names
 
 
 @dataclass
@@ -151,6 +160,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    vllm: VllmConfig = field(default_factory=VllmConfig)
     reader: ReaderConfig = field(default_factory=ReaderConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)

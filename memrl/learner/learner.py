@@ -108,11 +108,13 @@ class Learner:
             samples, stats, taken, sum(batch.padded_tokens for batches in batched for batch in batches)
         )
 
-    def logprobs(self, samples: Sequence[Sample]) -> list[list[float]]:
-        """Log-probs of each sample's completion under the current adapter (the canary compares them to an engine's)."""
+    def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
+        """Log-probs (nats) of each sample's completion under the current adapter, at `temperature` (None: that of the
+        rollouts). The canary compares them to an engine's."""
         scored: list[list[float]] = [[] for _ in samples]
         for batch in make_micro_batches(samples, self.config.train.micro_batch_tokens, self.device):
-            for index, row, mask in zip(batch.indices, self._old_logprobs(batch), batch.mask_BC, strict=True):
+            rows = self._old_logprobs(batch, temperature)
+            for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
                 scored[index] = row[mask].tolist()
         return scored
 
@@ -166,12 +168,13 @@ class Learner:
         random.Random(f"{self.config.seed}:{self.version}").shuffle(order)
         return [[samples[index] for index in sorted(order[part::count])] for part in range(count)]
 
-    def _score(self, batch: MicroBatch) -> TokenScores:
-        return completion_scores(self.model, batch, self.config.rollout.temperature)
+    def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
+        heat = self.config.rollout.temperature if temperature is None else temperature
+        return completion_scores(self.model, batch, heat)
 
     @torch.no_grad()
-    def _old_logprobs(self, batch: MicroBatch) -> Tensor:
-        return self._score(batch).logprobs_BC
+    def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
+        return self._score(batch, temperature).logprobs_BC
 
     def _backward(
         self,

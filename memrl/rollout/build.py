@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memrl.config import Config
 from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.rollout.engine import Engine
 from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rollout.worker import RolloutWorker
@@ -16,14 +17,26 @@ def build_worker(config: Config) -> RolloutWorker:
         ConfigError: the model cannot be used.
     """
     tokenizer = load_tokenizer(config)
-    base = load_model(config)
-    engine = TransformersEngine(
-        base,
-        end_ids(tokenizer, base),
-        max_batch=config.rollout.max_batch,
-        keep_versions=config.rollout.max_staleness + 2,
-    )
-    return RolloutWorker(config, engine, tokenizer)
+    return RolloutWorker(config, build_engine(config, end_ids(config, tokenizer)), tokenizer)
+
+
+def build_engine(config: Config, ends: list[int]) -> Engine:
+    """The engine that `rollout.engine` names.
+
+    Args:
+        ends: ids that end a turn.
+
+    Raises:
+        ConfigError: the model cannot be used, or vLLM is not there.
+        EngineError: vLLM did not start.
+    """
+    # The version being sampled from, those that rollouts ahead of the learner may still use, and the next one.
+    keep = config.rollout.max_staleness + 2
+    if config.rollout.engine == "vllm":
+        from memrl.rollout.vllm_engine import VllmEngine, start_vllm
+
+        return VllmEngine(start_vllm(config, keep_versions=keep), ends, keep_versions=keep)
+    return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep)
 
 
 def open_pool(config: Config) -> Pool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
 
 
@@ -52,12 +53,30 @@ class Engine(Protocol):
         ...
 
     async def score(
-        self,
-        prompt_ids: Sequence[int],
-        completion_ids: Sequence[int],
-        adapter: AdapterRef | None,
-        *,
-        temperature: float = 1.0,
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
     ) -> list[float]:
-        """Log-probs (nats, after temperature) of given completion ids: the canary's question."""
+        """Log-probs (nats) of given completion ids under the unscaled distribution: the canary's question."""
         ...
+
+    async def sleep(self) -> None:
+        """Give up the memory of a GPU that is shared with the learner, until `wake`; nothing may be asked meanwhile."""
+        ...
+
+    async def wake(self) -> None:
+        """Be ready again, with the same adapters."""
+        ...
+
+    def close(self) -> None:
+        """End whatever the engine has started. It is not used again."""
+        ...
+
+
+def check_request(prompt_ids: Sequence[int], sampling: Sampling, context_length: int) -> None:
+    """Raise EngineError for a request that no engine can answer."""
+    if not prompt_ids:
+        raise EngineError("the prompt is empty")
+    if len(prompt_ids) + sampling.max_tokens > context_length:
+        raise EngineError(
+            f"a prompt of {len(prompt_ids)} tokens and {sampling.max_tokens} new ones do not fit the model's context "
+            f"of {context_length}"
+        )

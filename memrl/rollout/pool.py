@@ -62,7 +62,15 @@ class Pool(ABC):
 
     @abstractmethod
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
-        """Each worker's log-probs of a completion at the temperature of the rollouts, for the canary."""
+        """Each worker's log-probs of a completion under the unscaled distribution, for the canary."""
+
+    @abstractmethod
+    def sleep(self) -> None:
+        """Have every engine give up the memory of a GPU that it shares with the learner, until `wake`."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Have every engine ready again."""
 
     @abstractmethod
     def ceiling(self, streams: Sequence[Stream]) -> float | None:
@@ -232,12 +240,21 @@ class InProcessPool(Pool):
         self.run(self.worker.engine.load_adapter(ref))
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
-        heat = self.config.rollout.temperature
-        return [self.run(self.worker.engine.score(prompt_ids, completion_ids, ref, temperature=heat))]
+        return [self.run(self.worker.engine.score(prompt_ids, completion_ids, ref))]
+
+    def sleep(self) -> None:
+        self.run(self.worker.engine.sleep())
+
+    def wake(self) -> None:
+        self.run(self.worker.engine.wake())
 
     def ceiling(self, streams: Sequence[Stream]) -> float | None:
         result: float | None = self.run(reader_ceiling(self.worker, streams))
         return result
+
+    def close(self) -> None:
+        super().close()
+        self.worker.engine.close()
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
         async with asyncio.timeout(self.config.rollout.episode_timeout):

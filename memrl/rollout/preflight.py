@@ -31,6 +31,12 @@ def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream],
             _check_answering(config, prompter, stream, context)
 
 
+def first_prompt(config: Config, prompter: Prompter, stream: Stream) -> list[int]:
+    """The ids that the policy reads at a stream's first chunk."""
+    observation = new_env(config, prompter, stream, new_memory(config, prompter)).observe()
+    return prompter.encode(observation.messages, observation.tools)
+
+
 def _check_memorising(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
     memory, limit = config.memory, config.rollout.max_prompt_tokens
     env = new_env(config, prompter, stream, new_memory(config, prompter))

@@ -30,7 +30,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from envs.stream import Stream
 from memrl.config import Config
-from memrl.errors import EngineError, MemrlError
+from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.evaluation.gates import reader_ceiling
 from memrl.files import MANIFEST, find_damage
 from memrl.records import AdapterRef, Episode
@@ -87,8 +87,13 @@ class RolloutActor:
 
     async def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], version: int) -> list[float]:
         """The canary's question."""
-        heat = self._config.rollout.temperature
-        return await self.worker.engine.score(prompt_ids, completion_ids, self._local(version), temperature=heat)
+        return await self.worker.engine.score(prompt_ids, completion_ids, self._local(version))
+
+    async def sleep(self) -> None:
+        await self.worker.engine.sleep()
+
+    async def wake(self) -> None:
+        await self.worker.engine.wake()
 
     async def ceiling(self, streams: Sequence[Stream]) -> float | None:
         """The reader's ceiling."""
@@ -294,6 +299,12 @@ class RayPool(Pool):
         answers: list[list[float]] = self.run(self._on_each("score", ask))
         return answers
 
+    def sleep(self) -> None:
+        self.run(self._on_each("sleep", lambda member: _answer(member.actor.sleep.remote())))
+
+    def wake(self) -> None:
+        self.run(self._on_each("wake", lambda member: _answer(member.actor.wake.remote())))
+
     async def _on_each(self, what: str, work: Callable[[_Member], Coroutine[Any, Any, Any]]) -> list[Any]:
         """`work` on every worker that is up; one that does not answer is lost. At least one answer.
 
@@ -387,6 +398,8 @@ async def _answer(call: Any) -> Any:
         return await call
     except RayTaskError as error:
         cause = error.cause
+        if isinstance(cause, EngineDied):  # a worker without an engine is none
+            raise WorkerDied(str(cause)) from None
         if isinstance(cause, MemrlError):
             raise cause from None
         raise

@@ -12,16 +12,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from memrl.errors import EngineError
-from memrl.files import MANIFEST, find_damage
 from memrl.records import AdapterRef, Completion
-from memrl.rollout.engine import Sampling
+from memrl.rollout.adapters import AdapterShelf, cannot_be_loaded
+from memrl.rollout.engine import Sampling, check_request
 
 log = logging.getLogger(__name__)
 
@@ -60,67 +59,41 @@ class TransformersEngine:
         self.model = model.eval()
         self.end_ids = frozenset(end_ids)
         self.max_batch = max_batch
-        self.keep_versions = keep_versions
         self.context_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self._adapters: dict[int, AdapterRef] = {}  # in the order of loading
-        self._names: dict[int, str] = {}  # of every version ever loaded: none is given twice
+        self._adapters = AdapterShelf(keep_versions)
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
 
     # Adapters ---------------------------------------------------------------------------------------------------
 
     async def load_adapter(self, ref: AdapterRef) -> None:
-        if self._adapters.get(ref.version) == ref:
+        if not self._adapters.lacks(ref):
             return
-        for version, name in self._names.items():
-            if (version == ref.version) != (name == ref.name):
-                raise EngineError(
-                    f"version {ref.version} cannot be loaded as {ref.name!r}: version {version} was loaded as "
-                    f"{name!r}, and a version and a name belong to one adapter for good"
-                )
-        if ref.version in self._adapters:
-            held = self._adapters[ref.version]
-            raise EngineError(
-                f"version {ref.version} is loaded from {held.path}; {ref.path} needs a version of its own"
-            )
         self._read_adapter(ref)
         self.model.eval()
-        self._adapters[ref.version] = ref
-        self._names[ref.version] = ref.name
-        while len(self._adapters) > self.keep_versions:
-            oldest = self._adapters.pop(next(iter(self._adapters)))
+        for oldest in self._adapters.add(ref):
             self.model.set_adapter(ref.name)  # peft warns when the active one goes
             self.model.delete_adapter(oldest.name)
 
     def _read_adapter(self, ref: AdapterRef) -> None:
-        from peft import PeftConfig, PeftModel
-        from peft.utils import load_peft_weights
+        from peft import PeftModel
 
-        folder = Path(ref.path)
-        damage = find_damage(folder) if (folder / MANIFEST).is_file() else None
-        if damage is not None:
-            raise EngineError(f"adapter {ref.name!r} at {ref.path} is damaged: {damage}")
         wrapped = isinstance(self.model, PeftModel)
         try:
-            # Read once before the model is touched: peft puts empty matrices into the model first and reads then.
-            PeftConfig.from_pretrained(ref.path)
-            load_peft_weights(ref.path, device="cpu")
             if wrapped:
                 self.model.load_adapter(ref.path, adapter_name=ref.name, is_trainable=False)
             else:
                 self.model = PeftModel.from_pretrained(self.model, ref.path, adapter_name=ref.name, is_trainable=False)
-        except Exception as error:  # peft and safetensors raise many kinds; all mean that the folder cannot be used
+        except Exception as error:  # peft raises many kinds; all mean that the adapter does not fit this model
             if wrapped and ref.name in self.model.peft_config:
                 self.model.delete_adapter(ref.name)
-            raise EngineError(f"adapter {ref.name!r} at {ref.path} cannot be loaded: {error}") from error
+            raise cannot_be_loaded(ref, error) from error
 
     def _select(self, adapter: AdapterRef | None) -> Any:
         """The model to call for `adapter`, and the context in which to call it."""
         if adapter is None:
-            return self.model.disable_adapter() if self._adapters else torch.no_grad()
-        if self._adapters.get(adapter.version) != adapter:
-            loaded = ", ".join(ref.name for ref in self._adapters.values()) or "none"
-            raise EngineError(f"adapter {adapter.name!r} is not loaded (loaded: {loaded})")
+            return self.model.disable_adapter() if len(self._adapters) else torch.no_grad()
+        self._adapters.require(adapter)
         self.model.set_adapter(adapter.name)
         return torch.no_grad()
 
@@ -134,13 +107,7 @@ class TransformersEngine:
         *,
         order: tuple[int, ...] = (),
     ) -> Completion:
-        if not prompt_ids:
-            raise EngineError("the prompt is empty")
-        if len(prompt_ids) + sampling.max_tokens > self.context_length:
-            raise EngineError(
-                f"a prompt of {len(prompt_ids)} tokens and {sampling.max_tokens} new ones do not fit the model's "
-                f"context of {self.context_length}"
-            )
+        check_request(prompt_ids, sampling, self.context_length)
         loop = asyncio.get_running_loop()
         request = _Request(list(prompt_ids), sampling, adapter, order, loop.create_future())
         self._queue.append(request)
@@ -257,19 +224,22 @@ class TransformersEngine:
 
     @torch.no_grad()
     async def score(
-        self,
-        prompt_ids: Sequence[int],
-        completion_ids: Sequence[int],
-        adapter: AdapterRef | None,
-        *,
-        temperature: float = 1.0,
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
     ) -> list[float]:
-        """Log-probs (nats, after temperature) of given completion ids."""
         ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.model.device)
         with self._select(adapter):
             logits = self.model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
         wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
-        return torch.log_softmax(logits / temperature, dim=-1).gather(1, wanted).squeeze(1).tolist()
+        return torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+
+    async def sleep(self) -> None:
+        """Nothing is given back: the weights stay where they are."""
+
+    async def wake(self) -> None:
+        """It never sleeps."""
+
+    def close(self) -> None:
+        """Nothing to end: the model goes when nobody holds it."""
 
 
 def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,10 @@
-"""The engine contract. Every engine passes these tests; so far there is one."""
+"""The engine contract. Every engine passes these tests: the one on transformers here, vLLM's in `make test-vllm`."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from memrl.models import load_model
 from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.rollout.vllm_engine import VllmEngine
 from tests.support import perturb, small_config
 
 MakeEngine = Callable[..., Engine]
@@ -26,14 +27,26 @@ PROMPT = [1, 30, 40, 50, 60, 70]
 PROMPTS = [[1, *range(20, 20 + length)] for length in (3, 17, 40, 8, 1, 25)]
 
 
-def transformers_engine(model: Path, *, end: tuple[int, ...] = (END,), **options: Any) -> Engine:
+def transformers_engine(model: Path, *, end: tuple[int, ...] = (END,), **options: Any) -> TransformersEngine:
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     return TransformersEngine(base, end, **options)
 
 
-@pytest.fixture(params=[transformers_engine])
-def make_engine(request: pytest.FixtureRequest, quick_model: Path) -> MakeEngine:
-    return lambda **options: request.param(quick_model, **options)
+@pytest.fixture(params=["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
+def make_engine(request: pytest.FixtureRequest, plain_model: Path) -> Iterator[MakeEngine]:
+    if request.param == "transformers":
+        yield lambda **options: transformers_engine(plain_model, **options)
+        return
+    vllm = request.getfixturevalue("plain_vllm")
+    made: list[Any] = []
+
+    def make(*, end: tuple[int, ...] = (END,), keep_versions: int = 2, max_batch: int = 64) -> Engine:
+        made.append(VllmEngine(vllm, end, keep_versions=keep_versions))
+        return made[-1]  # type: ignore[no-any-return]
+
+    yield make
+    for engine in made:
+        run(engine.unload_all())
 
 
 @pytest.fixture
@@ -42,8 +55,8 @@ def engine(make_engine: MakeEngine) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def learner(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Learner:
-    config = small_config(quick_model, tmp_path_factory.mktemp("learner"))
+def learner(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Learner:
+    config = small_config(plain_model, tmp_path_factory.mktemp("learner"))
     return Learner(load_model(config), config, 10)
 
 
@@ -116,10 +129,10 @@ def test_a_batch_changes_nothing_for_its_members(
         assert close(alone.logprobs, batched[place].logprobs, 1e-4)
 
 
-def test_greedy_takes_the_likeliest_whatever_the_seed(engine: Engine, quick_model: Path) -> None:
+def test_greedy_takes_the_likeliest_whatever_the_seed(engine: Engine, plain_model: Path) -> None:
     first, second = (run(engine.generate(PROMPT, sample(4, seed=seed, temperature=0.0))) for seed in (1, 2))
     assert first == second
-    model = AutoModelForCausalLM.from_pretrained(quick_model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(plain_model, dtype=torch.float32)
     ids = list(PROMPT)
     for token, logprob in zip(first.ids, first.logprobs, strict=True):
         logprobs = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1].detach(), -1)
@@ -128,9 +141,9 @@ def test_greedy_takes_the_likeliest_whatever_the_seed(engine: Engine, quick_mode
         ids.append(token)
 
 
-def test_draws_follow_the_distribution(engine: Engine, quick_model: Path) -> None:
+def test_draws_follow_the_distribution(engine: Engine, plain_model: Path) -> None:
     """Inverse-transform sampling by hand is easily off by one; 600 draws would show it."""
-    model = AutoModelForCausalLM.from_pretrained(quick_model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(plain_model, dtype=torch.float32)
     # Sharpened until a few tokens have most of the mass.
     probabilities = torch.softmax(model(torch.tensor([PROMPT])).logits[0, -1].detach() / 0.05, -1)
 
@@ -160,7 +173,8 @@ def test_sampled_logprobs_are_the_learners(
     monkeypatch.setattr(learner.config.rollout, "temperature", temperature)
     for one, expected in zip(samples, learner.logprobs(samples), strict=True):
         assert close(one.logprobs, expected, 1e-3)
-        scored = run(engine.score(one.prompt_ids, one.completion_ids, ref, temperature=temperature))
+    for one, expected in zip(samples, learner.logprobs(samples, temperature=1.0), strict=True):
+        scored = run(engine.score(one.prompt_ids, one.completion_ids, ref))
         assert close(scored, expected, 1e-3)
     with learner.peft_model.disable_adapter():
         base = learner.logprobs(samples)
@@ -171,7 +185,7 @@ def test_sampled_logprobs_are_the_learners(
 
 
 def test_versions_are_swapped_while_running(
-    make_engine: MakeEngine, adapters: list[AdapterRef], quick_model: Path
+    make_engine: MakeEngine, adapters: list[AdapterRef], plain_model: Path
 ) -> None:
     engine = make_engine(keep_versions=2, end=())  # so that all completions are of one length
     bare = run(engine.generate(PROMPT, sample(), None))
@@ -267,7 +281,7 @@ def test_a_damaged_adapter_is_refused_and_the_engine_lives_on(
 
 
 def test_what_does_not_fit_is_refused(engine: Engine) -> None:
-    with pytest.raises(EngineError, match=r"2046 tokens and 12 new ones do not fit.*2048"):
+    with pytest.raises(EngineError, match=r"2046 tokens and 12 new ones do not fit.*204[78]"):
         run(engine.generate([5] * 2046, sample()))
     with pytest.raises(EngineError, match="empty"):
         run(engine.generate([], sample()))
@@ -305,19 +319,6 @@ def test_an_engine_outlives_a_run_that_was_cut_off(engine: Engine) -> None:
     assert len(run(together(engine, PROMPTS))) == len(PROMPTS)
 
 
-def test_an_unforeseen_error_reaches_who_waits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pump that died of it would leave the request waiting for ever."""
-
-    def broken(*_: Any) -> Any:
-        raise KeyError("a bug")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine, "_run", broken)
-        with pytest.raises(KeyError, match="a bug"):
-            run(asyncio.wait_for(together(engine, PROMPTS), timeout=20))
-    assert run(engine.generate(PROMPT, sample())).ids
-
-
 def test_short_episodes_do_not_wait_for_long_ones(make_engine: MakeEngine) -> None:
     """Three episodes of 1, 2 and 4 steps, two requests a batch: nobody waits at a common step."""
     engine = make_engine(max_batch=2)
@@ -337,11 +338,28 @@ def test_short_episodes_do_not_wait_for_long_ones(make_engine: MakeEngine) -> No
     assert len(done) == 7
 
 
-def test_batches_do_not_depend_on_who_came_first(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+# The batches of the engine on transformers, which are its own -------------------------------------------------------
+
+
+def test_an_unforeseen_error_reaches_who_waits(plain_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pump that died of it would leave the request waiting for ever."""
+    engine = transformers_engine(plain_model)
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_run", broken)
+        with pytest.raises(KeyError, match="a bug"):
+            run(asyncio.wait_for(together(engine, PROMPTS), timeout=20))
+    assert run(engine.generate(PROMPT, sample())).ids
+
+
+def test_batches_do_not_depend_on_who_came_first(plain_model: Path) -> None:
     """Law 7: the logical order decides what is generated together."""
 
     def batches(arrival: list[int]) -> list[list[tuple[int, ...]]]:
-        engine: Any = make_engine(max_batch=4)
+        engine: Any = transformers_engine(plain_model, max_batch=4)
         seen: list[list[tuple[int, ...]]] = []
         inner = engine._run
         engine._run = lambda requests: seen.append([request.order for request in requests]) or inner(requests)

@@ -17,17 +17,17 @@ from memrl.data import StreamFeed
 from memrl.errors import ConfigError, EngineError
 from memrl.files import find_damage
 from memrl.learner.learner import Learner
-from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.models import load_model
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
+from memrl.rollout.build import build_worker
 from memrl.rollout.engine import Sampling
 from memrl.rollout.pool import InProcessPool
 from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rollout.worker import RolloutWorker
 from memrl.rundir import EpisodeWriter
 from memrl.trainer import Trainer
 from rewards.compose import resolve_weights, total
-from tests.support import quiet, rows, small_config
+from tests.support import quiet, rows, small_config, stale
 
 
 def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
@@ -49,8 +49,8 @@ def trained_samples(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[l
 @pytest.mark.parametrize("reader", ["policy-base", "lexical"])
 def test_a_worker_plays_an_episode(quick_model: Path, tmp_path: Path, reader: str) -> None:
     config = small_config(quick_model, tmp_path, {"reader.type": reader})
-    tokenizer, model = load_tokenizer(config), load_model(config)
-    pool = InProcessPool(config, RolloutWorker(config, TransformersEngine(model, end_ids(tokenizer, model)), tokenizer))
+    worker = build_worker(config)
+    pool, tokenizer = InProcessPool(config, worker), worker.prompter.tokenizer
     adapter = Learner(load_model(config), config, 1).publish(tmp_path)
     pool.load_adapter(adapter)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
@@ -301,24 +301,9 @@ def test_an_episode_that_takes_too_long_is_a_failure(
 def test_the_canary_catches_a_stale_adapter(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    class Stale(TransformersEngine):
-        """Says that it has loaded each version, and goes on with an old one."""
-
-        async def load_adapter(self, ref: AdapterRef) -> None:
-            if ref.version <= kept:
-                await super().load_adapter(ref)
-                return
-            self._adapters[ref.version] = ref
-            self.model.peft_config[ref.name] = self.model.peft_config[f"v{kept:05d}"]
-
-        def _select(self, adapter: AdapterRef | None) -> Any:
-            if adapter is not None and adapter.version > kept:
-                adapter = self._adapters[kept]
-            return super()._select(adapter)
-
     # The default learning rate of the tiny run, without its warm-up.
     config = small_config(quick_model, tmp_path / "run", {"train.warmup_steps": 0, "train.schedule": "constant"})
-    trainer = make_trainer(config, monkeypatch, Stale)
+    trainer = make_trainer(config, monkeypatch, stale(TransformersEngine, kept))
     with pytest.raises(EngineError, match=f"canary: after loading v{kept + 1:05d}.*start again with --resume"):
         trainer.run()
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(kept + 1))  # the step is not recorded

@@ -43,7 +43,7 @@ def test_the_warm_started_folder_is_a_model_that_a_run_takes(
     tokenizer, model = load_tokenizer(config), load_model(config)
     assert tokenizer.chat_template
     assert not torch.equal(weights(model), weights(load_model(small_config(quick_model, tmp_path / "run"))))
-    worker = RolloutWorker(config, TransformersEngine(model, end_ids(tokenizer, model)), tokenizer)
+    worker = RolloutWorker(config, TransformersEngine(model, end_ids(config, tokenizer)), tokenizer)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
     assert worker.prompter.encode([{"role": "user", "content": stream.chunks[0].text}])
     # A second warm start does not write over the first.

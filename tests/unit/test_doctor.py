@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import memrl.config.check
 import memrl.doctor
 from memrl import cli
 from memrl.doctor import Package, examine
@@ -55,10 +56,32 @@ def test_an_address_where_no_cluster_is_is_said_at_once(capsys: pytest.CaptureFi
     assert "no Ray cluster can be reached at ray.address='127.0.0.1:1'" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize(("gib", "fits"), [(24.0, True), (1.0, False)])
-def test_a_gpu_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool) -> None:
-    gpu = {"name": "card", "memory_gib": gib, "free_gib": gib}
-    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [gpu])
-    [verdict] = examine("debug-1gpu").verdicts
-    assert verdict.runs == fits
-    assert fits or "the largest GPU has 1.0: lower rollout.max_batch" in verdict.missing[0]
+@pytest.mark.parametrize(
+    ("gib", "changes", "complaint"),
+    [
+        (24.0, ["rollout.engine=transformers", "vllm.sleep=false"], None),
+        (1.0, ["rollout.engine=transformers", "vllm.sleep=false"], "has 1.0: lower rollout.max_batch"),
+        (24.0, [], None),
+        (8.0, ["vllm.sleep=false"], "beside vLLM 3.2 of the largest GPU are left: set vllm.sleep=true"),
+        (1.0, [], "vLLM's share of the largest GPU is 0.6 GiB, the weights alone are 1.1: raise vllm."),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_named(
+    monkeypatch: pytest.MonkeyPatch, gib: float, changes: list[str], complaint: str | None
+) -> None:
+    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [{"name": "card", "memory_gib": gib, "free_gib": gib}])
+    monkeypatch.setattr(memrl.config.check, "find_spec", lambda name: object())
+    [verdict] = examine("debug-1gpu", changes).verdicts
+    assert verdict.runs == (complaint is None)
+    assert complaint is None or complaint in verdict.missing[0]
+
+
+def test_what_vllm_wants_of_the_same_packages_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    requirements = memrl.doctor.requires
+    monkeypatch.setattr(memrl.doctor, "vllm_version", lambda: ("vllm", "0.40.0"))
+    monkeypatch.setattr(
+        memrl.doctor, "requires", lambda name: ["transformers<5"] if name == "vllm" else requirements(name)
+    )
+    lacking = {package.name: package.wanted for package in examine("tiny").packages if not package.fits}
+    assert set(lacking) == {"transformers", "vllm"}
+    assert "<5" in lacking["transformers"].split(",")
