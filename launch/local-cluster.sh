@@ -92,7 +92,11 @@ TEXT
   done
   for _ in $(seq 120); do
     up=$(ray status --address "127.0.0.1:$port" 2>/dev/null | grep -c '^ 1 node_' || true)
-    [[ $up -ge $nodes ]] && { echo "$up nodes with $cpus CPU each; jobs go to http://127.0.0.1:$dashboard"; return; }
+    # The head takes jobs a little later than nodes: an empty one finds out.
+    if [[ $up -ge $nodes ]] && ray job submit --address "http://127.0.0.1:$dashboard" --no-wait -- true >/dev/null 2>&1; then
+      echo "$up nodes with $cpus CPU each; jobs go to http://127.0.0.1:$dashboard"
+      return
+    fi
     sleep 0.5
   done
   echo "only ${up:-0} of $nodes nodes came up; see $dir/*.log" >&2

@@ -48,7 +48,12 @@ def plain_vllm(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     from memrl.rollout.vllm_engine import start_vllm
     from tests.support import small_config
 
-    limits = {"rollout.max_prompt_tokens": 2000, "rollout.max_completion_tokens": 48, "vllm.enforce_eager": True}
+    limits = {
+        "rollout.engine": "vllm",
+        "rollout.max_prompt_tokens": 2000,
+        "rollout.max_completion_tokens": 48,
+        "vllm.enforce_eager": True,
+    }
     vllm = start_vllm(small_config(plain_model, tmp_path_factory.mktemp("vllm"), limits), keep_versions=2)
     yield vllm
     vllm.close()

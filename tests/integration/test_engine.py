@@ -277,6 +277,16 @@ def test_a_damaged_adapter_is_refused_and_the_engine_lives_on(
     assert run(engine.generate(PROMPT, sample(), adapters[2])).version == 2
 
 
+def test_it_sleeps_and_wakes_with_its_adapters(engine: Engine, adapters: list[AdapterRef]) -> None:
+    for ref in adapters[1:]:
+        run(engine.load_adapter(ref))
+    before = [run(engine.score(PROMPT, [7, 8, 9], ref)) for ref in (None, *adapters[1:])]
+    run(engine.sleep())
+    run(engine.wake())
+    after = [run(engine.score(PROMPT, [7, 8, 9], ref)) for ref in (None, *adapters[1:])]
+    assert all(close(one, other, 1e-6) for one, other in zip(before, after, strict=True))
+
+
 # Requests -----------------------------------------------------------------------------------------------------------
 
 

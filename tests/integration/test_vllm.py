@@ -1,0 +1,264 @@
+"""The engine on vLLM beyond the contract: a real model, whole runs, and processes that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import memrl.rollout.build
+from memrl.config import Config
+from memrl.data import StreamFeed
+from memrl.errors import EngineDied, EngineError
+from memrl.learner.learner import Learner
+from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.records import AdapterRef, Completion, Sample
+from memrl.rollout.build import build_worker
+from memrl.rollout.engine import Sampling
+from memrl.rollout.prompting import Prompter
+from memrl.rollout.ray_pool import RayPool
+from memrl.rollout.vllm_engine import VllmEngine, VllmThread, start_vllm
+from memrl.trainer import Trainer
+from tests.support import ROOT, overrides, perturb, quiet, rows, small_config, stale
+
+pytestmark = pytest.mark.vllm
+GET_MODEL = ROOT.parent / "shared" / "tools" / "get_model.py"
+BOUNDS = {"bfloat16": (0.08, 0.5), "float32": (1e-4, 1e-3)}
+"""Nats a token between vLLM and transformers, mean and largest, that are still rounding."""
+VLLM = {"rollout.engine": "vllm", "vllm.enforce_eager": "true"}
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+# A real model -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct."""
+    if not GET_MODEL.is_file():
+        pytest.skip("needs shared/tools/get_model.py, which makes SmolLM2-135M-Instruct")
+    folder = tmp_path_factory.mktemp("smollm2") / "model"
+    subprocess.run([sys.executable, str(GET_MODEL), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["bfloat16", "float32"])
+def config(request: pytest.FixtureRequest, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    changes = {
+        **VLLM,
+        "model.dtype": request.param,
+        "rollout.max_prompt_tokens": 900,
+        "rollout.max_completion_tokens": 64,
+        "rollout.temperature": 0.9,
+        "rollout.max_batch": 16,
+    }
+    return small_config(smollm2, tmp_path_factory.mktemp("run"), changes)
+
+
+@pytest.fixture(scope="module")
+def engine(config: Config) -> Iterator[VllmEngine]:
+    made = VllmEngine(start_vllm(config, keep_versions=2), end_ids(config, load_tokenizer(config)), keep_versions=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def learner(config: Config) -> Learner:
+    return Learner(load_model(config), config, 10)
+
+
+@pytest.fixture(scope="module")
+def prompt(config: Config) -> list[int]:
+    from envs.dialects import HermesDialect
+
+    prompter = Prompter(load_tokenizer(config), HermesDialect())
+    text = " ".join(f"On day {day} the ferry to island {day * 7} left at {day % 24} o'clock." for day in range(7))
+    return prompter.encode([{"role": "user", "content": f"Repeat what matters of this. {text}"}])
+
+
+def publish(learner: Learner, version: int, folder: Path) -> AdapterRef:
+    learner.version = version
+    perturb(learner.peft_model, version, 0.02)
+    return learner.publish(folder)
+
+
+async def sample(engine: VllmEngine, prompt: list[int], ref: AdapterRef | None, count: int) -> list[Completion]:
+    requests = [engine.generate(prompt, Sampling(12, 0.9, seed), ref) for seed in range(count)]
+    return list(await asyncio.gather(*requests))
+
+
+def gaps(learner: Learner, prompt: list[int], completions: list[Completion]) -> list[float]:
+    """Nats between what was sampled and what the learner makes of it, token by token."""
+    samples = [Sample(prompt, one.ids, one.logprobs, 0.0, 0) for one in completions]
+    return [
+        abs(mine - theirs)
+        for one, scored in zip(samples, learner.logprobs(samples), strict=True)
+        for mine, theirs in zip(one.logprobs, scored, strict=True)
+    ]
+
+
+def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
+    config: Config, engine: VllmEngine, learner: Learner, prompt: list[int], tmp_path: Path
+) -> None:
+    """Eight samples of one prompt each, all but the first with the prompt in the prefix cache."""
+    mean_bound, largest_bound = BOUNDS[config.model.dtype]
+    seen = []
+    for version in (1, 2, 3):
+        ref = publish(learner, version, tmp_path)
+        run(engine.load_adapter(ref))
+        first = run(sample(engine, prompt, ref, 1))
+        completions = run(sample(engine, prompt, ref, 8))
+        assert first[0].cached_tokens == 0  # nothing that another version has computed
+        assert all(one.cached_tokens > len(prompt) / 2 for one in completions)
+        assert len({tuple(one.ids) for one in completions}) > 1
+        assert all(one.version == version for one in completions)
+        assert completions[0].ids[:4] == first[0].ids[:4]  # the cache changes nothing but rounding
+        found = gaps(learner, prompt, completions)
+        assert sum(found) / len(found) < mean_bound
+        assert max(found) < largest_bound
+        ids = completions[0].ids
+        scored = run(engine.score(prompt, ids, ref))
+        [expected] = learner.logprobs([Sample(prompt, ids, [0.0] * len(ids), 0.0, 0)], temperature=1.0)
+        assert sum(abs(a - b) for a, b in zip(scored, expected, strict=True)) / len(ids) < mean_bound
+        seen.append(scored)
+    base = run(engine.score(prompt, ids, None))
+    assert sum(abs(a - b) for a, b in zip(base, scored, strict=True)) / len(ids) > mean_bound  # so the adapter mattered
+    with pytest.raises(EngineError, match=r"v00001.*not loaded \(loaded: v00002, v00003\)"):
+        run(engine.score(prompt, ids, AdapterRef(1, "v00001", str(tmp_path / "v00001"))))
+
+
+# Whole runs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_one_vllm(plain_vllm: VllmThread, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[Any]], None]]:
+    """Have the runs of a test use the vLLM of all tests, through an engine class of the test's own."""
+    made: list[VllmEngine] = []
+
+    def use(engine: type[Any]) -> None:
+        def build(config: Config, ends: list[int]) -> VllmEngine:
+            made.append(engine(plain_vllm, ends, keep_versions=2))
+            monkeypatch.setattr(made[-1], "close", lambda: None)
+            return made[-1]
+
+        monkeypatch.setattr(memrl.rollout.build, "build_engine", build)
+
+    yield use
+    for engine in made:
+        run(engine.unload_all())
+
+
+def test_a_run_learns_from_what_vllm_samples(
+    plain_model: Path, tmp_path: Path, on_one_vllm: Callable[[type[Any]], None]
+) -> None:
+    on_one_vllm(VllmEngine)
+    config = small_config(plain_model, tmp_path / "run", VLLM)
+    Trainer(config, name="vllm", resume=False, console=quiet()).run()
+    found = rows(tmp_path / "run")
+    assert [row["step"] for row in found] == [0, 1, 2, 3]
+    assert all(row["canary/gap"] < 1e-4 for row in found)
+    assert all(row["loss/sampling_gap_max"] < 1e-3 and row["fail/episodes"] == 0 for row in found[1:])
+    assert all(row["learner/version"] == row["step"] for row in found[1:])
+    assert all(0 <= row["tokens/prompt_cached"] < row["tokens/prompt"] for row in found[1:])
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_the_canary_catches_a_stale_adapter(
+    plain_model: Path, tmp_path: Path, on_one_vllm: Callable[[type[Any]], None], kept: int
+) -> None:
+    on_one_vllm(stale(VllmEngine, kept))
+    settings = {**VLLM, "train.warmup_steps": 0, "train.schedule": "constant"}
+    trainer = Trainer(small_config(plain_model, tmp_path / "run", settings), name="", resume=False, console=quiet())
+    with pytest.raises(EngineError, match=f"canary: after loading v{kept + 1:05d}.*start again with --resume"):
+        trainer.run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == list(range(kept + 1))
+
+
+def test_a_model_that_vllm_computes_otherwise_is_refused_before_the_first_rollout(
+    quick_model: Path, tmp_path: Path
+) -> None:
+    """The quick model's attention has output biases, as the embedded model's."""
+    trainer = Trainer(small_config(quick_model, tmp_path / "run", VLLM), name="", resume=False, console=quiet())
+    with pytest.raises(EngineError, match=r"canary: after loading v00000.*does not support .* exactly"):
+        trainer.run()
+    assert rows(tmp_path / "run") == [] if (tmp_path / "run" / "metrics.jsonl").exists() else True
+
+
+# Processes that die -------------------------------------------------------------------------------------------------
+
+
+def core_of(processes: list[psutil.Process]) -> psutil.Process:
+    """vLLM's engine among the children of one that uses it."""
+    [core] = [process for process in processes if "EngineCore" in " ".join(process.cmdline())]
+    return core
+
+
+def test_an_engine_whose_process_dies_says_so(plain_model: Path, tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    engine = VllmEngine(start_vllm(small_config(plain_model, tmp_path, VLLM), keep_versions=2), [2])
+    assert run(engine.generate([1, 30, 40], Sampling(4))).ids
+    core_of([child for child in psutil.Process().children(recursive=True) if child.pid not in before]).kill()
+    with pytest.raises(EngineDied, match="vLLM's engine has died"):
+        run(asyncio.wait_for(engine.generate([1, 30, 40], Sampling(4)), 60))
+    engine.close()
+
+
+def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: Path) -> None:
+    """Left alone, it would be the worker with the least to do, and every episode would fail on it at once."""
+    settings = {**VLLM, "rollout.workers": 1, "rollout.max_completion_tokens": 200, "reader.type": "lexical"}
+    config = small_config(plain_model, tmp_path, settings | {"memory.render_budget": 40})
+    pool = RayPool(config, build_worker)
+    try:
+        learner = Learner(load_model(config), config, 1)
+        adapter = learner.publish(tmp_path / "adapters")
+        pool.load_adapter(adapter)
+        [before] = pool.workers()
+        worker = psutil.Process(int(before.split()[1]))
+        left = worker.children(recursive=True)
+        threading.Timer(1.0, core_of(left).kill).start()
+        streams = StreamFeed(config.data.train, None, 0).take(4)
+        groups = pool.run(pool.play_groups(streams, adapter, step=1, first=0))
+        assert [len(group.episodes) for group in groups] == [config.train.group_size] * 4
+        assert all(group.failures == [] for group in groups)
+        assert pool.counts["workers"] == 1
+        assert pool.counts["retries"] >= 1
+        assert pool.workers() != [before]
+        _, alive = psutil.wait_procs([worker, *left], timeout=20)
+        assert alive == []
+    finally:
+        pool.close()
+
+
+def test_nothing_of_vllm_outlives_a_run_that_was_killed(plain_model: Path, tmp_path: Path) -> None:
+    words = overrides(plain_model, tmp_path / "run", {**VLLM, "train.steps": 1000})
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "memrl.cli", "train", "tiny", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=(tmp_path / "log").open("w"),
+    )
+    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 180
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 1):
+        assert driver.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    left = psutil.Process(driver.pid).children(recursive=True)
+    assert len(left) >= 2
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    gone, alive = psutil.wait_procs(left, timeout=20)
+    assert not [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert gone
