@@ -113,6 +113,21 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
     doctor.set_defaults(command=_doctor)
 
+    export = commands.add_parser(
+        "export",
+        parents=[common],
+        help="take the trained policy out of a run",
+        description="Write a run's adapter, or the model with the adapter merged in, and check that it is the same policy.",
+        epilog="example: memrl export runs/tiny --format merged --out exported/tiny",
+        allow_abbrev=False,
+    )
+    export.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it may still be going on")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to; must not exist yet")
+    export.add_argument("--format", choices=["adapter", "merged"], default="adapter", help="default: adapter")
+    export.add_argument("--adapter", default="best", metavar="NAME", help="best (default), last, or e.g. v00012")
+    export.add_argument("--model", metavar="PATH", help="the base model, if it is no longer where the run found it")
+    export.set_defaults(command=_export)
+
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
     tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = tiny_commands.add_parser(
@@ -135,7 +150,19 @@ def _parse(words: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
-        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
+        known = [
+            "--help",
+            "--version",
+            "--debug",
+            "--dry-run",
+            "--resume",
+            "--out",
+            "--quick",
+            "--address",
+            "--json",
+            "--format",
+            "--adapter",
+        ]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -233,6 +260,19 @@ def _doctor(arguments: argparse.Namespace) -> None:
     judged = [verdict for verdict in found.verdicts if not verdict.runs]
     if arguments.config and judged:
         raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from memrl.export import export
+
+    gap = export(
+        arguments.run,
+        arguments.out,
+        format=arguments.format,
+        adapter=arguments.adapter,
+        model=arguments.model,
+    )
+    Console().print(f"{arguments.out}: checked, {gap:.2g} nats a token from base + adapter", markup=False)
 
 
 def _tiny_build(arguments: argparse.Namespace) -> None:

@@ -39,6 +39,7 @@ from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.rollout.build import open_pool
+from memrl.rollout.canary import BOUND, mean_gap, probe
 from memrl.rollout.preflight import check_prompts, first_prompt
 from memrl.rollout.prompting import Prompter
 from memrl.rollout.schedule import RolloutSchedule
@@ -48,9 +49,6 @@ from rewards.compose import resolve_weights
 log = logging.getLogger(__name__)
 CHECKED_STREAMS = 16
 """Streams of each side whose prompts are measured before the model is loaded."""
-PROBE_TOKENS = 32
-CANARY_BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
-"""Mean gap (nats a token) between engine and learner on one completion that is still rounding, by dtype."""
 
 
 class Trainer:
@@ -113,7 +111,7 @@ class Trainer:
         first = self.feed.take(CHECKED_STREAMS)
         self.feed.seek(0)
         check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
-        self._probe = _probe(first_prompt(config, prompter, first[0]))
+        self._probe = probe(first_prompt(config, prompter, first[0]))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -216,11 +214,9 @@ class Trainer:
             return 0.0
         canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
         learner = self.learner.logprobs([canary], temperature=1.0)[0]
-        gap = max(
-            sum(abs(a - b) for a, b in zip(engine, learner, strict=True)) / len(learner)
-            for engine in self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
-        )
-        bound = CANARY_BOUND[self.config.model.dtype]
+        scores = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
+        gap = max(mean_gap(engine, learner) for engine in scores)
+        bound = BOUND[self.config.model.dtype]
         if gap > bound:
             why = (
                 f"The engine holds another adapter than the learner published; the last checkpoint is from before "
@@ -470,12 +466,6 @@ def _differences(old: Any, new: Any, key: str = "") -> list[str]:
 def _evaluation(raw: dict[str, Any]) -> Evaluation:
     intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
     return Evaluation(**{**raw, **intervals})
-
-
-def _probe(prompt_ids: list[int]) -> Sample:
-    """Something for the canary to score before anything was sampled: the end of a prompt as if it were an answer."""
-    asked = max(1, len(prompt_ids) - PROBE_TOKENS)
-    return Sample(prompt_ids[:asked], prompt_ids[asked:], [0.0] * (len(prompt_ids) - asked), 0.0, 0)
 
 
 def _mean(values: list[float]) -> float:
