@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         parents=[common],
         help="take the trained policy out of a run",
-        description="Write a run's adapter, or the model with the adapter merged in, and check that it is the same policy.",
+        description="Write a run's adapter, or the model with it merged in, and check that it is the same policy.",
         epilog="example: memrl export runs/tiny --format merged --out exported/tiny",
         allow_abbrev=False,
     )
@@ -150,19 +150,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
-        known = [
-            "--help",
-            "--version",
-            "--debug",
-            "--dry-run",
-            "--resume",
-            "--out",
-            "--quick",
-            "--address",
-            "--json",
-            "--format",
-            "--adapter",
-        ]
+        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
+        known += ["--format", "--adapter", "--model"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):

@@ -66,7 +66,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         if gap > bound:
             raise CheckpointError(
                 f"the {format} model of {source} is {gap:.2g} nats a token away from base + adapter "
-                f"(bound {bound:.2g}); nothing was exported. Export the adapter instead, or merge with model.dtype=float32."
+                f"(bound {bound:.2g}); nothing was exported. Export the adapter instead."
             )
         write_json_atomic(folder / AGENT_FILE, _describe(config, source.name, format))
     return gap
