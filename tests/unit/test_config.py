@@ -196,6 +196,32 @@ def test_a_hub_name_is_left_to_the_hub() -> None:
     assert check_config(good(model__path="Qwen/Qwen3-0.6B")) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({}, None),
+        ({"model__path": "tiny"}, "output biases, which vLLM leaves out"),
+        ({"rollout__max_staleness": 1}, "rollout.max_staleness is 1: rollouts would have to go on meanwhile"),
+        ({"rollout__engine": "transformers"}, "rollout.engine is transformers, which cannot sleep"),
+        ({"vllm__gpu_memory_utilization": 1.2}, "vllm.gpu_memory_utilization is 1.2; it must lie above 0"),
+        ({"vllm__tensor_parallel_size": 0}, "vllm.tensor_parallel_size is 0; it must be at least 1"),
+    ],
+)
+def test_what_vllm_cannot_do_is_said_before_it_starts(changes: dict[str, object], complaint: str | None) -> None:
+    start = {"rollout__engine": "vllm", "vllm__sleep": True, "model__path": "Qwen/Qwen3-0.6B"}
+    complaints = check_config(good(**(start | changes)), files=False)
+    assert len(complaints) == (complaint is not None)
+    assert complaint is None or complaint in complaints[0]
+
+
+def test_adapters_that_vllm_cannot_load_are_refused() -> None:
+    config = good(rollout__engine="vllm", model__path="Qwen/Qwen3-0.6B")
+    config.model.lora.rank, config.model.lora.target_modules = 1024, "q_proj,lm_head"
+    rank, targets = check_config(config, files=False)
+    assert "model.lora.rank is 1024, vLLM takes at most 512" in rank
+    assert "names lm_head, which vLLM cannot load adapters for" in targets
+
+
 def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     from transformers.trainer_utils import SchedulerType
 
