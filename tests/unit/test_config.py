@@ -204,6 +204,6 @@ def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     assert set(LOSSES) == set(loss.LOSSES)
     assert set(ADVANTAGES) == set(advantages.MODES)
     assert set(SCHEDULES) <= {name.value for name in SchedulerType}
-    assert set(READERS) == {"policy-base", "lexical"}
+    assert set(READERS) == {"policy-base", "lexical", "endpoint"}
     assert set(CHOICES) <= KEYS
     assert {key for key, _ in values(Config())} == KEYS
