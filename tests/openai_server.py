@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -154,7 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(60)
         elif fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
+            os.close(self.connection.detach())  # close() would wait for the files made of it
+            self.close_connection = True
         elif fault == "truncated":
             self._reply(200, body, cut=len(body) // 2)
         else:

@@ -16,7 +16,7 @@ import memrl.endpoint
 from memrl.answer_cache import AnswerCache
 from memrl.config import EndpointConfig
 from memrl.endpoint import Endpoint, Reply, Role
-from memrl.errors import ConfigError, InfrastructureError, JudgeError, ReaderError
+from memrl.errors import ConfigError, JudgeError, ReaderError
 from memrl.reader import EndpointReader
 from tests.openai_server import BODIES, OpenAIServer
 
@@ -53,7 +53,7 @@ def server() -> Iterator[OpenAIServer]:
 
 
 def settings(server: OpenAIServer, **changes: Any) -> EndpointConfig:
-    given = {"url": server.url, "model": server.model, "api_key_env": VARIABLE, "timeout": 0.5, "retries": 2}
+    given = {"url": server.url, "model": server.model, "api_key_env": VARIABLE, "timeout": 30.0, "retries": 2}
     return EndpointConfig(**{**given, **changes})
 
 
@@ -98,20 +98,22 @@ def test_an_answer_that_was_cut_by_its_length_is_an_answer(server: OpenAIServer)
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_what_may_pass_is_asked_again(server: OpenAIServer, fault: str) -> None:
     server.faults.extend([fault, fault])
-    [reply] = ask(settings(server), WHERE)
+    [reply] = ask(settings(server, timeout=1.0 if fault == "stall" else 30.0), WHERE)
     assert reply == Reply(BOB.text, BOB.prompt_tokens, BOB.completion_tokens, attempts=3)
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize(("role", "kind"), [("reader", ReaderError), ("judge", JudgeError)])
-@pytest.mark.parametrize("fault", TRANSIENT)
+@pytest.mark.parametrize(
+    ("fault", "role"), [*((fault, "reader") for fault in TRANSIENT), ("500", "judge"), ("stall", "judge")]
+)
 def test_what_does_not_pass_is_an_error_of_the_role_and_no_answer(
-    server: OpenAIServer, tmp_path: Path, fault: str, role: Role, kind: type[InfrastructureError]
+    server: OpenAIServer, tmp_path: Path, fault: str, role: Role
 ) -> None:
     server.always = fault
     cache = AnswerCache(tmp_path)
-    [error] = ask(settings(server, retries=1, timeout=0.2), WHERE, role=role, cache=cache)
-    assert type(error) is kind
+    timeout = 0.2 if fault == "stall" else 30.0
+    [error] = ask(settings(server, retries=1, timeout=timeout), WHERE, role=role, cache=cache)
+    assert type(error) is {"reader": ReaderError, "judge": JudgeError}[role]
     assert f"the {role}'s endpoint {server.url} (model 'small-reader')" in str(error)
     assert "2 attempts" in str(error)
     assert "--resume" in str(error)
@@ -231,13 +233,15 @@ def test_who_waited_while_nobody_was_answered_does_not_wait_again(server: OpenAI
     config = settings(server, max_concurrency=2, timeout=0.2, retries=1)
     errors = ask(config, *questions, cache=AnswerCache(tmp_path))
     assert all(isinstance(error, ReaderError) for error in errors)
-    assert time.monotonic() - began < 2  # one after the other would be 8 s
+    assert time.monotonic() - began < 5  # one after the other: 8 s
     assert len(server.requests) <= 8
 
 
 def test_one_question_that_fails_takes_no_other_along(server: OpenAIServer) -> None:
     server.faults.append("stall")
-    replies = ask(settings(server, retries=0, max_concurrency=2), *(f"question {number}" for number in range(12)))
+    replies = ask(
+        settings(server, timeout=1.0, retries=0, max_concurrency=2), *(f"question {number}" for number in range(12))
+    )
     assert sum(isinstance(reply, ReaderError) for reply in replies) == 1
 
 
@@ -246,11 +250,11 @@ def test_a_busy_event_loop_is_not_mistaken_for_a_timeout(server: OpenAIServer) -
     server.delay = 0.1
 
     async def asked() -> Reply:
-        endpoint = Endpoint(settings(server, timeout=0.3), "reader")
+        endpoint = Endpoint(settings(server, timeout=0.5), "reader")
         answer = asyncio.ensure_future(endpoint.complete(prompt(WHERE), 16))
         while not server.requests:
             await asyncio.sleep(0.01)
-        time.sleep(0.6)
+        time.sleep(1.0)
         reply = await answer
         await endpoint.close()
         return reply
