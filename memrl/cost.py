@@ -157,6 +157,9 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
     evaluation = episodes_cost(config.eval.streams * evaluations)
     total = {key: step[key] * train.steps + evaluation[key] for key in step}
     notes = ["completions are counted at their full length, so tokens are upper bounds"]
+    if reader.type == "endpoint":
+        kept = "; an answer that is in the cache costs nothing" if reader.endpoint.cache else ""
+        notes.append(f"reader calls are requests to {reader.endpoint.model} at {reader.endpoint.url}{kept}")
     if rollout.refill_rounds:
         notes.append(f"groups that teach nothing are refilled: up to {1 + rollout.refill_rounds} times the rollout")
     if config.memory.render_budget + stats.longest_chunk_tokens > rollout.max_prompt_tokens:

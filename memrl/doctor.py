@@ -19,6 +19,10 @@ from rich.table import Table
 from memrl.config import Config, check_config, load_config
 from memrl.config.load import config_folders
 from memrl.cost import GIB, model_memory, model_shape
+from memrl.errors import MemrlError
+
+ENDPOINT_SECONDS = 10.0
+"""How long an endpoint has to answer."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,29 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
         for package in found.packages
         if not package.fits
     ]
-    missing += check_config(config)
+    complaints = check_config(config)
+    missing += complaints
+    if not any(complaint.startswith("reader.") for complaint in complaints):
+        missing += _reader(config)
     if config.model.device == "cuda" and not found.gpus:
         missing.append("model.device is cuda, and no GPU is visible here")
     missing += _memory(config, found)
     if config.rollout.workers and found.cluster is not None:
         missing += _room(config, found.cluster)
     return Verdict(name, missing)
+
+
+def _reader(config: Config) -> list[str]:
+    """Why the reader's endpoint, if there is one, would not answer."""
+    if config.reader.type != "endpoint":
+        return []
+    from memrl.rollout.preflight import check_reader
+
+    try:
+        check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+    except MemrlError as error:
+        return [str(error)]
+    return []
 
 
 def _memory(config: Config, found: Diagnosis) -> list[str]:

@@ -11,6 +11,7 @@ from memrl.errors import ReaderError
 
 if TYPE_CHECKING:
     from memrl.config import ReaderConfig
+    from memrl.endpoint import Endpoint
     from memrl.rollout.engine import Engine
     from memrl.rollout.prompting import Prompter
 
@@ -28,6 +29,8 @@ class Answer:
     retrieved: tuple[str, ...]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    attempts: int = 1
+    """How often the model was asked for it; 0: it was in the cache."""
 
 
 class Reader(Protocol):
@@ -87,4 +90,28 @@ class PolicyBaseReader:
             tuple(item.id for item in view.items),
             len(prompt_ids),
             len(completion.ids),
+        )
+
+
+class EndpointReader:
+    """A model of its own behind an OpenAI-compatible endpoint, which no training changes.
+
+    `reader.max_prompt_tokens` is not enforced: whose tokens the server counts is not known here, and it refuses itself.
+    """
+
+    def __init__(self, config: ReaderConfig, retrieve_budget: int, endpoint: Endpoint) -> None:
+        self._config = config
+        self._budget = retrieve_budget
+        self._endpoint = endpoint
+
+    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
+        view = memory.retrieve(question.text, self._budget)
+        messages = reader_messages(question.text, view, self._config.instruction)
+        reply = await self._endpoint.complete(messages, self._config.max_tokens)
+        return Answer(
+            reply.text.strip(),
+            tuple(item.id for item in view.items),
+            reply.prompt_tokens,
+            reply.completion_tokens,
+            reply.attempts,
         )

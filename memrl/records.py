@@ -80,6 +80,9 @@ class AnswerRecord(BaseModel):
     """Ids of the memory items the reader was shown."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    """Of an answer from the cache: what it took when it was asked for."""
+    attempts: int = 1
+    """How often the reader was asked before it answered; 0: the answer was in the cache."""
 
 
 class Episode(BaseModel):

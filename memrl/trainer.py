@@ -35,12 +35,13 @@ from memrl.files import find_damage, new_folder, write_bytes_atomic, write_json_
 from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.models import context_length, load_model, load_tokenizer
+from memrl.reader_costs import reader_costs, total_costs
 from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.rollout.build import open_pool
 from memrl.rollout.canary import BOUND, mean_gap, probe
-from memrl.rollout.preflight import check_prompts, first_prompt
+from memrl.rollout.preflight import check_prompts, check_reader, first_prompt
 from memrl.rollout.prompting import Prompter
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
@@ -61,7 +62,8 @@ class Trainer:
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used, or the prompts do not fit.
+        ConfigError: the model cannot be used, the prompts do not fit, or the reader's endpoint refuses.
+        ReaderError: nobody answers at the reader's endpoint.
         CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
     """
 
@@ -88,6 +90,7 @@ class Trainer:
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
             tokenizer = load_tokenizer(config)
             self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
+            check_reader(config)
             # Its own copy: an engine holds published versions, the learner the one that is being made.
             self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
             self.pool = open_pool(config)
@@ -153,13 +156,12 @@ class Trainer:
                 row = {"step": self.step, **self._reward_metrics(groups), **report.metrics(), **staleness, **learned}
                 row["canary/gap"] = gap
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
-                    row |= self._evaluate(adapter).metrics()
+                    row |= self._evaluate(adapter)
                 self._record(row, groups, time.monotonic() - began)
 
     def _first_row(self, adapter: AdapterRef, gap: float) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
-        before = self._evaluate(adapter, gates=True)
-        self._record({"step": 0, "canary/gap": gap, **before.metrics()}, [], 0.0)
+        self._record({"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}, [], 0.0)
 
     def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
         """Those that were sampled at most `rollout.max_staleness` versions ago, and figures about all of them."""
@@ -231,19 +233,23 @@ class Trainer:
             )
         return gap
 
-    def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> Evaluation:
+    def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> dict[str, float]:
+        """Evaluate, keep the result, and return its metrics."""
         with self._timed("eval"):
             total = len(self.eval_streams)
             with self._progress.phase(f"step {self.step}: evaluation", total) as advance:
                 outcomes = self.pool.play_greedy(self.eval_streams, adapter, advance)
             evaluation = summarise(outcomes, self.step, adapter.version)
+            played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+            answers = [answer for episode in played for answer in episode.answers]
             if gates:
-                played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
-                self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": ceiling}
+                best = _mean([answer.score for answer in ceiling]) if ceiling else None
+                self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
+                answers += ceiling
         self.evaluations.append(evaluation)
-        return evaluation
+        return evaluation.metrics() | reader_costs(answers, "eval/reader_")
 
     def _ranked(self) -> list[Evaluation]:
         """Evaluations, best held-out QA first; of equals, the earlier one."""
@@ -262,7 +268,7 @@ class Trainer:
         }
         if not played:
             return row
-        answers = sum(len(episode.answers) for episode in played)
+        answers = [answer for episode in played for answer in episode.answers]
         stops = Counter(step.completion.stop for step in steps)
         codes = Counter(result.code.value for step in steps for result in step.results)
         calls = max(codes.total(), 1)
@@ -279,8 +285,8 @@ class Trainer:
             "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
             "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
             "tokens/completion": sum(len(step.completion.ids) for step in steps),
-            "tokens/reader": sum(a.prompt_tokens + a.completion_tokens for e in played for a in e.answers),
-            "reader/calls": answers,
+            "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
+            **reader_costs(answers),
         }
 
     def _counted(self, what: str) -> int:
@@ -395,6 +401,9 @@ class Trainer:
         settings.pop("vllm")
         for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
+        endpoint = settings["reader"].pop("endpoint")
+        if self.config.reader.type == "endpoint":  # whose answers, not where they come from
+            settings["reader"]["endpoint"] = {"model": endpoint["model"]}
         return json.loads(json.dumps(settings))
 
     def _describe(self) -> None:
@@ -413,6 +422,7 @@ class Trainer:
             "episodes": self.episodes,
             "eval": {"before": before.summary(), "best": best.summary(), "after": after.summary()},
             "gates": self.gates,
+            "reader": total_costs(self.metrics.rows()),
             "wall_seconds": {
                 "total": self._seconds(),
                 **{k: self.wall[k] for k in ("build", "rollout", "learn", "eval")},
@@ -442,7 +452,7 @@ class Trainer:
 
 def environment() -> dict[str, Any]:
     """What the run ran on."""
-    names = ("memrl", "torch", "transformers", "peft", "trl", "ray", "datasets", "omegaconf")
+    names = ("memrl", "torch", "transformers", "peft", "trl", "ray", "datasets", "omegaconf", "openai")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

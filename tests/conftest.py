@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from memrl.rollout.vllm_engine import VllmThread
+    from tests.support import Outcomes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,6 +25,15 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support import quiet
 
     return build_model(tmp_path_factory.mktemp("quick") / "model", quick=True, console=quiet())
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[Outcomes]:
+    """The rows of docs/reliability.md that the module's tests stand for; a test adds its own when it has passed."""
+    from tests.support import reliability_table
+
+    with reliability_table(request.path) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

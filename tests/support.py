@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ SMALL = {
 """A run of a few seconds. The quick model knows nothing, so groups differ by their malformed calls alone: four episodes
 and some refills make sure that each step has something to learn from."""
 CONFIG = "configs/tiny.yaml"
+Outcomes = list[tuple[str, str, str]]
+"""(fault, outcome, what was counted) of the tests of one module that have passed."""
 
 
 def overrides(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> list[str]:
@@ -102,6 +106,21 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without `time/`, which alone may differ between two runs of one seed."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+@contextmanager
+def reliability_table(module: Path) -> Iterator[Outcomes]:
+    """Rows to fill in; MEMRL_WRITE_DOCS=1 writes them below the module's own mark in docs/reliability.md."""
+    found: Outcomes = []
+    yield found
+    if os.environ.get("MEMRL_WRITE_DOCS"):
+        page = ROOT / "docs" / "reliability.md"
+        mark = f"<!-- written by {module.relative_to(ROOT).as_posix()} -->\n"
+        lines = ["| fault | outcome | counted |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in found)]
+        table = mark + "\n".join(lines) + "\n"
+        text, written = re.subn(rf"{re.escape(mark)}(?:\|.*\n)*", lambda _: table, page.read_text())
+        assert written == 1
+        page.write_text(text)
 
 
 def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:

@@ -15,6 +15,7 @@ from envs.dialects import DIALECTS
 from envs.errors import DataError
 from envs.sources import SOURCES, open_source, option_names
 from envs.suggest import did_you_mean
+from memrl.config.check_endpoint import check_endpoint
 from memrl.config.schema import Config
 from memrl.data import parse_spec
 from rewards.compose import PARTS, PRESETS
@@ -31,7 +32,7 @@ SCHEDULES = (
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
 LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 ADVANTAGES = ("episode", "evidence", "pooled")
-READERS = ("policy-base", "lexical")
+READERS = ("policy-base", "lexical", "endpoint")
 TINY = "tiny"
 VLLM_MAX_RANK = 512
 
@@ -53,6 +54,7 @@ ABOVE_ZERO = {
     "rollout.temperature",
     "rollout.step_timeout",
     "rollout.episode_timeout",
+    "reader.endpoint.timeout",
     "ray.start_timeout",
     "ray.hang_grace",
     "train.lr",
@@ -72,6 +74,7 @@ AT_LEAST_ONE = {
     "vllm.tensor_parallel_size",
     "reader.max_prompt_tokens",
     "reader.max_tokens",
+    "reader.endpoint.max_concurrency",
     "train.streams_per_step",
     "train.updates_per_step",
     "train.micro_batch_tokens",
@@ -97,13 +100,14 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
     """Every conflict, in words; empty when there is none.
 
     Args:
-        files: also look for the model folder and the data files.
+        files: also look for the model folder, the data files and the environment variables that are to hold keys.
     """
     return [
         *_ranges(config),
         *_choices(config),
         *_staleness(config),
         *_vllm(config, files),
+        *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_sizes(config),
         *_weights(config),
         *_data(config, files),

@@ -22,6 +22,7 @@ from memrl.config.check import check_config
 from memrl.config.schema import Config
 from memrl.errors import ConfigError
 from memrl.files import write_text_atomic
+from memrl.keys import hide
 
 DEFAULT_CONFIG = "tiny"
 
@@ -210,8 +211,8 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
 
 def _refusal(file: Path, complaints: list[str]) -> ConfigError:
     if len(complaints) == 1:
-        return ConfigError(f"config {file.stem}: {complaints[0]}")
-    lines = "".join(f"\n  - {complaint}" for complaint in complaints)
+        return ConfigError(f"config {file.stem}: {hide(complaints[0])}")
+    lines = "".join(f"\n  - {hide(complaint)}" for complaint in complaints)
     return ConfigError(f"config {file.stem}: {len(complaints)} things are wrong{lines}")
 
 

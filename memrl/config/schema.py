@@ -79,11 +79,24 @@ class VllmConfig:
 
 
 @dataclass
+class EndpointConfig:
+    url: str | None = None  # of an OpenAI-compatible server, up to and with /v1
+    model: str | None = None  # as the server calls it
+    api_key_env: str | None = None  # NAME of the environment variable that holds the key; null: the server wants none
+    max_concurrency: int = 32  # requests at once, of each process that asks (each Ray worker is one)
+    timeout: float = 60.0  # seconds for one request
+    retries: int = 8  # further requests when one fails; with growing pauses, about 35 s of an endpoint that is down
+    cache: bool = True  # keep answers on disk, and ask nothing twice
+    cache_dir: str | None = None  # null: <run.dir>/reader-cache; runs and hosts may share one
+
+
+@dataclass
 class ReaderConfig:
-    type: str = "policy-base"  # policy-base | lexical
+    type: str = "policy-base"  # policy-base | lexical | endpoint
     max_prompt_tokens: int = 6144
     max_tokens: int = 64
     instruction: str | None = None  # None: the built-in one
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
 
 
 @dataclass

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from envs.memory import StoreMemory
 from envs.stream import Question, Stream
 from envs.tools import ToolCall
+from memrl.records import AnswerRecord
 from memrl.rollout.worker import RolloutWorker
 from memrl.sft.teacher import sentences
 
 
-async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> float | None:
-    """Mean score of the questions with known evidence, each asked over a memory of all that is worth knowing.
+async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> list[AnswerRecord]:
+    """The questions with known evidence, each asked over a memory of all that is worth knowing.
 
     For sources that list noteworthy sentences, the memory holds exactly those, changes applied; for others, the
-    sentences of the question's own evidence chunks. None where no question has evidence.
+    sentences of the question's own evidence chunks.
     """
     asked = []
     for place, stream in enumerate(streams):
@@ -26,8 +27,7 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> fl
                 continue
             memory = shared or _evidence(worker.new_memory(), stream, question)
             asked.append(worker.ask(question, memory, (-1, place, 0, number)))
-    answers = await asyncio.gather(*asked)
-    return sum(answer.score for answer in answers) / len(answers) if answers else None
+    return await asyncio.gather(*asked)
 
 
 def _ideal(memory: StoreMemory, stream: Stream) -> StoreMemory:

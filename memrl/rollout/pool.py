@@ -19,7 +19,7 @@ from envs.stream import Stream
 from memrl.config import Config
 from memrl.errors import EngineError, InfrastructureError
 from memrl.evaluation.gates import reader_ceiling
-from memrl.records import AdapterRef, Episode, Group
+from memrl.records import AdapterRef, AnswerRecord, Episode, Group
 from memrl.rollout.worker import RolloutWorker, request_seed
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Pool(ABC):
         """Have every engine ready again."""
 
     @abstractmethod
-    def ceiling(self, streams: Sequence[Stream]) -> float | None:
+    def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
         """`memrl.evaluation.gates.reader_ceiling` on a worker."""
 
     @abstractmethod
@@ -248,11 +248,14 @@ class InProcessPool(Pool):
     def wake(self) -> None:
         self.run(self.worker.engine.wake())
 
-    def ceiling(self, streams: Sequence[Stream]) -> float | None:
-        result: float | None = self.run(reader_ceiling(self.worker, streams))
-        return result
+    def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
+        answers: list[AnswerRecord] = self.run(reader_ceiling(self.worker, streams))
+        return answers
 
     def close(self) -> None:
+        self._cancel_all()  # first: what plays must not see its reader go
+        if not self._loop.is_closed():
+            self.run(self.worker.close())
         super().close()
         self.worker.engine.close()
 

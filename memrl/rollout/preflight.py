@@ -1,14 +1,18 @@
-"""Whether the prompts of a run fit, found out before a model is loaded (law 9).
+"""Whether the prompts of a run fit and its reader answers, found out before a model is loaded (law 9).
 
 Looks at the longest chunk of each stream it is given, and at the fullest memory that may stand beside it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
+from envs.memory import MemoryView
 from envs.stream import Stream
 from memrl.config import Config
+from memrl.endpoint import Endpoint
 from memrl.errors import ConfigError
 from memrl.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
@@ -35,6 +39,35 @@ def first_prompt(config: Config, prompter: Prompter, stream: Stream) -> list[int
     """The ids that the policy reads at a stream's first chunk."""
     observation = new_env(config, prompter, stream, new_memory(config, prompter)).observe()
     return prompter.encode(observation.messages, observation.tools)
+
+
+def check_reader(config: Config, *, timeout: float | None = None, retries: int = 2) -> None:
+    """Ask the reader's endpoint, if there is one, a first question over an empty memory.
+
+    Args:
+        timeout: seconds; None: `reader.endpoint.timeout`.
+        retries: at most as many; whoever waits for the run to begin has less patience than the run.
+
+    Raises:
+        ConfigError: the endpoint refuses (key, model, address).
+        ReaderError: nobody answers.
+    """
+    reader = config.reader
+    if reader.type != "endpoint":
+        return
+    patience = replace(
+        reader.endpoint, timeout=timeout or reader.endpoint.timeout, retries=min(retries, reader.endpoint.retries)
+    )
+    messages = reader_messages("What is known so far?", MemoryView((), 0), reader.instruction)
+
+    async def ask() -> None:
+        endpoint = Endpoint(patience, "reader")
+        try:
+            await endpoint.rehearse(messages, reader.max_tokens)
+        finally:
+            await endpoint.close()
+
+    asyncio.run(ask())
 
 
 def _check_memorising(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:

@@ -29,11 +29,12 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from envs.stream import Stream
+from memrl.answer_cache import cache_folder
 from memrl.config import Config
 from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.evaluation.gates import reader_ceiling
 from memrl.files import MANIFEST, find_damage
-from memrl.records import AdapterRef, Episode
+from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.pool import Play, Pool
 from memrl.rollout.worker import RolloutWorker
 
@@ -95,7 +96,7 @@ class RolloutActor:
     async def wake(self) -> None:
         await self.worker.engine.wake()
 
-    async def ceiling(self, streams: Sequence[Stream]) -> float | None:
+    async def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
         """The reader's ceiling."""
         return await reader_ceiling(self.worker, streams)
 
@@ -358,17 +359,17 @@ class RayPool(Pool):
         member.in_flight += 1
         return member
 
-    def ceiling(self, streams: Sequence[Stream]) -> float | None:
-        async def ask() -> float | None:
+    def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
+        async def ask() -> list[AnswerRecord]:
             while True:
                 member, *_ = await self._ready()
                 with suppress(WorkerDied):  # then another is asked
-                    result: float | None = await self._ask(
+                    answers: list[AnswerRecord] = await self._ask(
                         member, "ceiling", _answer(member.actor.ceiling.remote(list(streams))), None
                     )
-                    return result
+                    return answers
 
-        found: float | None = self.run(ask())
+        found: list[AnswerRecord] = self.run(ask())
         return found
 
     def close(self) -> None:
@@ -442,6 +443,9 @@ def _with_absolute_paths(config: Config) -> Config:
     folder = Path(config.model.path).expanduser()
     if config.model.path != "tiny" and folder.is_dir():
         shipped.model.path = str(folder.resolve())
+    answers = cache_folder(config)
+    if answers is not None:
+        shipped.reader.endpoint.cache_dir = str(answers)
     return shipped
 
 

@@ -13,8 +13,9 @@ from envs.dialects import DIALECTS
 from envs.memory import MemoryDesign, StoreMemory
 from envs.stream import Question, Stream
 from memrl.config import Config
+from memrl.endpoint import Endpoint, reader_endpoint
 from memrl.errors import ConfigError, EngineError
-from memrl.reader import LexicalReader, PolicyBaseReader, Reader
+from memrl.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
@@ -37,6 +38,9 @@ class RolloutWorker:
         config: the run's configuration.
         engine: generates for the policy, and, adapter off, for the `policy-base` reader.
         tokenizer: the policy's tokenizer, with its chat template.
+
+    Raises:
+        ConfigError: the key of the reader's endpoint is not in this machine's environment.
     """
 
     def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
@@ -45,11 +49,17 @@ class RolloutWorker:
         self.prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
         self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
         self._parts = reward_parts(config.rewards.preset)
-        self._reader: Reader
-        if config.reader.type == "lexical":
-            self._reader = LexicalReader(config.memory.retrieve_budget)
-        else:
-            self._reader = PolicyBaseReader(config.reader, config.memory.retrieve_budget, engine, self.prompter)
+        self._endpoint: Endpoint | None = None
+        self._reader = self._open_reader()
+
+    def _open_reader(self) -> Reader:
+        reader, budget = self.config.reader, self.config.memory.retrieve_budget
+        if reader.type == "lexical":
+            return LexicalReader(budget)
+        if reader.type == "endpoint":
+            self._endpoint = reader_endpoint(self.config)
+            return EndpointReader(reader, budget, self._endpoint)
+        return PolicyBaseReader(reader, budget, self.engine, self.prompter)
 
     def new_memory(self) -> StoreMemory:
         """An empty memory under the configured budgets, counted in the policy's own tokens."""
@@ -77,9 +87,7 @@ class RolloutWorker:
         """
         memory = self.new_memory()
         steps = await self._read(stream, memory, seed, adapter, place, temperature)
-        # Together: the reader's requests of one episode share a batch.
-        questions = [self.ask(question, memory, (*place, len(steps), n)) for n, question in enumerate(stream.questions)]
-        answers = await asyncio.gather(*questions)
+        answers = await self._ask_all(stream, memory, (*place, len(steps)))
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
         parts = {
             "qa": self._parts.qa([answer.score for answer in answers]),
@@ -149,6 +157,18 @@ class RolloutWorker:
             )
         return steps
 
+    async def _ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
+        """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""
+        questions = [
+            asyncio.ensure_future(self.ask(question, memory, (*order, number)))
+            for number, question in enumerate(stream.questions)
+        ]
+        try:
+            return await asyncio.gather(*questions)
+        finally:
+            for question in questions:
+                question.cancel()
+
     async def ask(self, question: Question, memory: MemoryDesign, order: tuple[int, ...]) -> AnswerRecord:
         """Put one question to the reader over a memory, and score what it says."""
         answer = await self._reader.answer(question, memory, order=order)
@@ -164,4 +184,10 @@ class RolloutWorker:
             retrieved=list(answer.retrieved),
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
+            attempts=answer.attempts,
         )
+
+    async def close(self) -> None:
+        """Close the connections to the reader's endpoint, where there is one."""
+        if self._endpoint is not None:
+            await self._endpoint.close()

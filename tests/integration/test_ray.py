@@ -32,27 +32,11 @@ from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker, request_seed
 from memrl.rundir import EpisodeWriter
 from memrl.trainer import Trainer
-from tests.support import ROOT, overrides, perturb, quiet, rows, small_config
+from tests.support import ROOT, Outcomes, overrides, perturb, quiet, rows, small_config
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 STREAMS = 3
 WORKERS = {"rollout.workers": 2, "ray.worker_cpus": 0.5, "reader.type": "lexical", "rollout.episode_timeout": 120.0}
-
-
-Outcomes = list[tuple[str, str, str]]
-
-
-@pytest.fixture(scope="module")
-def outcomes() -> Iterator[Outcomes]:
-    """(fault, outcome, counts) of the tests that have passed."""
-    found: Outcomes = []
-    yield found
-    if os.environ.get("MEMRL_WRITE_DOCS"):
-        page = ROOT / "docs" / "reliability.md"
-        head, mark, _ = page.read_text().partition("<!-- written by tests/integration/test_ray.py -->\n")
-        assert mark
-        lines = ["| fault | outcome | counted |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in found)]
-        page.write_text(head + mark + "\n".join(lines) + "\n")
 
 
 def counted(pool: Pool) -> str:

@@ -230,6 +230,77 @@ def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     assert set(LOSSES) == set(loss.LOSSES)
     assert set(ADVANTAGES) == set(advantages.MODES)
     assert set(SCHEDULES) <= {name.value for name in SchedulerType}
-    assert set(READERS) == {"policy-base", "lexical"}
+    assert set(READERS) == {"policy-base", "lexical", "endpoint"}
     assert set(CHOICES) <= KEYS
     assert {key for key, _ in values(Config())} == KEYS
+
+
+def endpoint(**changes: object) -> Config:
+    config = good(reader__type="endpoint")
+    for key, value in {"url": "http://127.0.0.1:8000/v1", "model": "m", **changes}.items():
+        setattr(config.reader.endpoint, key, value)
+    return config
+
+
+def test_an_endpoint_needs_an_address_and_a_model() -> None:
+    assert check_config(endpoint()) == []
+    [url, model] = check_config(good(reader__type="endpoint"))
+    assert "reader.endpoint.url is not set; give the address of an OpenAI-compatible server, e.g. reader.en" in url
+    assert "reader.endpoint.model is not set" in model
+    [complaint] = check_config(endpoint(timeout=0.0))
+    assert "reader.endpoint.timeout is 0.0; it must be above 0" in complaint
+    assert len(check_config(endpoint(max_concurrency=0, retries=-1))) == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000/v1", "ftp://host/v1", "http:///v1", "http://host:99999/v1", "http://[", ""]
+)
+def test_an_endpoint_has_an_http_address(url: str) -> None:
+    [complaint] = check_config(endpoint(url=url))
+    assert complaint == f"reader.endpoint.url is {url!r}; it must be an address like http://127.0.0.1:8000/v1"
+
+
+SECRET = "sk-proj-0123456789abcdef"
+
+
+@pytest.mark.parametrize("reader", ["endpoint", "lexical"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("url", f"https://me:{SECRET}@host/v1"),
+        ("url", f"https://host/v1?key={SECRET}"),
+        ("api_key_env", SECRET),
+        ("api_key_env", "0123456789abcdef0123456789abcdef"),
+        ("api_key_env", "AKIA0123456789ABCDEF"),
+        ("api_key_env", "hf_abcdefghijklmnop"),
+        ("api_key_env", "MY KEY"),
+    ],
+)
+def test_a_secret_in_a_config_is_refused_and_not_repeated(reader: str, key: str, value: str) -> None:
+    config = endpoint(**{key: value})
+    config.reader.type = reader
+    [complaint] = check_config(config, files=False)
+    assert f"reader.endpoint.{key}" in complaint
+    assert "saved" in complaint
+    assert value not in complaint
+    assert SECRET not in complaint
+
+
+def test_no_complaint_repeats_a_secret(tmp_path: Path) -> None:
+    overrides = [f"reader.endpoint.api_key={SECRET}", f"reader.endpoint.retries={SECRET}", f"a=[{SECRET}"]
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, SOURCES), [*overrides, f"reader.endpoint.uri=https://me:{SECRET[3:]}@host"])
+    message = str(caught.value)
+    assert "did you mean 'reader.endpoint.api_key_env'?" in message
+    assert "https://***@host" in message
+    assert SECRET[3:] not in message
+
+
+def test_the_variable_with_the_key_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMRL_TEST_KEY", raising=False)
+    config = endpoint(api_key_env="MEMRL_TEST_KEY")
+    [complaint] = check_config(config)
+    assert "reader.endpoint.api_key_env: the environment variable MEMRL_TEST_KEY is not set; export it" in complaint
+    assert check_config(config, files=False) == []
+    monkeypatch.setenv("MEMRL_TEST_KEY", SECRET)
+    assert check_config(config) == []

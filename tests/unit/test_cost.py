@@ -41,6 +41,15 @@ def test_a_lexical_reader_calls_no_model() -> None:
     assert estimate(made, STATS)["run"]["reader_calls"] == 0
 
 
+def test_an_endpoints_calls_are_counted_and_named() -> None:
+    made = config()
+    made.reader.type = "endpoint"
+    made.reader.endpoint.url, made.reader.endpoint.model = "http://host/v1", "big"
+    result = estimate(made, STATS)
+    assert result["per_step"]["reader_calls"] == 80
+    assert "reader calls are requests to big at http://host/v1; an answer that is in the" in "\n".join(result["notes"])
+
+
 def test_a_chunk_that_does_not_fit_the_prompt_is_warned_of() -> None:
     made = config()
     made.rollout.max_prompt_tokens = 1100

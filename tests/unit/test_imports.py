@@ -15,11 +15,14 @@ LIGHT = (
     "rewards.metrics",
     "rewards.parts",
     "memrl",
+    "memrl.answer_cache",
     "memrl.cli",
     "memrl.config",
     "memrl.cost",
     "memrl.data",
+    "memrl.endpoint",
     "memrl.errors",
+    "memrl.reader",
     "memrl.records",
 )
 
