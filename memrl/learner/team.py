@@ -47,7 +47,7 @@ class Team:
         self._config = config
         self._settings = settings
         self._size = config.train.processes
-        self._members: list[Hello] = []
+        self.members: list[Hello] = []
         self._seen = 0
         self._broken: str | None = None
         self._outcome: BaseException | None = None
@@ -59,7 +59,7 @@ class Team:
             # Ray Train has no other way to say so, and its minute is short where a cluster must grow first.
             os.environ[_START_TIMEOUT] = str(config.ray.start_timeout)
             self._thread.start()
-            self._members = self._wait({}, None)
+            self.members = self._wait({}, None)
         except BaseException:
             self.close()
             raise
@@ -165,7 +165,7 @@ class Team:
             rank, failure = min((deaths or outcome.worker_failures).items())
             verb = "died" if deaths else "failed"
             why = f"learner process {rank} ({self._where(rank)}) {verb}: {_brief(failure)}"
-        elif isinstance(outcome, ControllerError) and not self._members:
+        elif isinstance(outcome, ControllerError) and not self.members:
             each = {"CPU": self._config.ray.learner_cpus, "GPU": self._config.ray.learner_gpus}
             why = (
                 f"the {self._size} learner processes did not come up within ray.start_timeout "
@@ -181,13 +181,13 @@ class Team:
         return LearnerError(self._broken)
 
     def _where(self, rank: int) -> str:
-        if rank >= len(self._members):
+        if rank >= len(self.members):
             return "not up yet"
-        return f"pid {self._members[rank].pid} on node {self._members[rank].node[:8]}"
+        return f"pid {self.members[rank].pid} on node {self.members[rank].node[:8]}"
 
     def where(self) -> list[str]:
         """Where the members live, in words."""
-        return [self._where(rank) for rank in range(len(self._members))]
+        return [self._where(rank) for rank in range(len(self.members))]
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -196,11 +196,11 @@ class Team:
         if ray.is_initialized():
             if self._thread.is_alive():
                 self._mailbox.send.remote([Order("stop")] * self._size)
-                self._thread.join(_GRACE if self._members else 0.0)
+                self._thread.join(_GRACE if self.members else 0.0)
             if self._thread.is_alive():
-                for member in self._members:
+                for member in self.members:
                     ray.kill(member.actor)
-                self._thread.join(_GRACE if self._members else 0.0)
+                self._thread.join(_GRACE if self.members else 0.0)
             if self._owns_ray:
                 ray.shutdown()
         self._broken = self._broken or "the learner is closed"

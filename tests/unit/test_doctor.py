@@ -62,3 +62,17 @@ def test_a_gpu_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, gib: 
     [verdict] = examine("debug-1gpu").verdicts
     assert verdict.runs == fits
     assert fits or "the largest GPU has 1.0: lower rollout.max_batch" in verdict.missing[0]
+
+
+def test_learner_processes_are_counted_with_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = {"resources": {"CPU": 4.0, "GPU": 2.0}}
+    monkeypatch.setattr(memrl.doctor, "_cluster", lambda _: cluster)
+    words = ["rollout.workers=2", "train.processes=2", "ray.worker_gpus=1", "ray.learner_gpus=1"]
+    [verdict] = examine("tiny", words, "auto").verdicts
+    assert verdict.missing == [
+        "2 workers and 2 learner processes want 4 GPU, the cluster has 2: lower rollout.workers, ray.worker_gpus, "
+        "train.processes or ray.learner_gpus"
+    ]
+    [verdict] = examine("tiny", ["train.processes=5"], "auto").verdicts
+    assert "5 learner processes want 5 CPU, the cluster has 4: lower train.processes or" in verdict.missing[0]
+    assert examine("tiny", ["train.processes=4"], "auto").verdicts[0].missing == []
