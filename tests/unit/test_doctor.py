@@ -67,7 +67,7 @@ def test_a_gpu_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, gib: 
 def test_learner_processes_are_counted_with_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = {"resources": {"CPU": 4.0, "GPU": 2.0}}
     monkeypatch.setattr(memrl.doctor, "_cluster", lambda _: cluster)
-    words = ["rollout.workers=2", "train.processes=2", "ray.worker_gpus=1", "ray.learner_gpus=1"]
+    words = ["rollout.workers=2", "train.processes=2", "ray.worker_gpus=1", "ray.learner_gpus=1", "model.device=auto"]
     [verdict] = examine("tiny", words, "auto").verdicts
     assert verdict.missing == [
         "2 workers and 2 learner processes want 4 GPU, the cluster has 2: lower rollout.workers, ray.worker_gpus, "
