@@ -108,7 +108,7 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
     if config.model.device == "cuda" and not found.gpus:
         missing.append("model.device is cuda, and no GPU is visible here")
     missing += _memory(config, found)
-    if config.rollout.workers and found.cluster is not None:
+    if found.cluster is not None:
         missing += _room(config, found.cluster)
     return Verdict(name, missing)
 
@@ -172,12 +172,19 @@ def _memory_beside_vllm(config: Config, need: dict[str, float], have: float, whe
 
 def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
     lacking = []
-    for name, each in (("CPU", config.ray.worker_cpus), ("GPU", config.ray.worker_gpus)):
-        wanted, have = each * config.rollout.workers, float(cluster["resources"].get(name, 0.0))
+    workers, learners = config.rollout.workers, config.train.processes
+    learners = learners if learners > 1 else 0  # the only one is in the driver's process
+    for name in ("CPU", "GPU"):
+        low = name.lower()
+        each = {"worker": getattr(config.ray, f"worker_{low}s"), "learner": getattr(config.ray, f"learner_{low}s")}
+        wanted, have = each["worker"] * workers + each["learner"] * learners, float(cluster["resources"].get(name, 0.0))
         if wanted > have:
+            who = [f"{workers} workers"] * bool(workers) + [f"{learners} learner processes"] * bool(learners)
+            keys = ["rollout.workers", f"ray.worker_{low}s"] * bool(workers)
+            keys += ["train.processes", f"ray.learner_{low}s"] * bool(learners)
             lacking.append(
-                f"{config.rollout.workers} workers want {wanted:g} {name}, the cluster has {have:g}: lower "
-                f"rollout.workers or ray.worker_{name.lower()}s"
+                f"{' and '.join(who)} want {wanted:g} {name}, the cluster has {have:g}: lower "
+                f"{', '.join(keys[:-1])} or {keys[-1]}"
             )
     return lacking
 
@@ -248,7 +255,7 @@ def _memory_bytes() -> int:
 def _cluster(address: str) -> dict[str, Any]:
     import ray
 
-    from memrl.rollout.ray_pool import connect
+    from memrl.cluster import connect
 
     joined = connect(address)
     try:

@@ -64,8 +64,8 @@ def context_length(config: Config) -> int | None:
     return None if length is None else int(length)
 
 
-def load_model(config: Config) -> Any:
-    """A fresh copy of the base model, in evaluation mode, on its device.
+def load_model(config: Config, device: torch.device | None = None) -> Any:
+    """A fresh copy of the base model, in evaluation mode, on `device` (None: that of the config).
 
     Raises:
         ConfigError: the folder or hub name holds no causal language model.
@@ -75,7 +75,7 @@ def load_model(config: Config) -> Any:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.model.dtype))
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
-    return model.to(device_of(config)).eval()
+    return model.to(device_of(config) if device is None else device).eval()
 
 
 def end_ids(config: Config, tokenizer: Any) -> list[int]:

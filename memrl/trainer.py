@@ -32,9 +32,10 @@ from memrl.errors import CheckpointError, EngineError
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.statistics import Interval
 from memrl.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
+from memrl.learner.build import open_learner
 from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
-from memrl.learner.learner import STATE_FILE, Learner
-from memrl.models import context_length, load_model, load_tokenizer
+from memrl.learner.interface import STATE_FILE
+from memrl.models import context_length, load_tokenizer
 from memrl.reader_costs import reader_costs, total_costs
 from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
@@ -91,10 +92,21 @@ class Trainer:
             tokenizer = load_tokenizer(config)
             self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
             check_reader(config)
-            # Its own copy: an engine holds published versions, the learner the one that is being made.
-            self.learner = Learner(load_model(config), config, config.train.steps * config.train.updates_per_step)
-            self.pool = open_pool(config)
-        self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
+            self.learner = open_learner(config, config.train.steps * config.train.updates_per_step)
+            try:
+                self.pool = open_pool(config)
+            except BaseException:
+                self.learner.close()
+                raise
+        try:
+            self._begin(found)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, found: tuple[Path, dict[str, Any]] | None) -> None:
+        """Stand where the run begins, or goes on."""
+        self.rollouts = RolloutSchedule(self.pool, self.feed, self.config, self._weights, self._progress.phase)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.episode_files = EpisodeWriter(self.folder / "episodes")
@@ -131,8 +143,13 @@ class Trainer:
             self._save_unsaved()
             raise
         finally:
-            self.pool.close()
+            self.close()
         return self._finish()
+
+    def close(self) -> None:
+        """End the workers, the learner's processes, and Ray where it was started for them; `run` does it itself."""
+        self.pool.close()
+        self.learner.close()
 
     def _train(self) -> None:
         config = self.config
@@ -394,7 +411,8 @@ class Trainer:
                 shutil.rmtree(folder)
 
     def _identity(self) -> dict[str, Any]:
-        """All settings that decide the numbers: not where things are written, who plays, or how failures are met."""
+        """All settings that decide the numbers: not where things are written, who plays or learns, or how failures are
+        met."""
         settings = asdict(self.config)
         for section in ("run", "ray"):
             settings.pop(section)
@@ -404,6 +422,8 @@ class Trainer:
         endpoint = settings["reader"].pop("endpoint")
         if self.config.reader.type == "endpoint":  # whose answers, not where they come from
             settings["reader"]["endpoint"] = {"model": endpoint["model"]}
+        for key in ("processes", "parallel"):
+            settings["train"].pop(key)
         return json.loads(json.dumps(settings))
 
     def _describe(self) -> None:

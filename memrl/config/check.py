@@ -48,6 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rewards.preset": tuple(PRESETS),
     "advantage.mode": ADVANTAGES,
     "loss.type": LOSSES,
+    "train.parallel": ("ddp", "fsdp"),
     "train.schedule": SCHEDULES,
 }
 ABOVE_ZERO = {
@@ -78,6 +79,7 @@ AT_LEAST_ONE = {
     "train.streams_per_step",
     "train.updates_per_step",
     "train.micro_batch_tokens",
+    "train.processes",
     "eval.streams",
     "sft.batch_size",
     "sft.streams",
@@ -109,6 +111,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_vllm(config, files),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_sizes(config),
+        *_processes(config),
         *_weights(config),
         *_data(config, files),
         *(_model(config.model.path) if files else ()),
@@ -163,6 +166,11 @@ def _vllm(config: Config, files: bool) -> Iterator[str]:
             f"vllm.sleep gives the engine's memory to the learner, and rollout.max_staleness is "
             f"{config.rollout.max_staleness}: rollouts would have to go on meanwhile; turn one of them off"
         )
+    if vllm.sleep and config.train.processes > 1:
+        yield (
+            f"vllm.sleep is for one GPU that engine and learner share, and train.processes is {config.train.processes}, "
+            "each with a GPU of its own; leave vllm.sleep out"
+        )
     if not 0 < vllm.gpu_memory_utilization <= 1:
         yield f"vllm.gpu_memory_utilization is {vllm.gpu_memory_utilization}; it must lie above 0 and at most at 1"
 
@@ -177,13 +185,6 @@ def _staleness(config: Config) -> Iterator[str]:
 
 def _sizes(config: Config) -> Iterator[str]:
     memory, rollout, reader, train = config.memory, config.rollout, config.reader, config.train
-    if config.ray.address is not None and rollout.workers == 0:
-        yield (
-            f"ray.address is {config.ray.address}, but rollout.workers is 0: nothing would run there; set "
-            "rollout.workers, or leave ray.address out"
-        )
-    if rollout.workers > 0 and config.ray.worker_cpus == 0 and config.ray.worker_gpus == 0:
-        yield "ray.worker_cpus and ray.worker_gpus are both 0: Ray could put all workers anywhere; give them a share"
     if train.group_size < 2:
         yield (
             f"train.group_size is {train.group_size}: a group of one has no spread, so nothing is learned; "
@@ -207,6 +208,35 @@ def _sizes(config: Config) -> Iterator[str]:
             f"train.updates_per_step ({train.updates_per_step}) exceeds the {episodes} episodes of a step "
             "(group_size x streams_per_step), among which it is shared; lower it"
         )
+
+
+def _processes(config: Config) -> Iterator[str]:
+    cluster, workers, learners = config.ray, config.rollout.workers, config.train.processes
+    if cluster.address is not None and workers == 0 and learners <= 1:
+        yield (
+            f"ray.address is {cluster.address}, but rollout.workers is 0 and train.processes 1: nothing would run "
+            "there; set one of them, or leave ray.address out"
+        )
+    if workers > 0 and cluster.worker_cpus == 0 and cluster.worker_gpus == 0:
+        yield "ray.worker_cpus and ray.worker_gpus are both 0: Ray could put all workers anywhere; give them a share"
+    if config.train.parallel == "fsdp" and learners <= 1:
+        yield "train.parallel is fsdp, but train.processes is 1: there is nobody to share with; raise it, or use ddp"
+    if learners <= 1:
+        return
+    if cluster.learner_cpus == 0 and cluster.learner_gpus == 0:
+        yield (
+            "ray.learner_cpus and ray.learner_gpus are both 0: Ray could put all learner processes anywhere; give "
+            "them a share"
+        )
+    if config.model.device == "cuda" and cluster.learner_gpus == 0:
+        yield (
+            f"model.device is cuda and train.processes {learners}, but ray.learner_gpus is 0; set it to 1: each "
+            "learner process needs a GPU of its own"
+        )
+    if config.model.device == "cpu" and cluster.learner_gpus > 0:
+        yield f"ray.learner_gpus is {cluster.learner_gpus:g}, but model.device is cpu; set it to 0, or use the GPUs"
+    if 0 < cluster.learner_gpus < 1:
+        yield f"ray.learner_gpus is {cluster.learner_gpus:g}: processes that learn together cannot share a GPU; use 1"
 
 
 def _weights(config: Config) -> Iterator[str]:

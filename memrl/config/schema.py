@@ -135,6 +135,8 @@ class TrainConfig:
     updates_per_step: int = 1  # optimizer steps on one batch of samples (it is split into as many parts)
     micro_batch_tokens: int = 4096  # padded tokens in one forward pass of the learner
     gradient_checkpointing: bool = False
+    processes: int = 1  # that learn together, by way of Ray, each with its own samples; 1: in this process
+    parallel: str = "ddp"  # several processes: ddp: each holds the whole model | fsdp: they share its layers out
 
 
 @dataclass
@@ -160,8 +162,10 @@ class RayConfig:
     address: str | None = None  # null: start Ray here; auto: the cluster this machine belongs to; or host:port
     worker_cpus: float = 1.0  # of each rollout worker
     worker_gpus: float = 0.0  # of each rollout worker; a fraction lets several share one
-    placement: str = "any"  # any, or a placement group: pack | spread | strict_pack | strict_spread
-    start_timeout: float = 120.0  # seconds until at least one worker must be up
+    learner_cpus: float = 1.0  # of each learner process, where train.processes is above 1
+    learner_gpus: float = 0.0  # of each learner process: 1 on GPUs
+    placement: str = "any"  # of rollout workers: any, or a placement group: pack | spread | strict_pack | strict_spread
+    start_timeout: float = 120.0  # seconds until at least one worker, or all learner processes, must be up
     hang_grace: float = 60.0  # seconds in which a worker must answer before it is replaced
 
 

@@ -1,58 +1,55 @@
 """The learner: samples in, next adapter out. It knows nothing of rewards, groups or credit (law 5).
 
-A step is all or nothing: whatever stops it, be it a NaN or Ctrl-C, leaves the learner as it was before the step.
+It is the only one: what differs when several of them learn together stands in its `peers`.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import os
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
 from memrl.config import Config
 from memrl.errors import CheckpointError, ConfigError, LearnerError
-from memrl.files import new_folder
-from memrl.learner.batching import MicroBatch, check_samples, make_micro_batches
+from memrl.learner.batching import MicroBatch, collate, make_micro_batches
+from memrl.learner.interface import STATE_FILE, AnyLearner, Progress
 from memrl.learner.logprobs import TokenScores, completion_scores
 from memrl.learner.lora import checkpoint_activations, wrap_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
-from memrl.records import AdapterRef, Sample, adapter_name
+from memrl.learner.peers import Peers
+from memrl.learner.sharing import Part, StepResult, share_out, step_metrics
+from memrl.records import Sample
 
-STATE_FILE = "learner.pt"
-Progress = Callable[[int, int], None]
-"""Called with (micro-batches done, micro-batches of this step)."""
+__all__ = ["STATE_FILE", "Learner"]
 
 
-class Learner:
+class Learner(AnyLearner):
     """Owns a base model with a trainable LoRA adapter, its optimizer and its schedule.
 
     `model` is changed in place: an engine in the same process needs its own copy of the base model. `total_updates` is
-    the length of the learning-rate schedule in optimizer steps. `version` counts the steps that were taken; version 0
-    is the untrained adapter, which changes nothing (its B matrices are zero).
+    the length of the learning-rate schedule in optimizer steps. `peers` are those that learn with it.
     """
 
-    def __init__(self, model: PreTrainedModel, config: Config, total_updates: int) -> None:
+    def __init__(self, model: PreTrainedModel, config: Config, total_updates: int, peers: Peers | None = None) -> None:
         if config.rollout.temperature <= 0.0:
             raise ConfigError("rollout.temperature must be above 0 to learn: greedy samples have no log-probs")
-        self.config = config
-        self.version = 0
+        super().__init__(config)
         self.updates = 0
+        self.peers = Peers() if peers is None else peers
         self.peft_model = wrap_lora(model, config.model.lora, config.seed)
         self.model = cast(PreTrainedModel, self.peft_model.get_base_model())
         if config.train.gradient_checkpointing:
             checkpoint_activations(self.model)
         self.peft_model.train()  # only checkpointing depends on it; no dropout is left
-        self.device = next(model.parameters()).device
         self._trainable = {name: p for name, p in self.peft_model.named_parameters() if p.requires_grad}
+        self.peers.spread(self.model, self.trainable)
+        self.device = next(iter(self._trainable.values())).device
         train = config.train
         self.optimizer = torch.optim.AdamW(self._trainable.values(), lr=train.lr, weight_decay=train.weight_decay)
         try:
@@ -61,56 +58,61 @@ class Learner:
             raise ConfigError(f"train.schedule {train.schedule!r} cannot be used: {error}") from error
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             raise ConfigError("train.schedule 'reduce_lr_on_plateau' needs a metric that the learner does not have")
-        self._published: AdapterRef | None = None
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The adapter's matrices."""
+        return list(self._trainable.values())
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        return float(self.scheduler.get_last_lr()[0])
 
     def step(self, samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, float]:
-        """Take `train.updates_per_step` optimizer steps, each on its own part of `samples`.
-
-        Without samples nothing changes and the version stays. Raises LearnerError for a non-finite loss or gradient,
-        naming where; nothing is updated then.
-        """
         if not samples:
-            return self._metrics([], LossStats(), [], 0)
-        check_samples(samples)
-        parts = self._split(samples)
+            return step_metrics([], [], self.learning_rate, self.version)
+        [share] = share_out(samples, self.config, self.version, members=1)
+        result = self.work(share, progress, self.state())
+        return step_metrics([result], share, self.learning_rate, self.version)
+
+    def work(self, share: Sequence[Part], progress: Progress | None, before: bytes) -> StepResult:
+        """Do this member's share of a step; returns when its peers have done theirs, or fails as they fail.
+
+        Args:
+            before: `state()` of now, to go back to.
+        """
         budget = self.config.train.micro_batch_tokens
-        batched = [make_micro_batches(part, budget, self.device) for part in parts]
+        batched = [make_micro_batches(part.samples, budget, self.device) for part in share]
         total, done = sum(len(batches) for batches in batched), 0
-        before = self._state_bytes()
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
         stats = LossStats()
-        taken: list[tuple[float, float]] = []
+        losses: list[float] = []
+        norms: list[float] = []
         try:
-            # With one update, old = the learner itself at that moment and no extra pass is needed. With more, the
-            # ratio must be measured from where the step began, so every sample is scored before the first of them.
-            old = [[self._old_logprobs(batch) for batch in batches] for batches in batched] if len(parts) > 1 else None
-            for number, batches in enumerate(batched):
-                normaliser = Normaliser(
-                    samples=len(parts[number]),
-                    tokens=sum(len(sample.completion_ids) for sample in parts[number]),
-                    max_completion_tokens=self.config.rollout.max_completion_tokens,
-                )
-                loss = 0.0
+            old = self._old(share, batched) if len(share) > 1 else None
+            for number, (part, batches) in enumerate(zip(share, batched, strict=True)):
                 self.optimizer.zero_grad(set_to_none=True)
-                for place, batch in enumerate(batches):
-                    old_BC = old[number][place] if old is not None else None
-                    loss += self._backward(batch, old_BC, normaliser, stats, parts[number])
-                    done += 1
-                    if progress is not None:
-                        progress(done, total)
-                taken.append((loss, self._apply_gradient()))
+                with self.peers.together():
+                    losses.append(self._accumulate(part, batches, None if old is None else old[number], stats, advance))
+                self.peers.sum_gradients(self.trainable)
+                norms.append(self._apply_gradient())
             self.version += 1
         except BaseException:
-            self._restore(before)
+            self.restore(before, "the state before the step")
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)
-        return self._metrics(
-            samples, stats, taken, sum(batch.padded_tokens for batches in batched for batch in batches)
-        )
+        padded = sum(batch.padded_tokens for batches in batched for batch in batches)
+        return StepResult(stats, losses, norms, padded)
 
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
-        """Log-probs (nats) of each sample's completion under the current adapter, at `temperature` (None: that of the
-        rollouts). The canary compares them to an engine's."""
         scored: list[list[float]] = [[] for _ in samples]
         for batch in make_micro_batches(samples, self.config.train.micro_batch_tokens, self.device):
             rows = self._old_logprobs(batch, temperature)
@@ -118,55 +120,23 @@ class Learner:
                 scored[index] = row[mask].tolist()
         return scored
 
-    def publish(self, folder: Path) -> AdapterRef:
-        """Write the adapter to `folder/v<version>` in peft's format, whole or not at all."""
-        name = adapter_name(self.version)
-        target = folder / name
-        ref = AdapterRef(version=self.version, name=name, path=str(target))
-        if self._published == ref and target.is_dir():
-            return ref
-        try:
-            with new_folder(target) as partial:
-                # "auto" would look the base model up on the hub to see whether its vocabulary grew
-                self.peft_model.save_pretrained(str(partial), save_embedding_layers=False)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"cannot publish the adapter {target}: {error}; earlier adapters are whole"
-            ) from error
-        self._published = ref
-        return ref
-
-    def save(self, path: Path) -> None:
-        """Write adapter, optimizer, schedule and counters into the folder `path` (a checkpoint being written)."""
-        path.mkdir(parents=True, exist_ok=True)
-        # Through memory: torch.save to a file turns a full disk into a RuntimeError without an errno.
-        with (path / STATE_FILE).open("wb") as file:
-            file.write(self._state_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-
     def state(self) -> bytes:
-        """What `save` writes into `STATE_FILE`, for who may have to write it later, when the learner has moved on."""
-        return self._state_bytes()
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "adapter": {name: parameter.detach() for name, parameter in self._trainable.items()},
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "version": self.version,
+                "updates": self.updates,
+            },
+            buffer,
+        )
+        return buffer.getvalue()
 
-    def load(self, path: Path) -> None:
-        """Continue from what `save` wrote, to the bit."""
-        file = path / STATE_FILE
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"cannot read {file}: {error.strerror}") from error
-        self._restore(data, str(file))
-        self._published = None
-
-    def _split(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        """`updates_per_step` parts of nearly equal size (fewer where samples lack), shuffled by (seed, version)."""
-        count = min(self.config.train.updates_per_step, len(samples))
-        if count <= 1:
-            return [list(samples)]
-        order = list(range(len(samples)))
-        random.Random(f"{self.config.seed}:{self.version}").shuffle(order)
-        return [[samples[index] for index in sorted(order[part::count])] for part in range(count)]
+    def write_adapter(self, folder: Path) -> None:
+        # "auto" would look the base model up on the hub to see whether its vocabulary grew
+        self.peft_model.save_pretrained(str(folder), save_embedding_layers=False)
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
         heat = self.config.rollout.temperature if temperature is None else temperature
@@ -176,6 +146,54 @@ class Learner:
     def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
         return self._score(batch, temperature).logprobs_BC
 
+    def _old(self, share: Sequence[Part], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
+        """Log-probs at the start of the step, by update and micro-batch.
+
+        With one update, old = the learner itself at that moment and no extra pass is needed. With more, the ratio must
+        be measured from where the step began, so every sample is scored before the first of them.
+        """
+        old = []
+        with self.peers.together():
+            for part, batches in zip(share, batched, strict=True):
+                old.append([self._old_logprobs(batch) for batch in batches])
+                self._idle(part.passes - len(batches), learn=False)
+        return old
+
+    def _accumulate(
+        self,
+        part: Part,
+        batches: Sequence[MicroBatch],
+        old: Sequence[Tensor] | None,
+        stats: LossStats,
+        advance: Callable[[], None],
+    ) -> float:
+        """Add up the gradient of one update's micro-batches; returns their share of the loss."""
+        loss, passes = 0.0, 0
+        try:
+            for place, batch in enumerate(batches):
+                passes += 1
+                loss += self._backward(batch, old[place] if old else None, part.normaliser, stats, part.samples)
+                advance()
+        except (LearnerError, InterruptedError):
+            self._idle(part.passes - passes)  # the others may be in the middle of theirs
+            raise
+        self._idle(part.passes - passes)
+        return loss
+
+    def _idle(self, passes: int, *, learn: bool = True) -> None:
+        """Where a pass needs all members: take part in passes of the others, adding exactly zero to the gradient."""
+        if not self.peers.in_step:
+            return
+        blank = collate([Sample([0], [0], [0.0], 0.0, self.version)], [0], self.device)
+        for _ in range(passes):
+            if not learn:
+                self._old_logprobs(blank)
+                continue
+            if self.config.loss.kl != 0.0:
+                with self.peft_model.disable_adapter():
+                    self._old_logprobs(blank)
+            (self._score(blank).logprobs_BC.sum() * 0.0).backward()
+
     def _backward(
         self,
         batch: MicroBatch,
@@ -184,7 +202,10 @@ class Learner:
         stats: LossStats,
         samples: Sequence[Sample],
     ) -> float:
-        """Add one micro-batch's gradient; returns its share of the loss."""
+        """Add one micro-batch's gradient; returns its share of the loss.
+
+        A loss that is not finite is refused only after its backward pass, in which the peers may take part.
+        """
         ref_BC = None
         if self.config.loss.kl != 0.0:
             with self.peft_model.disable_adapter():
@@ -200,6 +221,7 @@ class Learner:
             sampling_logprobs_BT=batch.sampling_logprobs_BC,
             ref_logprobs_BT=ref_BC,
         )
+        result.loss.backward()
         loss = float(result.loss.detach())
         if not math.isfinite(loss):
             rows = [samples[index] for index in batch.indices]
@@ -209,7 +231,6 @@ class Learner:
                 f"the loss is {loss} at learner step {self.version + 1}, in the micro-batch of {names}{more}; "
                 "nothing was updated. Lower train.lr or loss.importance_cap, or use model.dtype=float32"
             )
-        result.loss.backward()
         stats.add(result.stats)
         stats.add(LossStats(sums={"entropy": scores.entropy_BC.sum()}))
         return loss
@@ -230,42 +251,8 @@ class Learner:
         self.updates += 1
         return norm
 
-    def _metrics(
-        self, samples: Sequence[Sample], stats: LossStats, taken: Sequence[tuple[float, float]], padded: int
-    ) -> dict[str, float]:
-        """The same keys after every step, also after one without samples."""
-        figures = stats.metrics() if stats.sums else {}
-        names = ("clip_fraction", "kl", "kl_old", "sampling_gap", "importance_capped", "ratio_max", "sampling_gap_max")
-        count = max(len(taken), 1)
-        return {
-            "loss/total": sum(loss for loss, _ in taken) / count,
-            "loss/grad_norm": sum(norm for _, norm in taken) / count,
-            "loss/entropy": figures.get("loss/entropy", 0.0),
-            **{f"loss/{name}": figures.get(f"loss/{name}", 0.0) for name in names},
-            "loss/lr": float(self.scheduler.get_last_lr()[0]),  # of the next update
-            "tokens/trained": float(sum(len(sample.completion_ids) for sample in samples)),
-            "tokens/learner_padded": float(padded),
-            "learner/samples": float(len(samples)),
-            "learner/updates": float(len(taken)),
-            "learner/version": float(self.version),
-        }
-
-    def _state_bytes(self) -> bytes:
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "adapter": {name: parameter.detach() for name, parameter in self._trainable.items()},
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-                "version": self.version,
-                "updates": self.updates,
-            },
-            buffer,
-        )
-        return buffer.getvalue()
-
     @torch.no_grad()
-    def _restore(self, data: bytes, source: str = "the state before the step") -> None:
+    def restore(self, data: bytes, source: str) -> None:
         try:
             state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             adapter: dict[str, Tensor] = state["adapter"]

@@ -63,6 +63,13 @@ class LossStats:
         for name, value in other.maxima.items():
             self.maxima[name] = torch.maximum(self.maxima[name], value) if name in self.maxima else value
 
+    def on(self, device: str) -> LossStats:
+        """A copy there."""
+        return LossStats(
+            {name: value.to(device) for name, value in self.sums.items()},
+            {name: value.to(device) for name, value in self.maxima.items()},
+        )
+
     def metrics(self) -> dict[str, float]:
         """`loss/<name>`: means per completion token, and maxima."""
         tokens = max(float(self.sums["tokens"]), 1.0)

@@ -13,12 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from envs.stream import Stream
-from memrl.answer_cache import cache_folder
+from memrl.cluster import connect, in_words, with_absolute_paths
 from memrl.config import Config
 from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.evaluation.gates import reader_ceiling
@@ -134,7 +132,7 @@ class RayPool(Pool):
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config)
         self._build = build
-        self._shipped = _with_absolute_paths(config)
+        self._shipped = with_absolute_paths(config)
         self._members: list[_Member] = []
         self._numbers = 0
         self._adapters: dict[int, tuple[AdapterRef, Any]] = {}  # version -> where it is in the object store
@@ -178,11 +176,11 @@ class RayPool(Pool):
         up = sum(member.ready for member in self._members)
         return (
             f"{up} of {self.config.rollout.workers} rollout workers came up {when}; each wants {self._wishes()}, "
-            f"the cluster has {_have(ray.cluster_resources())}"
+            f"the cluster has {in_words(ray.cluster_resources())}"
         )
 
     def _wishes(self) -> str:
-        return _have({"CPU": self.config.ray.worker_cpus, "GPU": self.config.ray.worker_gpus})
+        return in_words({"CPU": self.config.ray.worker_cpus, "GPU": self.config.ray.worker_gpus})
 
     def _fill(self) -> None:
         """Bring the number of workers, those that are on their way included, back to what is wanted."""
@@ -408,46 +406,3 @@ async def _answer(call: Any) -> Any:
         raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:800]}") from None
     except RayError as error:
         raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
-
-
-def connect(address: str | None) -> bool:
-    """Join the cluster at `address` (auto, or host:port), or start one here; returns whether this process must end it.
-
-    Raises:
-        EngineError: there is none to join.
-    """
-    if ray.is_initialized():
-        return False
-    dashboard = {"include_dashboard": False} if address is None else {}
-    try:
-        _probe(address)
-        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise EngineError(
-            f"no Ray cluster can be reached at ray.address={address!r}: {str(error).rstrip('.')}. Start one (ray start "
-            "--head), or leave ray.address out to have one started here."
-        ) from error
-    return True
-
-
-def _probe(address: str | None) -> None:
-    """Raise OSError where nobody listens: Ray itself would try for minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-def _with_absolute_paths(config: Config) -> Config:
-    """Workers do not start in this process's folder."""
-    shipped = deepcopy(config)
-    folder = Path(config.model.path).expanduser()
-    if config.model.path != "tiny" and folder.is_dir():
-        shipped.model.path = str(folder.resolve())
-    answers = cache_folder(config)
-    if answers is not None:
-        shipped.reader.endpoint.cache_dir = str(answers)
-    return shipped
-
-
-def _have(resources: dict[str, float]) -> str:
-    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

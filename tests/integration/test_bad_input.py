@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import memrl.learner.build
 import memrl.rollout.build
 import memrl.rollout.pool
 import memrl.trainer
@@ -40,7 +41,7 @@ def refused(
 
     def run(changes: Mapping[str, Any], *, command: str = "train", slow: bool = False) -> str:
         if not slow:
-            monkeypatch.setattr(memrl.trainer, "load_model", played)
+            monkeypatch.setattr(memrl.learner.build, "load_model", played)
         folder = tmp_path / "run"
         held = sorted(folder.rglob("*")) if folder.exists() else None
         assert cli.main([command, str(ROOT / CONFIG), *overrides(quick_model, folder, changes)]) == 2

@@ -132,6 +132,7 @@ def test_every_conflict_is_listed() -> None:
         loss__clip_low=-0.1,
         ray__address="auto",
         ray__placement="packd",
+        train__parallel="fsdp",
         model__dtype="float8",
         model__path="models/not-there",
     )
@@ -157,6 +158,7 @@ def test_every_conflict_is_listed() -> None:
         "loss.clip_low is -0.1",
         "ray.address is auto, but rollout.workers is 0",
         "ray.placement is 'packd'; did you mean 'pack'?",
+        "train.parallel is fsdp, but train.processes is 1",
         "model.dtype is 'float8'",
         "model folder models/not-there does not exist",
         "data.train[0]: unknown source 'synthetc'; did you mean 'synthetic'?",
@@ -167,6 +169,21 @@ def test_every_conflict_is_listed() -> None:
         "data.eval[1]: source 'synthetic', option chunks",
     ):
         assert part in complaints
+
+
+def test_learner_processes_need_what_they_run_on() -> None:
+    assert check_config(good(train__processes=2, ray__address="auto")) == []
+    assert check_config(good(train__processes=4, train__parallel="fsdp", ray__learner_gpus=1.0)) == []
+    for changes, complaint in (
+        ({"ray__learner_cpus": 0.0}, "ray.learner_cpus and ray.learner_gpus are both 0"),
+        ({"model__device": "cuda"}, "but ray.learner_gpus is 0; set it to 1"),
+        ({"model__device": "cpu", "ray__learner_gpus": 1.0}, "but model.device is cpu"),
+        ({"ray__learner_gpus": 0.5}, "cannot share a GPU; use 1"),
+        ({"train__parallel": "fdsp"}, "did you mean 'fsdp'?"),
+    ):
+        [found] = check_config(good(train__processes=2, **changes))
+        assert complaint in found
+    assert check_config(good(train__processes=0)) == ["train.processes is 0; it must be at least 1"]
 
 
 def test_empty_data_is_a_conflict() -> None:
@@ -204,6 +221,7 @@ def test_a_hub_name_is_left_to_the_hub() -> None:
         ({"rollout__max_staleness": 1}, "rollout.max_staleness is 1: rollouts would have to go on meanwhile"),
         ({"rollout__engine": "transformers"}, "rollout.engine is transformers, which cannot sleep"),
         ({"vllm__gpu_memory_utilization": 1.2}, "vllm.gpu_memory_utilization is 1.2; it must lie above 0"),
+        ({"train__processes": 2}, "vllm.sleep is for one GPU that engine and learner share"),
         ({"vllm__tensor_parallel_size": 0}, "vllm.tensor_parallel_size is 0; it must be at least 1"),
     ],
 )

@@ -85,3 +85,17 @@ def test_what_vllm_wants_of_the_same_packages_counts_too(monkeypatch: pytest.Mon
     lacking = {package.name: package.wanted for package in examine("tiny").packages if not package.fits}
     assert set(lacking) == {"transformers", "vllm"}
     assert "<5" in lacking["transformers"].split(",")
+
+
+def test_learner_processes_are_counted_with_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = {"resources": {"CPU": 4.0, "GPU": 2.0}}
+    monkeypatch.setattr(memrl.doctor, "_cluster", lambda _: cluster)
+    words = ["rollout.workers=2", "train.processes=2", "ray.worker_gpus=1", "ray.learner_gpus=1", "model.device=auto"]
+    [verdict] = examine("tiny", words, "auto").verdicts
+    assert verdict.missing == [
+        "2 workers and 2 learner processes want 4 GPU, the cluster has 2: lower rollout.workers, ray.worker_gpus, "
+        "train.processes or ray.learner_gpus"
+    ]
+    [verdict] = examine("tiny", ["train.processes=5"], "auto").verdicts
+    assert "5 learner processes want 5 CPU, the cluster has 4: lower train.processes or" in verdict.missing[0]
+    assert examine("tiny", ["train.processes=4"], "auto").verdicts[0].missing == []

@@ -1,0 +1,59 @@
+"""The Ray cluster a run belongs to: joined or started once, by whoever needs it first, and ended by the same one."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+
+import ray
+
+from memrl.answer_cache import cache_folder
+from memrl.config import Config
+from memrl.errors import EngineError
+
+
+def connect(address: str | None) -> bool:
+    """Join the cluster at `address` (auto, or host:port), or start one here; returns whether the caller must end it.
+
+    Raises:
+        EngineError: there is none to join.
+    """
+    if ray.is_initialized():
+        return False
+    dashboard = {"include_dashboard": False} if address is None else {}
+    try:
+        _probe(address)
+        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise EngineError(
+            f"no Ray cluster can be reached at ray.address={address!r}: {str(error).rstrip('.')}. Start one (ray start "
+            "--head), or leave ray.address out to have one started here."
+        ) from error
+    return True
+
+
+def _probe(address: str | None) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """A copy for other processes, which do not start in this one's folder."""
+    shipped = deepcopy(config)
+    folder = Path(config.model.path).expanduser()
+    if config.model.path != "tiny" and folder.is_dir():
+        shipped.model.path = str(folder.resolve())
+    answers = cache_folder(config)
+    if answers is not None:
+        shipped.reader.endpoint.cache_dir = str(answers)
+    return shipped
+
+
+def in_words(resources: Mapping[str, float]) -> str:
+    """`4 CPU, 0 GPU`."""
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
