@@ -1,6 +1,6 @@
 """What the orchestration costs: a simulated engine of a fixed time per token, everything else real, on 1 to 64 workers.
 
-    .venv/bin/python benchmarks/orchestration.py --workers 1 4 16 64
+    .venv/bin/python benchmarks/orchestration.py --workers 1 4 16 64 --seconds-per-token 0.25
 
 Prints one JSON line for each number of workers: episodes a second against the ideal (episodes in flight divided by the
 time that one spends in the engine), and the CPU time per episode in the driver and in the workers. Where workers times
@@ -18,6 +18,7 @@ import platform
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,14 +31,13 @@ from memrl.rollout.engine import Sampling
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker
 
-SECONDS_PER_TOKEN = 0.05
 CALL = (
     '<tool_call>\n{"name": "memory_insert", "arguments": {"memory_type": "semantic", "content": "Ada lives in Paris."}}'
     "\n</tool_call>"
 )
 
 
-def build(config: Config) -> RolloutWorker:
+def build(config: Config, seconds_per_token: float) -> RolloutWorker:
     """A worker whose engine only takes its time. Without torch: 64 copies of it would fill the memory."""
     from transformers import AutoTokenizer
 
@@ -56,7 +56,7 @@ def build(config: Config) -> RolloutWorker:
             order: tuple[int, ...] = (),
         ) -> Completion:
             ids = written[: sampling.max_tokens]
-            await asyncio.sleep(SECONDS_PER_TOKEN * len(ids))
+            await asyncio.sleep(seconds_per_token * len(ids))
             version = adapter.version if adapter else None
             return Completion(ids=ids, logprobs=[-0.1] * len(ids), stop="stop", version=version)
 
@@ -69,15 +69,15 @@ def build(config: Config) -> RolloutWorker:
 
         async def wake(self) -> None: ...
 
-        async def close(self) -> None: ...
+        def close(self) -> None: ...
 
     return RolloutWorker(config, SimulatedEngine(), tokenizer)
 
 
-def engine_seconds(episode: Episode) -> float:
+def engine_seconds(episode: Episode, seconds_per_token: float) -> float:
     """How long an episode is in the engine: its steps one after another, then its questions together."""
     steps = sum(len(step.completion.ids) for step in episode.steps)
-    return SECONDS_PER_TOKEN * (steps + max(answer.completion_tokens for answer in episode.answers))
+    return seconds_per_token * (steps + max(answer.completion_tokens for answer in episode.answers))
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
@@ -89,7 +89,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(workers: int, in_flight: int, rounds: int) -> dict[str, object]:
+def measure(workers: int, in_flight: int, rounds: int, seconds_per_token: float) -> dict[str, object]:
     """Play `rounds` times as many episodes as are in flight at once."""
     group = 8
     per_worker = max(1, in_flight // workers)
@@ -107,7 +107,7 @@ def measure(workers: int, in_flight: int, rounds: int) -> dict[str, object]:
     config = load_config("tiny", [f"{key}={value}" for key, value in settings.items()])
     streams = StreamFeed(config.data.train, None, 0).take(max(1, rounds * in_flight // group))
     began = time.monotonic()
-    pool = RayPool(config, build)
+    pool = RayPool(config, partial(build, seconds_per_token=seconds_per_token))
     try:
         pool.run(pool._wait_for(lambda: len(pool.workers()) == workers))
         start_up = time.monotonic() - began
@@ -125,7 +125,7 @@ def measure(workers: int, in_flight: int, rounds: int) -> dict[str, object]:
     finally:
         pool.close()
     episodes = [episode for each in groups for episode in each.episodes]
-    seconds = sum(map(engine_seconds, episodes)) / len(episodes)
+    seconds = sum(engine_seconds(episode, seconds_per_token) for episode in episodes) / len(episodes)
     ideal = in_flight / seconds
     return {
         "workers": workers,
@@ -148,13 +148,13 @@ def main() -> None:
     parser.add_argument("--per-worker", type=int, default=16, help="episodes in flight on each (default 16)")
     parser.add_argument("--most", type=int, default=1000, help="episodes in flight at most (default 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often every place is filled (default 3)")
+    parser.add_argument("--seconds-per-token", type=float, default=0.05, help="of the simulated engine (default 0.05)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     for workers in arguments.workers:
-        print(
-            json.dumps(measure(workers, min(arguments.most, workers * arguments.per_worker), arguments.rounds)),
-            flush=True,
-        )
+        in_flight = min(arguments.most, workers * arguments.per_worker)
+        found = measure(workers, in_flight, arguments.rounds, arguments.seconds_per_token)
+        print(json.dumps(found), flush=True)
     print(json.dumps({"machine": platform.platform(), "cpus": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}))
 
 

@@ -168,8 +168,8 @@ def _vllm(config: Config, files: bool) -> Iterator[str]:
         )
     if vllm.sleep and config.train.processes > 1:
         yield (
-            f"vllm.sleep is for one GPU that engine and learner share, and train.processes is {config.train.processes}, "
-            "each with a GPU of its own; leave vllm.sleep out"
+            "vllm.sleep is for one GPU that engine and learner share, and train.processes is "
+            f"{config.train.processes}, each with a GPU of its own; leave vllm.sleep out"
         )
     if not 0 < vllm.gpu_memory_utilization <= 1:
         yield f"vllm.gpu_memory_utilization is {vllm.gpu_memory_utilization}; it must lie above 0 and at most at 1"
