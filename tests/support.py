@@ -123,6 +123,18 @@ def reliability_table(module: Path) -> Iterator[Outcomes]:
         page.write_text(text)
 
 
+def counted(pool: Any) -> str:
+    """What a pool has counted, for a table where nothing was removed."""
+    return f"{pool.counts['workers']} worker lost, {pool.counts['retries']} episodes played again, 0 removed"
+
+
+STALE_ROW = (
+    "a swap leaves the old adapter in place",
+    "the canary stops the run in that step",
+    "the step is not recorded",
+)
+
+
 def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:
     """Make an adapter matter: its B matrices begin at zero."""
     generator = torch.Generator().manual_seed(seed)

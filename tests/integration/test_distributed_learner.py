@@ -28,7 +28,7 @@ from memrl.learner.peers import Peers
 from memrl.records import Sample
 from memrl.trainer import Trainer
 from tests.integration.test_learner import base_model, make_learner, make_samples
-from tests.support import quiet, rows, small_config
+from tests.support import Outcomes, quiet, rows, small_config
 
 # members cannot import the tests
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -171,7 +171,7 @@ def test_members_that_drift_apart_are_found_out(two: DistributedLearner, monkeyp
             two.step(make_samples(make_learner(settings), 3))
 
 
-def test_a_member_that_is_killed_in_mid_step_is_named(two: DistributedLearner) -> None:
+def test_a_member_that_is_killed_in_mid_step_is_named(two: DistributedLearner, outcomes: Outcomes) -> None:
     samples = [replace(sample, stream_id="slow") for sample in make_samples(make_learner(settings), 7)]
     pid = two.team.members[1].pid
     threading.Timer(0.7, os.kill, (pid, signal.SIGKILL)).start()
@@ -179,6 +179,13 @@ def test_a_member_that_is_killed_in_mid_step_is_named(two: DistributedLearner) -
         two.step(samples)
     with pytest.raises(LearnerError, match=rf"learner process 1 \(pid {pid}"):  # and still so
         two.state()
+    outcomes.append(
+        (
+            "learner process killed in mid-step",
+            "the run stops and names it; `--resume` goes on",
+            "nothing of the step kept",
+        )
+    )
 
 
 def test_processes_that_find_no_room_say_what_they_wanted(quick_model: Path, tmp_path: Path) -> None:

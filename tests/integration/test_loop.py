@@ -27,7 +27,7 @@ from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rundir import EpisodeWriter
 from memrl.trainer import Trainer
 from rewards.compose import resolve_weights, total
-from tests.support import quiet, rows, small_config, stale
+from tests.support import STALE_ROW, Outcomes, quiet, rows, small_config, stale
 
 
 def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
@@ -299,7 +299,7 @@ def test_an_episode_that_takes_too_long_is_a_failure(
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_the_canary_catches_a_stale_adapter(
-    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int, outcomes: Outcomes
 ) -> None:
     # The default learning rate of the tiny run, without its warm-up.
     config = small_config(quick_model, tmp_path / "run", {"train.warmup_steps": 0, "train.schedule": "constant"})
@@ -309,6 +309,8 @@ def test_the_canary_catches_a_stale_adapter(
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(kept + 1))  # the step is not recorded
     resumed = Trainer(config, name="small", resume=True, console=quiet())
     assert resumed.step == kept
+    if kept:
+        outcomes.append(STALE_ROW)
 
 
 def test_a_damaged_adapter_stops_the_run_with_its_own_message(

@@ -32,15 +32,11 @@ from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker, request_seed
 from memrl.rundir import EpisodeWriter
 from memrl.trainer import Trainer
-from tests.support import ROOT, Outcomes, overrides, perturb, quiet, rows, small_config
+from tests.support import ROOT, Outcomes, counted, overrides, perturb, quiet, rows, small_config
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 STREAMS = 3
 WORKERS = {"rollout.workers": 2, "ray.worker_cpus": 0.5, "reader.type": "lexical", "rollout.episode_timeout": 120.0}
-
-
-def counted(pool: Pool) -> str:
-    return f"{pool.counts['workers']} worker lost, {pool.counts['retries']} episodes played again, 0 removed"
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,18 @@ from memrl.rollout.prompting import Prompter
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.vllm_engine import VllmEngine, VllmThread, start_vllm
 from memrl.trainer import Trainer
-from tests.support import ROOT, overrides, perturb, quiet, rows, small_config, stale
+from tests.support import (
+    ROOT,
+    STALE_ROW,
+    Outcomes,
+    counted,
+    overrides,
+    perturb,
+    quiet,
+    rows,
+    small_config,
+    stale,
+)
 
 pytestmark = pytest.mark.vllm
 GET_MODEL = ROOT.parent / "shared" / "tools" / "get_model.py"
@@ -177,7 +188,7 @@ def test_a_run_learns_from_what_vllm_samples(
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_the_canary_catches_a_stale_adapter(
-    plain_model: Path, tmp_path: Path, on_one_vllm: Callable[[type[Any]], None], kept: int
+    plain_model: Path, tmp_path: Path, on_one_vllm: Callable[[type[Any]], None], kept: int, outcomes: Outcomes
 ) -> None:
     on_one_vllm(stale(VllmEngine, kept))
     settings = {**VLLM, "train.warmup_steps": 0, "train.schedule": "constant"}
@@ -185,16 +196,21 @@ def test_the_canary_catches_a_stale_adapter(
     with pytest.raises(EngineError, match=f"canary: after loading v{kept + 1:05d}.*start again with --resume"):
         trainer.run()
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(kept + 1))
+    if kept:
+        outcomes.append(STALE_ROW)
 
 
 def test_a_model_that_vllm_computes_otherwise_is_refused_before_the_first_rollout(
-    quick_model: Path, tmp_path: Path
+    quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
     """The quick model's attention has output biases, as the embedded model's."""
     trainer = Trainer(small_config(quick_model, tmp_path / "run", VLLM), name="", resume=False, console=quiet())
     with pytest.raises(EngineError, match=r"canary: after loading v00000.*does not support .* exactly"):
         trainer.run()
-    assert rows(tmp_path / "run") == [] if (tmp_path / "run" / "metrics.jsonl").exists() else True
+    assert not (tmp_path / "run" / "metrics.jsonl").read_text()
+    outcomes.append(
+        ("vLLM computes the model otherwise", "the canary stops the run before the first rollout", "nothing sampled")
+    )
 
 
 # Processes that die -------------------------------------------------------------------------------------------------
@@ -216,7 +232,7 @@ def test_an_engine_whose_process_dies_says_so(plain_model: Path, tmp_path: Path)
     engine.close()
 
 
-def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: Path) -> None:
+def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: Path, outcomes: Outcomes) -> None:
     """Left alone, it would be the worker with the least to do, and every episode would fail on it at once."""
     settings = {**VLLM, "rollout.workers": 1, "rollout.max_completion_tokens": 200, "reader.type": "lexical"}
     config = small_config(plain_model, tmp_path, settings | {"memory.render_budget": 40})
@@ -238,11 +254,18 @@ def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: P
         assert pool.workers() != [before]
         _, alive = psutil.wait_procs([worker, *left], timeout=20)
         assert alive == []
+        outcomes.append(
+            (
+                "vLLM's process in a Ray worker killed",
+                "the worker is replaced, its episodes are played again",
+                counted(pool),
+            )
+        )
     finally:
         pool.close()
 
 
-def test_nothing_of_vllm_outlives_a_run_that_was_killed(plain_model: Path, tmp_path: Path) -> None:
+def test_nothing_of_vllm_outlives_a_run_that_was_killed(plain_model: Path, tmp_path: Path, outcomes: Outcomes) -> None:
     words = overrides(plain_model, tmp_path / "run", {**VLLM, "train.steps": 1000})
     driver = subprocess.Popen(
         [sys.executable, "-m", "memrl.cli", "train", "tiny", *words],
@@ -262,3 +285,4 @@ def test_nothing_of_vllm_outlives_a_run_that_was_killed(plain_model: Path, tmp_p
     gone, alive = psutil.wait_procs(left, timeout=20)
     assert not [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert gone
+    outcomes.append(("run with vLLM killed (SIGKILL)", "vLLM's processes end with it", "none left, no GPU memory held"))
