@@ -257,7 +257,6 @@ class InProcessPool(Pool):
         if not self._loop.is_closed():
             self.run(self.worker.close())
         super().close()
-        self.worker.engine.close()
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
         async with asyncio.timeout(self.config.rollout.episode_timeout):

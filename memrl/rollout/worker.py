@@ -188,6 +188,7 @@ class RolloutWorker:
         )
 
     async def close(self) -> None:
-        """Close the connections to the reader's endpoint, where there is one."""
+        """End what the engine has started, and the connections to the reader's endpoint, where there is one."""
+        self.engine.close()
         if self._endpoint is not None:
             await self._endpoint.close()
