@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from memrl.rollout.vllm_engine import VllmThread
+    from memrl.rollout.vllm_thread import VllmThread
     from tests.support import Outcomes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -55,7 +55,7 @@ def plain_model(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def plain_vllm(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmThread]:
     """One vLLM on the plain model for all tests: it takes half a minute to start."""
-    from memrl.rollout.vllm_engine import start_vllm
+    from memrl.rollout.vllm_thread import start_vllm
     from tests.support import small_config
 
     limits = {

@@ -33,7 +33,8 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
     # The version being sampled from, those that rollouts ahead of the learner may still use, and the next one.
     keep = config.rollout.max_staleness + 2
     if config.rollout.engine == "vllm":
-        from memrl.rollout.vllm_engine import VllmEngine, start_vllm
+        from memrl.rollout.vllm_engine import VllmEngine
+        from memrl.rollout.vllm_thread import start_vllm
 
         return VllmEngine(start_vllm(config, keep_versions=keep), ends, keep_versions=keep)
     return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep)

@@ -27,7 +27,8 @@ from memrl.rollout.build import build_worker
 from memrl.rollout.engine import Sampling
 from memrl.rollout.prompting import Prompter
 from memrl.rollout.ray_pool import RayPool
-from memrl.rollout.vllm_engine import VllmEngine, VllmThread, start_vllm
+from memrl.rollout.vllm_engine import VllmEngine
+from memrl.rollout.vllm_thread import VllmThread, start_vllm
 from memrl.trainer import Trainer
 from tests.support import (
     ROOT,
