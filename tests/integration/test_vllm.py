@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -44,6 +45,7 @@ from tests.support import (
 )
 
 pytestmark = pytest.mark.vllm
+log = logging.getLogger(__name__)
 GET_MODEL = ROOT.parent / "shared" / "tools" / "get_model.py"
 BOUNDS = {"bfloat16": (0.08, 0.5), "float32": (1e-4, 1e-3)}
 """Nats a token between vLLM and transformers, mean and largest, that are still rounding."""
@@ -139,6 +141,8 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
         assert all(one.version == version for one in completions)
         assert completions[0].ids[:4] == first[0].ids[:4]  # the cache changes nothing but rounding
         found = gaps(learner, prompt, completions)
+        log.info("%s, v%d: %.2g nats in the mean", config.model.dtype, version, sum(found) / len(found))
+        log.info("%s, v%d: %.2g nats at most", config.model.dtype, version, max(found))
         assert sum(found) / len(found) < mean_bound
         assert max(found) < largest_bound
         ids = completions[0].ids
