@@ -52,7 +52,9 @@ stop() {
 node() { # node LOGFILE ARGUMENTS...
   local out=$1
   shift
-  setsid ray start --block --disable-usage-stats --num-cpus "$cpus" "$@" >"$out" 2>&1 </dev/null &
+  # Agents take jobs; on their usual port only one of this machine could, whichever cluster it belongs to.
+  setsid ray start --block --disable-usage-stats --num-cpus "$cpus" --dashboard-agent-listen-port 0 "$@" \
+    >"$out" 2>&1 </dev/null &
   echo $! >>"$dir/pids"
 }
 
@@ -99,7 +101,7 @@ TEXT
     fi
     sleep 0.5
   done
-  echo "only ${up:-0} of $nodes nodes came up; see $dir/*.log" >&2
+  echo "${up:-0} of $nodes nodes came up, and no job was taken at http://127.0.0.1:$dashboard; see $dir/*.log" >&2
   stop >&2
   exit 1
 }
