@@ -39,7 +39,7 @@ test: lint ## lint, then every test that needs no GPU
 	$(BIN)/python -m pytest
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
-	$(VLLM_BIN)/python -m pytest -m vllm
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm
 
 lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
