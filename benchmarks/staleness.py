@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/staleness.py --latency 0.5 --out runs/staleness
 
-Both runs go on side by side, so that whatever else the machine does meets both. Prints one JSON line for each value of
+Both runs go on side by side, so that whatever else the machine does meets both, and with one thread each: threads that
+wait for each other's cores slowed one of the runs down five times. Prints one JSON line for each value of
 rollout.max_staleness: the share of the steps' time in which the learner waited for rollouts, and the held-out accuracy.
 The engine's own work is done on the same cores as the learner's; the latency stands for an engine elsewhere.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -86,7 +88,9 @@ def main() -> None:
         return
     again = [sys.executable, __file__, "--latency", str(arguments.latency), "--out", str(arguments.out)]
     runs = [
-        subprocess.Popen([*again, "--one", str(staleness), *arguments.overrides])
+        subprocess.Popen(
+            [*again, "--one", str(staleness), *arguments.overrides], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         for staleness in arguments.staleness
         if not (arguments.out / f"staleness-{staleness}" / "summary.json").is_file()
     ]

@@ -179,7 +179,10 @@ class Pool(ABC):
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Begin a coroutine that goes on whenever the pool's event loop runs: in `run`, `wait` and `beside`."""
-        return self._loop.create_task(work)
+        task = self._loop.create_task(work)
+        # Ctrl-C may land in it; the loop raises it as well, and nobody may come to ask the task for it.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return task
 
     def wait(self, task: asyncio.Task[Result]) -> Result:
         """What `task` returns or raises."""
