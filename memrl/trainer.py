@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from memrl.learner.build import open_learner
 from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.learner.interface import STATE_FILE
 from memrl.models import context_length, load_tokenizer
+from memrl.packages import installed_version, vllm_version
 from memrl.reader_costs import reader_costs, total_costs
 from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
@@ -473,12 +473,13 @@ class Trainer:
 def environment() -> dict[str, Any]:
     """What the run ran on."""
     names = ("memrl", "torch", "transformers", "peft", "trl", "ray", "datasets", "omegaconf", "openai")
+    vllm = vllm_version()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: installed(name) for name in names},
+        "packages": {name: installed_version(name) for name in names} | ({vllm[0]: vllm[1]} if vllm else {}),
     }
 
 
