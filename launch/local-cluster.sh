@@ -34,17 +34,22 @@ running() { # whether a process of this group lives; one that only waits to be r
   return 1
 }
 
-stop() {
-  [[ -f $dir/pids ]] || { echo "no local cluster was started from here ($dir/pids is missing)" >&2; return 1; }
+end() { # send a signal to every node, and wait until all have ended; fails when some still live after ten seconds
+  local pid alive
   # Each node is the leader of a process group of its own: nothing else on this machine is touched.
-  while read -r pid; do kill -TERM -- "-$pid" 2>/dev/null || true; done <"$dir/pids"
+  while read -r pid; do kill "-$1" -- "-$pid" 2>/dev/null || true; done <"$dir/pids"
   for _ in $(seq 50); do
     alive=0
     while read -r pid; do running "$pid" && alive=1; done <"$dir/pids"
-    [[ $alive == 0 ]] && break
+    [[ $alive == 0 ]] && return 0
     sleep 0.2
   done
-  while read -r pid; do kill -KILL -- "-$pid" 2>/dev/null || true; done <"$dir/pids"
+  return 1
+}
+
+stop() {
+  [[ -f $dir/pids ]] || { echo "no local cluster was started from here ($dir/pids is missing)" >&2; return 1; }
+  end TERM || end KILL || true
   rm -f "$dir/pids" "$dir/env" "$dir/token"
   echo "local cluster stopped"
 }

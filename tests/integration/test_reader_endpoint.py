@@ -18,7 +18,7 @@ import zstandard
 from ray.cluster_utils import Cluster
 
 import memrl.endpoint
-import memrl.trainer
+import memrl.learner.build
 from memrl import cli
 from memrl.data import StreamFeed
 from memrl.errors import ConfigError
@@ -229,7 +229,7 @@ def test_an_endpoint_that_stays_down_stops_the_run_which_can_be_resumed(
     check_hidden(folder, stopped.err, stopped.out)
 
     with monkeypatch.context() as patch:
-        patch.setattr(memrl.trainer, "load_model", None)  # it is found out before that
+        patch.setattr(memrl.learner.build, "load_model", None)  # it is found out before that
         assert train(quick_model, folder, at(server), "--resume") == 1
     assert "nobody answers at the reader's endpoint" in " ".join(capsys.readouterr().err.split())
 
@@ -279,7 +279,7 @@ def test_a_refusal_is_told_before_anything_slow(
     capsys: pytest.CaptureFixture[str],
     server: OpenAIServer,
 ) -> None:
-    monkeypatch.setattr(memrl.trainer, "load_model", None)
+    monkeypatch.setattr(memrl.learner.build, "load_model", None)
     folder = tmp_path / "run"
 
     def refused(code: int, **changes: Any) -> str:
