@@ -6,7 +6,7 @@ What is exported is loaded again and compared with base + adapter on a real prom
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from memrl.config import Config, load_config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, ConfigError
 from memrl.files import MANIFEST, find_damage, new_folder, write_json_atomic
-from memrl.models import load_model, load_tokenizer
+from memrl.models import load_model, load_tokenizer, score_completion
 from memrl.records import Sample, adapter_name
 from memrl.rollout.canary import BOUND, mean_gap, probe
 from memrl.rollout.preflight import first_prompt
 from memrl.rollout.prompting import Prompter
 from memrl.rundir import CONFIG_FILE, MetricsFile
 
-FORMATS = ("adapter", "merged")
 AGENT_FILE = "memory_agent.json"
 
 
@@ -97,13 +96,8 @@ def _question(config: Config, tokenizer: Any) -> Sample:
     return probe(first_prompt(config, Prompter(tokenizer, DIALECTS[config.rollout.dialect]()), stream))
 
 
-@torch.no_grad()
 def _score(model: Any, asked: Sample) -> list[float]:
-    ids = torch.tensor([asked.prompt_ids + asked.completion_ids], device=model.device)
-    logits = model(input_ids=ids).logits[0, len(asked.prompt_ids) - 1 : -1].float()
-    wanted = torch.tensor(asked.completion_ids, device=ids.device)[:, None]
-    scored: list[float] = torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
-    return scored
+    return score_completion(model, asked.prompt_ids, asked.completion_ids)
 
 
 def _merge(config: Config, adapter: Path, folder: Path) -> None:
@@ -114,9 +108,7 @@ def _merge(config: Config, adapter: Path, folder: Path) -> None:
 
 
 def _load_merged(config: Config, folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.model.dtype)).eval()
+    return load_model(replace(config, model=replace(config.model, path=str(folder))))
 
 
 def _describe(config: Config, adapter: str, format: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def load_model(config: Config, device: torch.device | None = None) -> Any:
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
     return model.to(device_of(config) if device is None else device).eval()
+
+
+@torch.no_grad()
+def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> list[float]:
+    """Log-probs (nats) of given completion ids under the unscaled distribution of a causal LM."""
+    ids = torch.tensor([[*prompt_ids, *completion_ids]], device=model.device)
+    logits = model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
+    wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
+    scored: list[float] = torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+    return scored
 
 
 def end_ids(config: Config, tokenizer: Any) -> list[int]:

@@ -414,9 +414,8 @@ class Trainer:
         """All settings that decide the numbers: not where things are written, who plays or learns, or how failures are
         met."""
         settings = asdict(self.config)
-        for section in ("run", "ray"):
+        for section in ("run", "ray", "vllm"):
             settings.pop(section)
-        settings.pop("vllm")
         for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
         endpoint = settings["reader"].pop("endpoint")

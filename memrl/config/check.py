@@ -34,7 +34,8 @@ LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 ADVANTAGES = ("episode", "evidence", "pooled")
 READERS = ("policy-base", "lexical", "endpoint")
 TINY = "tiny"
-VLLM_MAX_RANK = 512
+VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM can be told to make room for."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16", "float16"),
@@ -156,8 +157,8 @@ def _vllm(config: Config, files: bool) -> Iterator[str]:
             "rollout.engine is vllm, and model.path is tiny: its attention has output biases, which vLLM leaves out; "
             "use rollout.engine=transformers, or another model"
         )
-    if lora.rank > VLLM_MAX_RANK:
-        yield f"model.lora.rank is {lora.rank}, vLLM takes at most {VLLM_MAX_RANK}; lower it"
+    if lora.rank > VLLM_LORA_RANKS[-1]:
+        yield f"model.lora.rank is {lora.rank}, vLLM takes at most {VLLM_LORA_RANKS[-1]}; lower it"
     refused = [name for name in ("lm_head", "embed_tokens") if name in lora.target_modules.split(",")]
     if refused:
         yield f"model.lora.target_modules names {', '.join(refused)}, which vLLM cannot load adapters for; leave it out"

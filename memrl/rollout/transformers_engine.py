@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from memrl.errors import EngineError
+from memrl.models import score_completion
 from memrl.records import AdapterRef, Completion
 from memrl.rollout.adapters import AdapterShelf, cannot_be_loaded
 from memrl.rollout.engine import Sampling, check_request
@@ -222,15 +223,11 @@ class TransformersEngine:
             elif len(row.ids) >= row.request.sampling.max_tokens:
                 row.stop = "length"
 
-    @torch.no_grad()
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
     ) -> list[float]:
-        ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.model.device)
         with self._select(adapter):
-            logits = self.model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
-        wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
-        return torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+            return score_completion(self.model, prompt_ids, completion_ids)
 
     async def sleep(self) -> None:
         """Nothing is given back: the weights stay where they are."""

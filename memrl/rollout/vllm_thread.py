@@ -14,12 +14,11 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from memrl.config import Config
+from memrl.config.check import VLLM_LORA_RANKS
 from memrl.errors import ConfigError, EngineDied, EngineError
 from memrl.models import context_length, model_path
 
 Result = TypeVar("Result")
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM can be told to make room for."""
 QUIET_ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
@@ -131,7 +130,7 @@ def start_vllm(config: Config, *, keep_versions: int) -> VllmThread:
         # never filled, because on CPUs a request without an adapter reads the last place beside one that has an adapter
         # (vllm-project/vllm #48421).
         "max_loras": keep_versions + 2,
-        "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= config.model.lora.rank),
+        "max_lora_rank": next(rank for rank in VLLM_LORA_RANKS if rank >= config.model.lora.rank),
         "logprobs_mode": "processed_logprobs",  # after temperature: of what was sampled from
         "generation_config": "vllm",  # not the model folder's top-p and penalties
         "skip_tokenizer_init": True,  # ids in, ids out
