@@ -144,6 +144,12 @@ def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
 
 
+async def unload_all(engine: Any) -> None:
+    """Leave the vLLM that all tests share as this test's engine found it."""
+    for version in list(engine._requests):
+        await engine._unload(version)
+
+
 def stale(engine: type[Any], kept: int) -> type[Any]:
     """An engine that says it has loaded each version, and goes on with version `kept`: what a hot swap must not do."""
 

@@ -60,11 +60,6 @@ class VllmEngine:
     async def _unload(self, version: int) -> None:
         await self._vllm.call(self._vllm.llm.remove_lora(self._requests.pop(version).lora_int_id))
 
-    async def unload_all(self) -> None:
-        """Leave vLLM as it was found, for another engine on it."""
-        for version in list(self._requests):
-            await self._unload(version)
-
     async def generate(
         self,
         prompt_ids: Sequence[int],

@@ -19,7 +19,7 @@ from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rollout.vllm_engine import VllmEngine
-from tests.support import perturb, small_config
+from tests.support import perturb, small_config, unload_all
 
 MakeEngine = Callable[..., Engine]
 END = 2
@@ -46,7 +46,7 @@ def make_engine(request: pytest.FixtureRequest, plain_model: Path) -> Iterator[M
 
     yield make
     for engine in made:
-        run(engine.unload_all())
+        run(unload_all(engine))
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from tests.support import (
     rows,
     small_config,
     stale,
+    unload_all,
 )
 
 pytestmark = pytest.mark.vllm
@@ -174,7 +175,7 @@ def on_one_vllm(plain_vllm: VllmThread, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     yield use
     for engine in made:
-        run(engine.unload_all())
+        run(unload_all(engine))
 
 
 def test_a_run_learns_from_what_vllm_samples(
