@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +50,25 @@ def cluster() -> Iterator[Cluster]:
     started.shutdown()
 
 
-def slowed(config: Config) -> RolloutWorker:
+def slowed(config: Config, seconds: float = 0.5) -> RolloutWorker:
     """A real worker that takes its time, so that a fault strikes in mid-episode."""
     worker = build_worker(config)
     generate = worker.engine.generate
 
     async def slow(*request: Any, **more: Any) -> Completion:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(seconds)
         return await generate(*request, **more)
 
     worker.engine.generate = slow  # type: ignore[method-assign]
     return worker
 
 
-def start(model: Path, folder: Path, **changes: Any) -> tuple[RayPool, AdapterRef, list[Stream]]:
+def start(
+    model: Path, folder: Path, build: Callable[[Config], RolloutWorker] = slowed, **changes: Any
+) -> tuple[RayPool, AdapterRef, list[Stream]]:
     """A pool with a published adapter, and what it is to play."""
     config = small_config(model, folder, {**WORKERS, **{key.replace("__", "."): v for key, v in changes.items()}})
-    pool = RayPool(config, slowed)
+    pool = RayPool(config, build)
     adapter = publish(config, folder)
     pool.load_adapter(adapter)
     return pool, adapter, StreamFeed(config.data.train, None, 0).take(STREAMS)
@@ -186,8 +189,10 @@ def test_a_node_that_dies_takes_no_episode_along(
     wait_for_cpus(2.0)
     node = cluster.add_node(num_cpus=2)
     wait_for_cpus(4.0)
-    # One worker a node; then only the head has room for the second.
-    pool, adapter, streams = start(quick_model, tmp_path, ray__placement="any", ray__worker_cpus=1.0)
+    # One worker a node; then only the head has room for the second. A worker outlives its raylet by a second or two,
+    # so the episodes take longer than that.
+    slower = partial(slowed, seconds=3.0)
+    pool, adapter, streams = start(quick_model, tmp_path, slower, ray__placement="any", ray__worker_cpus=1.0)
     try:
         nodes = {where.split()[-1] for where in pool.workers()}
         assert len(nodes) == 2
