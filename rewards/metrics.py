@@ -20,6 +20,8 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _BOXED = re.compile(r"\\boxed\s*\{\s*([+-]?[0-9]+)\s*\}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_LETTER = re.compile(r"(?<![\w'])((?<=\()[A-Za-z](?=\))|[B-HJ-Z]|A(?=[.,:;)]|\s*$)|I(?=[.,:;)]|\s*$))(?![\w'])")
+ABSTENTION_WORDS = 12
 
 
 def _lower(text: str) -> str:
@@ -116,6 +118,23 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
     return float(bool(given) and any(_integer(given[-1]) == _integer(gold.strip()) for gold in golds))
 
 
+def abstention(answer: str, golds: Sequence[str]) -> float:
+    """1 where the answer says that it is not known, in one of the golds' words, and little else: an answer and a doubt
+    after it is no abstention."""
+    return float(len(answer.split()) <= ABSTENTION_WORDS and any(_found(gold, answer) for gold in golds))
+
+
+def choice(answer: str, golds: Sequence[str]) -> float:
+    """1 where the one option that the answer names, a letter that stands alone ("B", "(b)", "Answer: B."), is the gold.
+
+    An answer that names several names none; "A" and "I" as words of a sentence do not count as letters.
+    """
+    bare = answer.strip().strip(".:()[]*` ")
+    named = [bare] if len(bare) == 1 else [match[1] for match in _LETTER.finditer(answer)]
+    letters = {letter.upper() for letter in named}
+    return float(len(letters) == 1 and letters.pop() in {gold.strip().upper() for gold in golds})
+
+
 def _share_found(parts: Sequence[str], answer: str) -> float:
     wanted = [part for part in parts if part.strip()]
     return sum(_found(part, answer) for part in wanted) / len(wanted) if wanted else 0.0
@@ -138,6 +157,8 @@ METRICS: dict[str, Metric] = {
     "token_f1": token_f1,
     "rouge_l": rouge_l,
     "boxed": boxed,
+    "abstention": abstention,
+    "choice": choice,
     "keyword_coverage": keyword_coverage,
     "parts_coverage": parts_coverage,
 }

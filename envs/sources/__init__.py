@@ -1,43 +1,37 @@
-"""Data sources by name. Each is a function of keyword options that yields the same streams for the same options.
-
-Options come from a YAML file, so their names and types are checked here, against the function's own signature, before
-the first stream is asked for. What can only be known from the data is checked as it is read.
-"""
+"""Data sources by name: each module here is one, its `SOURCE`. The same options always give the same streams."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
-from pydantic import ValidationError, validate_call
-
+from envs.building.source import Source, nearest
 from envs.errors import DataError
-from envs.sources import jsonl, squad, synthetic
-from envs.stream import Stream, explain
+from envs.stream import Stream
 
-SOURCES: dict[str, Callable[..., Iterable[Stream]]] = {
-    "synthetic": synthetic.synthetic,
-    "squad": squad.squad,
-    "jsonl": jsonl.jsonl,
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for module in pkgutil.iter_modules(__path__, f"{__name__}.")
+    for source in [import_module(module.name).SOURCE]
 }
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}? " if near else ""
+def source_named(name: str) -> Source:
+    """The source `name`.
 
-
-def _function(name: str) -> Callable[..., Iterable[Stream]]:
+    Raises:
+        DataError: there is none; the nearest right name is given.
+    """
     if name not in SOURCES:
-        raise DataError(f"unknown source {name!r}. {_nearest(name, list(SOURCES))}Known: {', '.join(SOURCES)}.")
+        raise DataError(f"unknown source {name!r}. {nearest(name, SOURCES)}Known: {', '.join(SOURCES)}.")
     return SOURCES[name]
 
 
 def option_names(name: str) -> list[str]:
-    """The options of a source, in the order of its signature."""
-    return list(inspect.signature(_function(name)).parameters)
+    """The options of a source."""
+    return list(source_named(name).options())
 
 
 def open_source(name: str, options: Mapping[str, Any]) -> Iterator[Stream]:
@@ -47,19 +41,4 @@ def open_source(name: str, options: Mapping[str, Any]) -> Iterator[Stream]:
         DataError: unknown source or option (the nearest right name is given), a required option is missing, or a value
             has the wrong type: at once. Bad data: when the stream in question is asked for.
     """
-    function = _function(name)
-    parameters = inspect.signature(function).parameters
-    for option in options:
-        if option not in parameters:
-            hint = _nearest(str(option), list(parameters))
-            raise DataError(f"source {name!r} has no option {option!r}. {hint}Its options: {', '.join(parameters)}.")
-    for parameter in parameters.values():
-        if parameter.default is parameter.empty and parameter.name not in options:
-            raise DataError(
-                f"source {name!r} needs the option {parameter.name!r}. Its options: {', '.join(parameters)}."
-            )
-    try:
-        streams = validate_call(function)(**options)
-    except ValidationError as error:
-        raise DataError(f"source {name!r}, option {explain(error)}.") from error
-    return iter(streams)
+    return source_named(name).open(options)

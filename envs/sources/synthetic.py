@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from envs.building.source import Source
 from envs.errors import DataError
 from envs.stream import Chunk, Question, Stream
 
@@ -303,3 +304,13 @@ def _note(world: _World, chunk: int, changes: float, events: float) -> dict[str,
     if draw < changes + events:
         return world.event(chunk)
     return world.fact(chunk)
+
+
+SOURCE = Source(
+    name="synthetic",
+    read=synthetic,
+    about="facts, changes and events of made-up people among chatter, without end",
+    licence="Apache-2.0",
+    kind="synthetic",
+    tried="generated",
+)

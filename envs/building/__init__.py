@@ -1,0 +1,1 @@
+"""What all sources share on the way from raw files to streams, written once: reading, cutting, packing, labelling."""

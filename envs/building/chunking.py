@@ -1,0 +1,96 @@
+"""Text into chunks by tokens: never inside a sentence, dialogue turns whole, one date and one section a chunk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from envs.building.tokens import count_tokens
+
+_END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n\s*\n\s*""")
+_ABBREVIATION = re.compile(
+    r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|vs|etc|e\.g|i\.e|cf|al|No|Vol|Fig|pp|ca"
+    r"|Inc|Ltd|Co|Corp|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.$"
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of text that chunks are made of: a paragraph, a dialogue turn, a sentence."""
+
+    text: str
+    keys: tuple[str, ...] = ()
+    """What a source's evidence calls it; unique in its document."""
+    time: str | None = None
+    """When it was said. A chunk never joins two times."""
+    section: str = ""
+    """A chunk never joins two sections (sessions, articles)."""
+    turn: bool = False
+    """A dialogue turn: kept whole, on a line of its own. Other units, where too long, are cut between sentences."""
+    points: tuple[str, ...] = ()
+    """What a perfect memory would store of it, where the source says."""
+
+
+@dataclass
+class Piece:
+    """A chunk to be."""
+
+    text: str
+    tokens: int
+    time: str | None
+    section: str
+    keys: set[str] = field(default_factory=set)
+    points: list[str] = field(default_factory=list)
+
+
+def sentences(text: str) -> list[str]:
+    """A text's sentences. Where it is unclear whether one ends (an abbreviation, an initial), it does not."""
+    found: list[str] = []
+    start = 0
+    for end in _END.finditer(text):
+        before, after = text[start : end.start()], text[end.end() :]
+        unclear = _ABBREVIATION.search(before) or (after and after[0].islower())
+        if "\n\n" in end.group().replace(" ", "") or not unclear:
+            found.append(text[start : end.end()].strip())
+            start = end.end()
+    found.append(text[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def _fitting(unit: Unit, limit: int) -> Iterator[tuple[Unit, int]]:
+    """A unit, or, where it is too long and may be cut, runs of its sentences; too long a sentence stays whole."""
+    size = count_tokens(unit.text)
+    if size <= limit or unit.turn:
+        yield unit, size
+        return
+    held: list[str] = []
+    room = limit
+    points = unit.points
+    for sentence in sentences(unit.text):
+        size = count_tokens(sentence)
+        if held and size > room:
+            yield replace(unit, text=" ".join(held), points=points), limit - room
+            held, room, points = [], limit, ()
+        held.append(sentence)
+        room -= size
+    yield replace(unit, text=" ".join(held), points=points), limit - room
+
+
+def cut(units: Iterable[Unit], chunk_tokens: int) -> list[Piece]:
+    """Chunks of at most `chunk_tokens` (a longer turn or sentence is a chunk of its own), in order."""
+    pieces: list[Piece] = []
+    for unit in units:
+        for part, size in _fitting(unit, chunk_tokens):
+            if not part.text.strip():
+                continue
+            last = pieces[-1] if pieces else None
+            if last and (last.time, last.section) == (part.time, part.section) and last.tokens + size <= chunk_tokens:
+                last.text += ("\n" if part.turn else "\n\n") + part.text
+                last.tokens += size
+            else:
+                last = Piece(part.text, size, part.time, part.section)
+                pieces.append(last)
+            last.keys.update(part.keys)
+            last.points.extend(part.points)
+    return pieces

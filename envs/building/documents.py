@@ -1,0 +1,225 @@
+"""Documents with their questions, packed into streams.
+
+A document is what must not be torn between train and eval: an article, a conversation, a question with its paragraphs.
+A source's reader says what is in it; cutting, packing, evidence, sampling and splits happen here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from envs.building.chunking import Piece, Unit, cut
+from envs.building.shuffling import shuffled
+from envs.building.splitting import in_split
+from envs.building.stage import Read, Stage
+from envs.errors import DataError
+from envs.stream import Chunk, Question, Stream, explain
+
+FIRST_DAY = date(2024, 1, 1)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question about a document."""
+
+    id: str
+    """Unique in its source."""
+    text: str
+    answers: tuple[str, ...]
+    metric: str
+    evidence: tuple[str, ...] | None = None
+    """Keys of the units that hold the answer; None where the source does not say."""
+    kind: str = "fact"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of a source. `key` says what it is, and so which split it belongs to."""
+
+    key: str
+    units: tuple[Unit, ...]
+    asks: tuple[Ask, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Kept where the document is a stream of its own."""
+
+
+class Packing(Stage):
+    """How documents become streams."""
+
+    chunks: int | None = Field(None, ge=1)
+    """Chunks of a stream. None: each document is a stream of its own, however long."""
+    questions: int | None = Field(None, ge=1)
+    """At most so many a stream, drawn by the seed, asked in the source's order; None: all."""
+    together: bool = False
+    """Never spread a document over two streams: its questions need all of it. Streams may differ in length then."""
+    mix: bool = False
+    """Shuffle the units of a stream's documents among each other: for documents that are loose collections of texts."""
+    dated: bool = False
+    """Give chunks without a date one day each, from 2024-01-01 on."""
+
+    def one_pass(self, read: Read, source: str, turn: int) -> Iterator[Stream]:
+        seed = f"{source}:{self.seed}:{turn}"
+        rng = random.Random(seed)
+        chosen = (document for document in read() if in_split(document.key, self.split, self.eval_share))
+        documents = shuffled(chosen, seed)
+        if self.chunks is None:
+            again = f"-{turn}" if turn else ""
+            for document in documents:
+                part = _Part(document, cut(document.units, self.chunk_tokens))
+                yield from self._stream(source, f"{source}-{document.key}{again}", [part], rng)
+            return
+        name = f"{source}-{self.split or 'all'}-{self.seed}-{turn}"
+        windows = self._mixtures(documents, self.chunks, rng) if self.mix else self._windows(documents, self.chunks)
+        for number, window in enumerate(windows):
+            yield from self._stream(source, f"{name}-{number:05d}", window, rng)
+
+    def _windows(self, documents: Iterable[Document], chunks: int) -> Iterator[list[_Part]]:
+        """Documents one after the other. What is left over at the end counts if half a stream, or all there is."""
+        window: list[_Part] = []
+        room, given = chunks, 0
+        for document in documents:
+            pieces = cut(document.units, self.chunk_tokens)
+            if self.together and window and len(pieces) > room:
+                yield window
+                window, room, given = [], chunks, given + 1
+            start = 0
+            while start < len(pieces):
+                end = len(pieces) if self.together else start + room
+                beyond = {key for piece in (*pieces[:start], *pieces[end:]) for key in piece.keys}
+                window.append(_Part(document, pieces[start:end], frozenset(beyond), whole=end - start >= len(pieces)))
+                room -= len(pieces[start:end])
+                start = end
+                if room <= 0:
+                    yield window
+                    window, room, given = [], chunks, given + 1
+        if window and (not given or room <= chunks / 2):
+            yield window
+
+    def _mixtures(self, documents: Iterable[Document], chunks: int, rng: random.Random) -> Iterator[list[_Part]]:
+        """As many documents as fill a stream, their units shuffled; a text that several have comes once."""
+        held: list[Document] = []
+        given = 0
+        for document in documents:
+            if held and len(cut(_joined([*held, document]), self.chunk_tokens)) > chunks:
+                yield [self._mixture(held, rng)]
+                held, given = [], given + 1
+            held.append(document)
+        if held and (not given or len(cut(_joined(held), self.chunk_tokens)) >= chunks / 2):
+            yield [self._mixture(held, rng)]
+
+    def _mixture(self, documents: list[Document], rng: random.Random) -> _Part:
+        units = _joined(documents)
+        rng.shuffle(units)
+        asks = tuple(
+            replace(ask, evidence=ask.evidence and tuple(f"{document.key}/{key}" for key in ask.evidence))
+            for document in documents
+            for ask in document.asks
+        )
+        mixed = Document(documents[0].key, tuple(units), asks)
+        return _Part(mixed, cut(units, self.chunk_tokens), members=tuple(document.key for document in documents))
+
+    def _stream(self, source: str, name: str, parts: list[_Part], rng: random.Random) -> Iterator[Stream]:
+        """The stream of some parts; none where nothing can be asked of it."""
+        asked: list[tuple[Question, bool]] = []
+        pieces: list[Piece] = []
+        for part in parts:
+            asked += part.ask(len(pieces))
+            pieces += part.pieces
+        if self.questions is not None and len(asked) > self.questions:
+            asked = [asked[place] for place in sorted(rng.sample(range(len(asked)), self.questions))]
+        if not asked:
+            return
+        metadata: dict[str, Any] = {} if self.chunks is not None else dict(parts[0].document.metadata)
+        metadata["documents"] = [key for part in parts for key in part.names]
+        if any(piece.points for piece in pieces):
+            metadata["memory_points"] = [piece.points for piece in pieces]
+        if lost := [question.id for question, lost in asked if lost]:
+            metadata["evidence_lost"] = lost
+        try:
+            yield Stream(
+                id=name,
+                source=source,
+                chunks=tuple(
+                    Chunk(text=piece.text, time=piece.time or (_day(index) if self.dated else None))
+                    for index, piece in enumerate(pieces)
+                ),
+                questions=tuple(question for question, _ in asked),
+                metadata=metadata,
+            )
+        except ValidationError as error:
+            documents = ", ".join(metadata["documents"][:5])
+            raise DataError(f"source {source!r}, documents {documents}: {explain(error)}. Mend the file.") from error
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a stream holds of one document (or of several that were mixed)."""
+
+    document: Document
+    pieces: list[Piece]
+    beyond: frozenset[str] = frozenset()
+    """Keys of units that lie, wholly or partly, outside this part."""
+    whole: bool = True
+    members: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.members or (self.document.key,)
+
+    def ask(self, first: int) -> Iterator[tuple[Question, bool]]:
+        """The questions that this part can answer, and whether the evidence that the source names is nowhere in it.
+
+        Args:
+            first: which chunk of the stream the part begins with.
+        """
+        held: dict[str, list[int]] = {}
+        for place, piece in enumerate(self.pieces):
+            for key in piece.keys:
+                held.setdefault(key, []).append(place)
+        for ask in self.document.asks:
+            named = [key for key in ask.evidence or () if key in held or key in self.beyond]
+            places = [self._places(held.get(key, []), key, ask) for key in named]
+            if not all(places) or not (named or self.whole):
+                continue
+            evidence = tuple(sorted({first + place for some in places for place in some})) or None
+            try:
+                question = Question(
+                    id=ask.id,
+                    text=ask.text.strip(),
+                    answers=ask.answers,
+                    metric=ask.metric,
+                    kind=ask.kind,
+                    evidence=evidence,
+                )
+            except ValidationError as error:
+                raise DataError(f"document {self.document.key!r}: {explain(error)}. Mend the file.") from error
+            yield question, bool(ask.evidence) and evidence is None
+
+    def _places(self, having: list[int], key: str, ask: Ask) -> list[int]:
+        """Which of the chunks that have some of a unit hold the answer; none where that part of it lies beyond."""
+        if len(having) < 2 and key not in self.beyond:
+            return having
+        golds = [answer.casefold() for answer in ask.answers]
+        telling = [place for place in having if any(gold in self.pieces[place].text.casefold() for gold in golds)]
+        return telling or ([] if key in self.beyond else having)
+
+
+def _joined(documents: list[Document]) -> list[Unit]:
+    """The units of several documents, each text once, keys told apart by document."""
+    units: dict[str, Unit] = {}
+    for document in documents:
+        for unit in document.units:
+            keys = tuple(f"{document.key}/{key}" for key in unit.keys)
+            before = units[unit.text].keys if unit.text in units else ()
+            units[unit.text] = replace(unit, keys=before + keys)
+    return list(units.values())
+
+
+def _day(index: int) -> str:
+    return (FIRST_DAY + timedelta(days=index)).isoformat()

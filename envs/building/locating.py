@@ -1,0 +1,69 @@
+"""Which files in a folder are a source's raw files: by name, by fields of the first record, by archive members."""
+
+from __future__ import annotations
+
+import fnmatch
+import tarfile
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from envs.building.raw import matches, open_raw, records
+from envs.building.source import Locate
+from envs.errors import DataError
+
+
+class _Any(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+def by_names(*names: str) -> Locate:
+    """A folder that holds all of these files, each plain or .gz."""
+
+    def locate(files: list[Path]) -> list[Path]:
+        held = {file.name.removesuffix(".gz") for file in files}
+        return [files[0].parent] if held.issuperset(names) else []
+
+    return locate
+
+
+def by_fields(pattern: str, *fields: str, at: str = "item") -> Locate:
+    """Every JSON or JSON lines file whose name matches `pattern` and whose first record has these fields.
+
+    A file that cannot be read counts where its name is telling (no bare `*.json*`): the build then says what is wrong.
+    """
+
+    def fits(file: Path) -> bool:
+        if not fnmatch.fnmatch(file.name.removesuffix(".gz"), pattern):
+            return False
+        try:
+            _, first = next(records(file, _Any, at=at))
+        except DataError:
+            return not pattern.startswith("*")
+        return set(fields) <= set(first.model_extra or {})
+
+    return lambda files: [file for file in files if fits(file)]
+
+
+def by_members(pattern: str) -> Locate:
+    """A tar archive with a member whose path matches `pattern` (anywhere in it), or a folder with such a file in it."""
+
+    def inside(file: Path) -> bool:
+        if not any(file.name.endswith(end) for end in (".tar", ".tar.gz", ".tgz")):
+            return False
+        try:
+            with open_raw(file) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
+                return any(matches(member.name, pattern) for member in archive)
+        except (DataError, tarfile.TarError):
+            return False
+
+    depth = pattern.count("/")
+
+    def locate(files: list[Path]) -> list[Path]:
+        roots = (files[0].parent, *files[0].parent.parents)[depth : depth + 1]
+        here = [
+            root for root in roots if any(fnmatch.fnmatch(file.relative_to(root).as_posix(), pattern) for file in files)
+        ]
+        return [file for file in files if inside(file)] + here
+
+    return locate

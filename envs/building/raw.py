@@ -1,0 +1,266 @@
+"""Raw files of a source, read record by record: plain or .gz, JSON or JSON lines or CSV, a folder or a tar archive.
+
+Memory stays flat in the size of a file. Whatever is wrong with one (missing, cut short, a Git LFS pointer, a field of
+the wrong type) is a `DataError` that names the file, the record and the remedy.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import gzip
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import ijson
+from pydantic import BaseModel, ValidationError
+
+from envs.errors import DataError
+from envs.stream import explain
+
+Record = TypeVar("Record", bound=BaseModel)
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+AGAIN = "Download it again."
+_GZIP = b"\x1f\x8b"
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    """Turn what reading a damaged file raises into a `DataError`."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError) as error:
+        raise DataError(f"{path} is damaged or cut short: {error}. {AGAIN}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
+
+
+def _refuse_pointer(head: bytes, where: Path | str) -> None:
+    if head.startswith(LFS_POINTER):
+        raise DataError(
+            f"{where} is a Git LFS pointer, not the data it stands for. Run `git lfs pull` in its repository, or "
+            "download the file itself."
+        )
+
+
+@contextmanager
+def open_raw(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading; what is compressed comes out plain.
+
+    Raises:
+        DataError: it is missing, a folder, a Git LFS pointer, or (also while it is read) damaged.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; this source reads a file. Give the file's own path.")
+    if not path.is_file():
+        raise DataError(f"data file {path} does not exist. Check the path (data.path or the source's own `path`).")
+    with path.open("rb") as file:
+        head = file.read(len(LFS_POINTER))
+    _refuse_pointer(head, path)
+    packed = head.startswith(_GZIP) or path.suffix == ".gz"
+    with _reading(path):
+        if packed:
+            with gzip.open(path, "rb") as unpacked:
+                yield cast(IO[bytes], unpacked)
+        else:
+            with path.open("rb") as file:
+                yield file
+
+
+def find(path: Path, name: str) -> Path:
+    """The file `name`, or `name`.gz, in a folder. A path that is a file is taken as it is.
+
+    Raises:
+        DataError: neither is there.
+    """
+    if path.is_file():
+        return path
+    for candidate in (path / name, path / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"{path} has no file {name} (or {name}.gz). Check the path (data.path or the source's own `path`).")
+
+
+def contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder, or of a tar archive, whose path in it matches `pattern` (as in a shell), by name.
+
+    Yields:
+        Where the file is, for messages, and its bytes.
+
+    Raises:
+        DataError: there is no such folder or archive, it is damaged, or no file matches.
+    """
+    found = 0
+    for where, data in _members(path, pattern):
+        _refuse_pointer(data[: len(LFS_POINTER)], where)
+        found += 1
+        yield where, data
+    if not found:
+        raise DataError(f"{path} holds no file {pattern}. Check the path (data.path or the source's own `path`).")
+
+
+def _members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and matches(file.relative_to(path).as_posix(), pattern):
+                with open_raw(file) as opened:
+                    yield str(file), opened.read()
+        return
+    with open_raw(path) as opened, _reading(path), tarfile.open(fileobj=io.BytesIO(opened.read())) as archive:
+        for member in sorted(archive.getmembers(), key=lambda member: member.name):
+            if member.isfile() and matches(member.name, pattern):
+                file_in = archive.extractfile(member)
+                assert file_in is not None
+                yield f"{path}, {member.name}", file_in.read()
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a path in a folder or archive matches a pattern from its start, or from any folder on."""
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"*/{pattern}")
+
+
+def parse(model: type[Record], value: Any, where: str) -> Record:
+    """Check one record.
+
+    Raises:
+        DataError: a field is missing or of the wrong type: `where`, and which.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise DataError(f"{where}: {explain(error)}. Mend that record, or check that it is the right file.") from error
+
+
+def parse_json(model: type[Record], data: bytes, where: str) -> Record:
+    """Check a whole small file of JSON."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where}: {explain(error)}. {AGAIN}") from error
+
+
+def records(
+    path: Path, model: type[Record], *, at: str = "item", kind: str | None = None
+) -> Iterator[tuple[str, Record]]:
+    """The records of a JSON or JSON lines file, checked one by one.
+
+    Args:
+        path: plain or .gz. A JSON array, a JSON object that holds the records, or one object a line.
+        model: what each record must be.
+        at: where in a JSON object the records are, as ijson writes it ("data.item" for `{"data": [...]}`).
+        kind: what the file should be, for messages ("SQuAD JSON").
+
+    Yields:
+        Where the record stands, for messages, and the record.
+
+    Raises:
+        DataError: the file is missing, damaged or cut short, holds no record, or one is not as it should be.
+    """
+    found = 0
+    kind = kind or "JSON of this source"
+    with open_raw(path) as file:
+        head = _first_byte(file)
+        values = (
+            _lines(file, path) if head == b"{" and at == "item" else _items(file, path, at if head == b"{" else "item")
+        )
+        for where, value in values:
+            found += 1
+            yield where, parse(model, value, where)
+    if not found:
+        raise DataError(
+            f"{path} is not {kind}: it holds no record{'' if at == 'item' else f' at {at}'}. Check the path."
+        )
+
+
+def _first_byte(file: IO[bytes]) -> bytes:
+    """The first byte that is no white space; the file is set back to its start, past a byte order mark."""
+    head = file.read(4096)
+    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    file.seek(start)
+    return head[start:].lstrip()[:1]
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            try:
+                value = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{where}, column {error.colno}: {error.msg}. The JSON is damaged or cut short. {AGAIN}"
+                ) from error
+            except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+                raise DataError(f"{where} is no JSON that can be read: {error}. {AGAIN}") from error
+            yield where, value
+
+
+def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
+    values = ijson.items(file, at, use_float=True)
+    number = 0
+    while True:
+        try:
+            value = next(values, None)
+        except (ijson.JSONError, RecursionError, ValueError) as error:
+            # UnicodeDecodeError is a ValueError too: the place after which it stands is what can be told.
+            message = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{path}, after {number} records: {message}. The JSON is damaged or cut short. {AGAIN}"
+            ) from error
+        if value is None:
+            return
+        number += 1
+        yield f"{path}, record {number}", value
+
+
+def csv_rows(
+    data: Iterable[str], where: str, columns: Sequence[str], *, delimiter: str = ","
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file with a header.
+
+    Args:
+        data: the file's lines.
+        columns: those that must be there, each with a value in every row.
+
+    Raises:
+        DataError: a column or a value is missing.
+    """
+    reader = csv.DictReader(data, delimiter=delimiter, strict=True)
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(
+            f"{where} has no column {', '.join(missing)} (it has {', '.join(reader.fieldnames or ['nothing'])}). "
+            "Check that it is the right file."
+        )
+    rows = iter(reader)
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise DataError(f"{where}, line {reader.line_num}: {error}. The CSV is damaged. {AGAIN}") from error
+        if row is None:
+            return
+        place = f"{where}, line {reader.line_num}"
+        for name in columns:
+            if not (row[name] or "").strip():
+                raise DataError(f"{place}: the column {name} is empty. Mend or remove that line, or download it again.")
+        yield place, {name: row[name] for name in columns}
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, plain or .gz, line ends kept.
+
+    Raises:
+        DataError: it is missing, damaged or not UTF-8.
+    """
+    with open_raw(path) as file, _reading(path), io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        yield from text

@@ -1,0 +1,86 @@
+"""A source by name: what it is, what it needs, and how its options, checked, become streams."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError, validate_call
+
+from envs.building.stage import Stage
+from envs.errors import DataError
+from envs.stream import Stream, explain
+
+Locate = Callable[[list[Path]], list[Path]]
+"""From the files of one folder to the `path`s that a source would read there."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "Did you mean ...? " for a misspelt name, or nothing."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data source.
+
+    `read` yields streams, or, where there is a `stage`, what that makes streams of. The options of a source are the
+    parameters of `read` and the fields of the stage; a name that both have is given to both.
+    """
+
+    name: str
+    read: Callable[..., Iterable[Any]]
+    about: str
+    stage: Stage | None = None
+    """With the source's own defaults."""
+    home: str | None = None
+    """Where its raw files are published; None: it is generated, or the user's own."""
+    licence: str | None = None
+    kind: Literal["retrieval", "dialogue", "labels", "summaries", "code", "synthetic", "mixed"] = "retrieval"
+    extractive: bool = False
+    """Its answers are spans of its text."""
+    tried: Literal["real", "format", "generated"] = "real"
+    """`real`: tested on the published files; `format`: on a hand-made file of the published format; `generated`."""
+    locate: Locate | None = None
+    """None: it is never found in a folder of raw files."""
+    versions: Mapping[str, str] | None = None
+    """Known input files: SHA-256 of the plain content -> the commit of the repository that has it."""
+
+    def options(self) -> dict[str, Any]:
+        """Every option, with its default (`inspect.Parameter.empty`: it must be given)."""
+        own = {name: parameter.default for name, parameter in inspect.signature(self.read).parameters.items()}
+        return own if self.stage is None else {**own, **self.stage.model_dump()}
+
+    def open(self, options: Mapping[str, Any]) -> Iterator[Stream]:
+        """Its streams. What is wrong with the options is told at once, what is wrong with the data as it is read.
+
+        Raises:
+            DataError: an option is unknown (the nearest right name is given), missing, or of the wrong type.
+        """
+        known = self.options()
+        for option in options:
+            if option not in known:
+                hint = nearest(str(option), known)
+                raise DataError(
+                    f"source {self.name!r} has no option {option!r}. {hint}Its options: {', '.join(known)}."
+                )
+        for option, default in known.items():
+            if default is inspect.Parameter.empty and option not in options:
+                raise DataError(f"source {self.name!r} needs the option {option!r}. Its options: {', '.join(known)}.")
+        wanted = inspect.signature(self.read).parameters
+        own = {option: value for option, value in options.items() if option in wanted}
+        read = validate_call(self.read)
+        try:
+            first = read(**own)
+            if self.stage is None:
+                return iter(first)
+            shared = {option: value for option, value in options.items() if option in type(self.stage).model_fields}
+            stage = type(self.stage).model_validate({**self.stage.model_dump(), **shared})
+        except ValidationError as error:
+            raise DataError(f"source {self.name!r}, option {explain(error)}.") from error
+        return stage.streams(lambda: read(**own), self.name)

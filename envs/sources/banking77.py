@@ -1,0 +1,35 @@
+"""BANKING77: what customers ask of a bank, with 77 intents (arXiv 2003.04807)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from envs.building.labels import Example, Labelling
+from envs.building.locating import by_names
+from envs.building.raw import csv_rows, find, text_lines
+from envs.building.source import Source
+
+PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+
+def read(path: Path) -> Iterator[Example]:
+    """The utterances of the folder that holds train.csv and test.csv (plain or .gz)."""
+    for part in PARTS:
+        file = find(path, f"{part}.csv")
+        for _, row in csv_rows(text_lines(file), str(file), ("text", "category")):
+            yield Example(row["text"], row["category"], part)
+
+
+SOURCE = Source(
+    name="banking77",
+    read=read,
+    about="label what bank customers ask, 77 intents",
+    stage=Labelling(),
+    home="https://github.com/PolyAI-LDN/task-specific-datasets",
+    licence="CC BY 4.0",
+    kind="labels",
+    locate=by_names("train.csv", "test.csv", "categories.json"),
+    versions={"b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b": "57ec275d80"},
+)
