@@ -13,5 +13,9 @@ class DataError(MemrlError):
     """A data file, stream or question that cannot be used."""
 
 
+class NoStream(DataError):
+    """The data is sound, but nothing of it is left for the options (a split that no document belongs to)."""
+
+
 class EnvironmentFault(MemrlError):
     """The environment was driven wrongly, e.g. stepped after its last chunk. Never caused by model output."""

@@ -27,6 +27,7 @@ import memrl
 from envs.suggest import nearest
 from memrl.config import Config, config_name, load_config, save_config
 from memrl.data import StreamFeed, check_data
+from memrl.data_cli import add_data_commands
 from memrl.errors import ConfigError, DataError, MemrlError
 from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
 
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CONFIG | key=value",
         help="a config file, or the name of one in configs/ (default: tiny); and any settings to change",
     )
+    configured.set_defaults(configured=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     train = commands.add_parser(
@@ -128,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--model", metavar="PATH", help="the base model, if it is no longer where the run found it")
     export.set_defaults(command=_export)
 
+    add_data_commands(commands, common)
+
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
     tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = tiny_commands.add_parser(
@@ -151,12 +155,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
         known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
-        known += ["--format", "--adapter", "--model"]
+        known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
         return arguments
     given = arguments.words + rest
+    if not arguments.configured:
+        arguments.words = given
+        return arguments
     names = [word for word in given if "=" not in word or Path(word).is_file()]
     if len(names) > 1:
         parser.error(f"one CONFIG at most, not {len(names)}: {', '.join(names)} (settings are written key=value)")

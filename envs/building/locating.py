@@ -27,19 +27,23 @@ def by_names(*names: str) -> Locate:
     return locate
 
 
-def by_fields(pattern: str, *fields: str, at: str = "item") -> Locate:
-    """Every JSON or JSON lines file whose name matches `pattern` and whose first record has these fields.
+def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
+    """Every JSON or JSON lines file whose first record has these fields.
 
-    A file that cannot be read counts where its name is telling (no bare `*.json*`): the build then says what is wrong.
+    Args:
+        name: the pattern of the names that the publisher gives: such a file counts even if it cannot be read, so that
+            the build says what is wrong with it.
+        at: where the records are, as in `records`.
     """
 
     def fits(file: Path) -> bool:
-        if not fnmatch.fnmatch(file.name.removesuffix(".gz"), pattern):
+        plain = file.name.removesuffix(".gz")
+        if not plain.endswith((".json", ".jsonl")):
             return False
         try:
             _, first = next(records(file, _Any, at=at))
         except DataError:
-            return not pattern.startswith("*")
+            return fnmatch.fnmatch(plain, name)
         return set(fields) <= set(first.model_extra or {})
 
     return lambda files: [file for file in files if fits(file)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +13,10 @@ from pydantic import ValidationError, validate_call
 from envs.building.stage import Stage
 from envs.errors import DataError
 from envs.stream import Stream, explain
+from envs.suggest import did_you_mean
 
 Locate = Callable[[list[Path]], list[Path]]
 """From the files of one folder to the `path`s that a source would read there."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "Did you mean ...? " for a misspelt name, or nothing."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,10 @@ class Source:
     """`real`: tested on the published files; `format`: on a hand-made file of the published format; `generated`."""
     locate: Locate | None = None
     """None: it is never found in a folder of raw files."""
+    endless: bool = False
+    """Without a `count` it never ends."""
+    splits: tuple[str, ...] = ("train", "eval")
+    """The values of its option `split`; none where it has no such option."""
     versions: Mapping[str, str] | None = None
     """Known input files: SHA-256 of the plain content -> the commit of the repository that has it."""
 
@@ -65,10 +63,8 @@ class Source:
         known = self.options()
         for option in options:
             if option not in known:
-                hint = nearest(str(option), known)
-                raise DataError(
-                    f"source {self.name!r} has no option {option!r}. {hint}Its options: {', '.join(known)}."
-                )
+                hint = did_you_mean(str(option), known)
+                raise DataError(f"source {self.name!r} has no option {option!r}{hint}")
         for option, default in known.items():
             if default is inspect.Parameter.empty and option not in options:
                 raise DataError(f"source {self.name!r} needs the option {option!r}. Its options: {', '.join(known)}.")

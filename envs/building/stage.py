@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from envs.building.splitting import Split
-from envs.errors import DataError
+from envs.errors import NoStream
 from envs.stream import Stream
 
 Read = Callable[[], Iterable[Any]]
@@ -40,7 +40,7 @@ class Stage(BaseModel):
         """Streams of a source, pass after pass until `count`.
 
         Raises:
-            DataError: nothing can be built from what there is.
+            NoStream: nothing can be built from what there is.
         """
         given = 0
         for turn in numbers():
@@ -51,7 +51,7 @@ class Stage(BaseModel):
                 yield stream
                 given += 1
             if given == before and (self.count is None or given < self.count):
-                raise DataError(
+                raise NoStream(
                     f"source {source!r}: no stream can be built with split={self.split!r}, "
                     f"eval_share={self.eval_share:g} and the other options. Change them, or give it more data."
                 )

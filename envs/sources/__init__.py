@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from envs.building.source import Source, nearest
+from envs.building.source import Source
 from envs.errors import DataError
 from envs.stream import Stream
+from envs.suggest import did_you_mean
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -25,7 +26,7 @@ def source_named(name: str) -> Source:
         DataError: there is none; the nearest right name is given.
     """
     if name not in SOURCES:
-        raise DataError(f"unknown source {name!r}. {nearest(name, SOURCES)}Known: {', '.join(SOURCES)}.")
+        raise DataError(f"unknown source {name!r}{did_you_mean(name, SOURCES)}")
     return SOURCES[name]
 
 

@@ -53,4 +53,6 @@ def read(path: Path, seed: int = 0, count: int | None = None) -> Iterator[Stream
             return
 
 
-SOURCE = Source(name="jsonl", read=read, about="streams in a file of ours, e.g. of a built set", kind="mixed")
+SOURCE = Source(
+    name="jsonl", read=read, about="streams in a file of ours, e.g. of a built set", kind="mixed", splits=()
+)

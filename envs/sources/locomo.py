@@ -123,6 +123,6 @@ SOURCE = Source(
     home="https://github.com/snap-research/LoCoMo",
     licence="CC BY-NC 4.0",
     kind="dialogue",
-    locate=by_fields("*.json", "sample_id", "conversation", "qa"),
+    locate=by_fields("locomo*.json", "sample_id", "conversation", "qa"),
     versions={"db40b25ae98d467f4fb7a386ad0bba43581446a0bf11da7a42ab26f54a9dc772": "3eb6f2c585"},
 )

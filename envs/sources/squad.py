@@ -89,10 +89,10 @@ SOURCE = Source(
     name="squad",
     read=read,
     about="questions on the paragraphs of Wikipedia articles",
-    stage=Packing(chunks=10, chunk_tokens=1150, questions=100),
+    stage=Packing(chunks=10, chunk_tokens=1240, questions=100),
     home="https://github.com/rajpurkar/SQuAD-explorer",
     licence="CC BY-SA 4.0",
     extractive=True,
-    locate=by_fields("*.json", "title", "paragraphs", at="data.item"),
+    locate=by_fields("*-v[12].?.json", "title", "paragraphs", at="data.item"),
     versions={"e67e5969b6dc6c1642154740806b79263b77fc048c7c11ee60d534eb48ef81e8": "85623adeb9"},
 )

@@ -313,4 +313,6 @@ SOURCE = Source(
     licence="Apache-2.0",
     kind="synthetic",
     tried="generated",
+    endless=True,
+    splits=(),
 )

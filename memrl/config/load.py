@@ -139,14 +139,25 @@ def _read_override(text: str) -> list[Setting]:
         raise ConfigError(f"override {text!r}: expected key=value")
     key = re.sub(r"\[(\w+)\]", r".\1", key.strip())
     try:
-        # Through OmegaConf's own loader: it reads 1e-5 as a number, which plain YAML does not.
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]), resolve=False)["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"override {text!r}: the value is no readable YAML ({str(error).splitlines()[0]})") from error
+        value = read_value(raw)
+    except ConfigError as error:
+        raise ConfigError(f"override {text!r}: {error}") from error
     origin = f"override {text!r}"
     if key in SECTIONS and isinstance(value, Mapping):
         return list(_flatten(value, origin, key + "."))
     return [Setting(key, value, origin)]
+
+
+def read_value(raw: str) -> Any:
+    """The value of `key=value`: YAML, with 1e-5 a number, which plain YAML does not take it for.
+
+    Raises:
+        ConfigError: it is no readable YAML.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]), resolve=False)["value"]  # type: ignore[index,call-overload]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"the value is no readable YAML ({str(error).splitlines()[0]})") from error
 
 
 def _apply(config: DictConfig, setting: Setting) -> str | None:

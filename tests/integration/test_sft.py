@@ -100,7 +100,7 @@ def test_demonstrations_that_do_not_fit_are_an_error(quick_model: Path, tmp_path
 
 @pytest.mark.skipif(not SQUAD.is_file(), reason="needs the shared SQuAD file")
 def test_any_source_will_do(quick_model: Path, tmp_path: Path) -> None:
-    source = "[{source: squad, chunks: 2, questions: 2, max_chunk_chars: 400}]"
+    source = "[{source: squad, chunks: 2, questions: 2, chunk_tokens: 100}]"
     changes = {
         **FEW,
         "sft.dir": tmp_path / "out",
