@@ -137,8 +137,8 @@ def _build(arguments: argparse.Namespace) -> None:
     if cards:
         wide_console().print(cards_table(sorted(cards, key=lambda card: card.name)))
     if only is None and arguments.origin is not None and (unknown := unknown_files(arguments.origin, jobs)):
-        names = ", ".join(str(path.relative_to(arguments.origin)) for path in unknown)
-        Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {names}", markup=False)
+        listed = ", ".join(str(path.relative_to(arguments.origin)) for path in unknown)
+        Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
     if wrong:
         raise DataError("\n".join(wrong))
 
