@@ -18,7 +18,7 @@ from envs.dialects import Dialect
 from envs.errors import EnvironmentFault
 from envs.memory import MemoryDesign, diff
 from envs.stream import Stream
-from envs.tools import ResultCode, ToolResult, ToolSchema
+from envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 INSTRUCTION = (
     "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "
@@ -39,6 +39,8 @@ class Observation:
 class StepResult:
     """What one completion did."""
 
+    calls: list[ToolCall]
+    """Those that were carried out; the results of any beyond `max_calls` come after theirs."""
     results: list[ToolResult]
     diff: list[dict[str, Any]]
     memory_tokens: int
@@ -106,15 +108,18 @@ class MemoryEnv:
         """
         chunk = self._current()
         before = self.memory.snapshot()
+        calls = self._dialect.parse(text, truncated=truncated)
         results = []
-        for number, call in enumerate(self._dialect.parse(text, truncated=truncated)):
+        for number, call in enumerate(calls):
             if number < self._max_calls:
                 results.append(self.memory.execute(call, time=chunk.time))
             else:
                 message = f"a step may make {self._max_calls} calls"
                 results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
         self.position += 1
-        return StepResult(results, diff(before, self.memory.snapshot()), self.memory.token_count())
+        return StepResult(
+            calls[: self._max_calls], results, diff(before, self.memory.snapshot()), self.memory.token_count()
+        )
 
     def _turns_of_example(self) -> list[dict[str, str]]:
         text, calls = self.memory.example

@@ -130,6 +130,21 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--model", metavar="PATH", help="the base model, if it is no longer where the run found it")
     export.set_defaults(command=_export)
 
+    rescore = commands.add_parser(
+        "rescore",
+        parents=[common],
+        help="pay the saved episodes of a run by other rewards",
+        description="Compute all rewards and advantages of a run's saved episodes again. Nothing is generated.",
+        epilog="example: memrl rescore runs/tiny --rewards memalpha advantage.mode=pooled",
+        allow_abbrev=False,
+    )
+    rescore.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    rescore.add_argument("words", nargs="*", metavar="key=value", help="rewards. and advantage. settings to change")
+    rescore.add_argument("--rewards", metavar="PRESET", help="the same as rewards.preset=PRESET")
+    rescore.add_argument("--metric", metavar="NAME", help="score every answer by this metric")
+    rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
+    rescore.set_defaults(command=_rescore, configured=False)
+
     add_data_commands(commands, common)
 
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
@@ -156,6 +171,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if options or (rest and not hasattr(arguments, "words")):
         known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
         known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
+        known += ["--rewards", "--metric"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -269,6 +285,32 @@ def _export(arguments: argparse.Namespace) -> None:
         model=arguments.model,
     )
     Console().print(f"{arguments.out}: checked, {gap:.2g} nats a token from base + adapter", markup=False)
+
+
+def _rescore(arguments: argparse.Namespace) -> None:
+    from memrl.files import write_text_atomic
+    from memrl.report.rewards import reward_figures
+    from memrl.rescore import rescore
+
+    if wrong := [word for word in arguments.words if "=" not in word]:
+        raise ConfigError(f"{', '.join(wrong)}: settings are written key=value")
+    overrides = [*([f"rewards.preset={arguments.rewards}"] if arguments.rewards else []), *arguments.words]
+    table = Table("step", "episodes", "total", "qa", "tool success", "compression", "groups used", title="was -> is")
+    lines: list[str] = []
+    same = True
+    for number, before, after, advantages in rescore(arguments.run, overrides, metric=arguments.metric):
+        was, now = reward_figures(before), reward_figures(after)
+        same = same and before == after
+        shown = [f"{was[key]:.4f} -> {now[key]:.4f}" for key in was]
+        table.add_row(str(number), str(len(after)), *shown, f"{advantages['advantage/groups_used']:.0f}")
+        for old, new in zip(before, after, strict=True):
+            place = {"step": number, "stream": new.stream_id, "episode": new.index}
+            lines.append(json.dumps({**place, "was": old.total, "is": new.total, "parts": new.parts}))
+    console = Console()
+    console.print(table)
+    console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")
+    if arguments.out:
+        write_text_atomic(arguments.out, "".join(f"{line}\n" for line in lines))
 
 
 def _tiny_build(arguments: argparse.Namespace) -> None:

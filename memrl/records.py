@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.stream import Stream
 from envs.tools import ToolResult
 
 StopReason = Literal["stop", "length"]
@@ -60,6 +59,8 @@ class Step(BaseModel):
     """Tokens in the memory after this step."""
     parts: dict[str, float] = Field(default_factory=dict)
     """Per-step reward parts, e.g. {"tool_success": 1.0}."""
+    worth: dict[str, float] | None = None
+    """Question id -> what its score loses without this step, where it is not 0; None where it was not found out."""
 
 
 class AnswerRecord(BaseModel):
@@ -105,6 +106,8 @@ class Episode(BaseModel):
     memory_tokens: int
     parts: dict[str, float] = Field(default_factory=dict)
     """Per-episode reward parts, e.g. {"qa": 0.5, "compression": 0.4}."""
+    asked_again: int = 0
+    """Questions that were put to the reader once more, to find out what the steps were worth."""
     total: float = 0.0
     """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
 
@@ -113,7 +116,7 @@ class Episode(BaseModel):
 class Group:
     """The G episodes of one stream under one policy version: the unit of advantage."""
 
-    stream: Stream
+    stream_id: str
     episodes: list[Episode]
     failures: list[str]
     """One message for each episode that an infrastructure error removed."""

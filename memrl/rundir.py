@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
+from pydantic import ValidationError
 
+from memrl.errors import DataError
 from memrl.files import write_bytes_atomic, write_text_atomic
 from memrl.records import Episode
 
@@ -65,9 +67,21 @@ class EpisodeWriter:
         write_bytes_atomic(self.path(step), zstandard.ZstdCompressor(level=3).compress(lines.encode()))
 
     def read(self, step: int) -> list[Episode]:
-        """The episodes of one step."""
-        data = zstandard.ZstdDecompressor().decompress(self.path(step).read_bytes())
-        return [Episode.model_validate_json(line) for line in data.splitlines()]
+        """The episodes of one step.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        path = self.path(step)
+        try:
+            data = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+            return [Episode.model_validate_json(line) for line in data.splitlines()]
+        except (OSError, zstandard.ZstdError, ValidationError) as error:
+            raise DataError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from error
+
+    def steps(self) -> list[int]:
+        """The steps whose episodes are there, in order."""
+        return sorted(int(file.name[5:].split(".")[0]) for file in self.folder.glob("step_*.jsonl.zst"))
 
     def cut(self, step: int) -> None:
         """Remove the episodes after `step`."""

@@ -40,6 +40,7 @@ from memrl.reader_costs import reader_costs, total_costs
 from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
+from memrl.report.rewards import mean, reward_figures
 from memrl.rollout.build import open_pool
 from memrl.rollout.canary import BOUND, mean_gap, probe
 from memrl.rollout.preflight import check_prompts, check_reader, first_prompt
@@ -187,7 +188,7 @@ class Trainer:
         kept = [sample for sample, age in zip(samples, ages, strict=True) if age <= bound]
         return kept, {
             "fail/stale": float(len(samples) - len(kept)),
-            "learner/staleness": _mean([float(age) for age in ages if age <= bound]) if kept else 0.0,
+            "learner/staleness": mean([float(age) for age in ages if age <= bound]) if kept else 0.0,
         }
 
     def _learn(self, samples: list[Sample]) -> dict[str, float]:
@@ -262,7 +263,7 @@ class Trainer:
             if gates:
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
-                best = _mean([answer.score for answer in ceiling]) if ceiling else None
+                best = mean([answer.score for answer in ceiling]) if ceiling else None
                 self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
                 answers += ceiling
         self.evaluations.append(evaluation)
@@ -290,11 +291,8 @@ class Trainer:
         codes = Counter(result.code.value for step in steps for result in step.results)
         calls = max(codes.total(), 1)
         return row | {
-            "reward/total": _mean([episode.total for episode in played]),
-            "reward/qa": _mean([episode.parts["qa"] for episode in played]),
-            "reward/compression": _mean([episode.parts["compression"] for episode in played]),
-            "reward/tool_success": _mean([step.parts["tool_success"] for step in steps]),
-            "memory/tokens": _mean([float(episode.memory_tokens) for episode in played]),
+            **reward_figures(played),
+            "memory/tokens": mean([float(episode.memory_tokens) for episode in played]),
             "tools/calls_per_step": codes.total() / len(steps),
             **{f"tools/{code}": count / calls for code, count in sorted(codes.items())},
             "stop/stop": stops["stop"] / len(steps),
@@ -303,6 +301,7 @@ class Trainer:
             "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
             "tokens/completion": sum(len(step.completion.ids) for step in steps),
             "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
+            "reader/asked_again": sum(episode.asked_again for episode in played),
             **reader_costs(answers),
         }
 
@@ -496,7 +495,3 @@ def _differences(old: Any, new: Any, key: str = "") -> list[str]:
 def _evaluation(raw: dict[str, Any]) -> Evaluation:
     intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
     return Evaluation(**{**raw, **intervals})
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

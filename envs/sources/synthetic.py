@@ -207,6 +207,7 @@ def synthetic(
     events: float = 0.25,
     people: int = 6,
     questions: int = 8,
+    metric: str = "exact_match",
 ) -> Iterator[Stream]:
     """Streams without end, or `count` of them.
 
@@ -222,6 +223,7 @@ def synthetic(
         events: share of the other sentences that are dated events.
         people: how many people a stream is about.
         questions: at most so many questions a stream, drawn from all that can be asked.
+        metric: how answers are scored; `substring` suits the lexical reader, which answers in whole items.
 
     Raises:
         DataError: a knob is out of range; at once, not at the first stream.
@@ -238,7 +240,7 @@ def synthetic(
             "synthetic: chatter must lie in [0, 1), changes and events in [0, 1] and sum to at most 1, "
             f"got chatter={chatter}, changes={changes}, events={events}"
         )
-    knobs = (chunks, sentences, chatter, changes, events, people, questions)
+    knobs = (chunks, sentences, chatter, changes, events, people, questions, metric)
     return (
         _stream(f"synthetic-{seed}-{index}", random.Random(f"synthetic/{seed}/{index}"), *knobs)
         for index in (itertools.count() if count is None else range(count))
@@ -255,6 +257,7 @@ def _stream(
     events: float,
     people: int,
     questions: int,
+    metric: str,
 ) -> Stream:
     world = _World(rng, rng.sample(NAMES, people))
     month, first = rng.choice(MONTHS), rng.randint(1, 28 - min(chunks, 27))
@@ -284,7 +287,7 @@ def _stream(
         source="synthetic",
         chunks=tuple(parts),
         questions=tuple(
-            Question(id=f"q{n}", text=text, answers=(answer,), metric="exact_match", kind=kind, evidence=(chunk,))
+            Question(id=f"q{n}", text=text, answers=(answer,), metric=metric, kind=kind, evidence=(chunk,))
             for n, (text, answer, kind, chunk, _) in enumerate(chosen)
         ),
         metadata={"notes": notes, "support": {f"q{n}": asked[4] for n, asked in enumerate(chosen)}},

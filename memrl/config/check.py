@@ -31,7 +31,7 @@ SCHEDULES = (
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
 LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
-ADVANTAGES = ("episode", "evidence", "pooled")
+ADVANTAGES = ("episode", "evidence", "counterfactual", "pooled")
 READERS = ("policy-base", "lexical", "endpoint")
 TINY = "tiny"
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

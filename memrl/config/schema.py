@@ -107,8 +107,9 @@ class RewardConfig:
 
 @dataclass
 class AdvantageConfig:
-    mode: str = "episode"  # episode | evidence | pooled
+    mode: str = "episode"  # episode | evidence | counterfactual | pooled
     spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
+    counterfactual_steps: int | None = None  # counterfactual: at most so many steps are left out, one by one
     normalize_std: bool = True
     min_spread: float = 1e-6  # groups whose rewards spread less are dropped
 

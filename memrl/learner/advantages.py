@@ -28,6 +28,13 @@ which is zero when two episodes make the same mistake at different steps. Withou
 with the derivatives at the group's mean. A step is then no longer paid for what other steps did, which is most of the
 noise in `episode`. The share b is what makes it safe: with the answers alone nobody would be blamed for using up the
 memory, and the policy stores everything. With one chunk it is `episode`, exactly.
+
+`counterfactual`: as `evidence`, with no labels needed: what the answers lose without step t,
+
+    v[i,t] = mean_q (score[i,q] - score of q without step t)            found out by memrl.rollout.counterfactual
+
+takes the place of a[i,q]: dE/dqa * (v[i,t] - mean_i v[.,t]) is paid to step t. What single steps do not explain (an
+answer that two steps hold is lost by neither) stays with all steps. With one chunk it is `episode`, exactly.
 """
 
 from __future__ import annotations
@@ -46,7 +53,7 @@ from rewards.compose import EPISODE_PARTS, RewardWeights, episode_slopes, episod
 
 Array = NDArray[np.float64]
 
-MODES = ("episode", "evidence", "pooled")
+MODES = ("episode", "evidence", "counterfactual", "pooled")
 _EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as far as the division
 
 
@@ -88,13 +95,13 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
     for group in groups:
         episodes = [episode for episode in group.episodes if episode.steps]
         if len(episodes) < 2:
-            report.too_small.append(group.stream.id)
+            report.too_small.append(group.stream_id)
             continue
         advantages = _advantages(episodes, config, weights)
         if advantages is None:
-            report.no_spread.append(group.stream.id)
+            report.no_spread.append(group.stream_id)
             continue
-        report.used.append(group.stream.id)
+        report.used.append(group.stream_id)
         for episode, row in zip(episodes, advantages, strict=True):
             report.samples.extend(_samples(episode, row))
     return report
@@ -115,7 +122,7 @@ def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: R
         sigma = float(flat.std(ddof=1))
     else:
         centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
-        if config.mode == "evidence":
+        if config.mode != "episode":
             centred = [row + moved for row, moved in zip(centred, _moved(episodes, config, weights), strict=True)]
         flat = np.concatenate(centred)
         if np.abs(flat).max() < config.min_spread:
@@ -136,7 +143,8 @@ def _against_position(rows: Sequence[Array]) -> list[Array]:
 
 
 def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array]:
-    """What `evidence` adds to `episode` at each step: credit taken from all steps and paid to those that earned it."""
+    """What `evidence` and `counterfactual` add to `episode` at each step: credit taken from all steps and paid to those
+    that earned it."""
     parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
     slopes = episode_slopes(parts, weights)
     moved = [np.zeros(len(episode.steps)) for episode in episodes]
@@ -145,6 +153,11 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
     for episode, row, grown in zip(episodes, moved, _against_position(growth), strict=True):
         paid = -slopes["compression"] * grown / episode.chunk_tokens
         row += paid - paid.sum()
+
+    if config.mode == "counterfactual":
+        for row, gained in zip(moved, _against_position([_worths(episode) for episode in episodes]), strict=True):
+            row += slopes["qa"] * (gained - gained.sum())
+        return moved
 
     scores: dict[str, list[float]] = defaultdict(list)
     for episode in episodes:
@@ -161,6 +174,21 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
             share[np.isin(chunks, answer.evidence)] = 1.0
             row += credit * (share - 1.0)
     return moved
+
+
+def _worths(episode: Episode) -> Array:
+    """What the mean score of the answers loses without each step.
+
+    Raises:
+        ConfigError: it was not found out when the episode was played.
+    """
+    found = [step.worth for step in episode.steps if step.worth is not None]
+    if len(found) < len(episode.steps):
+        raise ConfigError(
+            f"episode {episode.index} of stream {episode.stream_id!r} was played without finding out what its steps "
+            "are worth. Use advantage.mode=counterfactual when it is played, or another mode."
+        )
+    return np.array([sum(worth.values()) / max(len(episode.answers), 1) for worth in found], dtype=np.float64)
 
 
 def _samples(episode: Episode, advantages: Array) -> list[Sample]:

@@ -119,7 +119,7 @@ class Pool(ABC):
         for number, stream in enumerate(streams):
             mine = outcomes[number * size : (number + 1) * size]
             episodes = [outcome for outcome in mine if isinstance(outcome, Episode)]
-            groups.append(Group(stream, episodes, [outcome for outcome in mine if isinstance(outcome, str)]))
+            groups.append(Group(stream.id, episodes, [outcome for outcome in mine if isinstance(outcome, str)]))
         return groups
 
     def play_greedy(

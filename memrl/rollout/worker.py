@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 
 from envs.dialects import DIALECTS
 from envs.memory import MemoryDesign, StoreMemory
 from envs.stream import Question, Stream
+from envs.tools import ToolCall
 from memrl.config import Config
 from memrl.endpoint import Endpoint, reader_endpoint
 from memrl.errors import ConfigError, EngineError
 from memrl.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
+from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.prompting import Prompter
@@ -86,8 +89,14 @@ class RolloutWorker:
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
         """
         memory = self.new_memory()
-        steps = await self._read(stream, memory, seed, adapter, place, temperature)
+        steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
         answers = await self._ask_all(stream, memory, (*place, len(steps)))
+        asked_again = 0
+        if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
+            worth = self._step_worth((*place, len(steps) + 1))
+            worths = await worth(stream, steps, calls, answers)
+            steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
+            asked_again = worth.asked
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
         parts = {
             "qa": self._parts.qa([answer.score for answer in answers]),
@@ -105,6 +114,7 @@ class RolloutWorker:
             chunk_tokens=chunk_tokens,
             memory_tokens=memory.token_count(),
             parts=parts,
+            asked_again=asked_again,
             total=total(parts, [step.parts for step in steps], self._weights),
         )
 
@@ -116,11 +126,12 @@ class RolloutWorker:
         adapter: AdapterRef,
         place: tuple[int, int, int],
         temperature: float | None,
-    ) -> list[Step]:
+    ) -> tuple[list[Step], list[list[ToolCall]]]:
         config = self.config
         env = new_env(config, self.prompter, stream, memory)
         heat = config.rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
+        calls: list[list[ToolCall]] = []
         while not env.done:
             chunk = env.position
             observation = env.observe()
@@ -143,6 +154,7 @@ class RolloutWorker:
                 raise EngineError(f"asked for adapter version {adapter.version}, got {completion.version}")
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
+            calls.append(result.calls)
             steps.append(
                 Step(
                     chunk=chunk,
@@ -155,7 +167,18 @@ class RolloutWorker:
                     parts={"tool_success": self._parts.tool_success(result.results)},
                 )
             )
-        return steps
+        return steps, calls
+
+    def _step_worth(self, order: tuple[int, ...]) -> StepWorth:
+        """What finds out the worth of one episode's steps; `order` places its questions to the reader."""
+        numbers = itertools.count()
+
+        async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
+            return await self.ask(question, memory, (*order, next(numbers)))
+
+        return StepWorth(
+            self.new_memory, self.config.memory.retrieve_budget, ask, self.config.advantage.counterfactual_steps
+        )
 
     async def _ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""

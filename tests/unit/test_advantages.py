@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.stream import Chunk, Question, Stream
 from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.learner.advantages import group_advantages
@@ -20,10 +19,6 @@ WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
 def make_group(
     qa: list[float], tool_success: list[list[float]], compression: list[float] | None = None, stream_id: str = "s"
 ) -> Group:
-    chunks = tuple(Chunk(text=f"chunk {t}") for t in range(len(tool_success[0])))
-    stream = Stream(
-        id=stream_id, source="test", chunks=chunks, questions=(Question(id="q", text="who?", answers=("x",)),)
-    )
     episodes = []
     for i, row in enumerate(tool_success):
         steps = [
@@ -54,7 +49,7 @@ def make_group(
                 parts={"qa": qa[i], "compression": compression[i] if compression else 0.0},
             )
         )
-    return Group(stream=stream, episodes=episodes, failures=[])
+    return Group(stream_id=stream_id, episodes=episodes, failures=[])
 
 
 def make_evidence_group(
@@ -156,7 +151,7 @@ def test_samples_carry_the_sampled_tokens_and_version_untouched() -> None:
 
 
 def test_unknown_mode_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="episode, evidence, pooled"):
+    with pytest.raises(ConfigError, match="episode, evidence, counterfactual, pooled"):
         group_advantages([], AdvantageConfig(mode="grpo"), WEIGHTS)
 
 
@@ -216,3 +211,59 @@ def test_evidence_teaches_where_episodes_earn_the_same_in_different_ways() -> No
     assert len({episode_value(episode.parts, WEIGHTS) for episode in group.episodes}) == 1
     assert group_advantages([group], AdvantageConfig(), WEIGHTS).no_spread == ["s"]
     assert matrix(group, EVIDENCE)[0, 0] > 0 > matrix(group, EVIDENCE)[1, 0]
+
+
+COUNTERFACTUAL = AdvantageConfig(mode="counterfactual", normalize_std=False)
+
+
+def make_worth_group(worths: list[list[list[float]]], base: list[float]) -> Group:
+    """Steps t of episodes i are worth worths[i][t][q] to questions q, which score base[q] without any of them."""
+    scores = [(np.array(base) + np.array(steps).sum(axis=0)).tolist() for steps in worths]
+    group = make_evidence_group(scores, [None] * len(base), [[10] * len(worths[0])] * len(worths))
+    for i, episode in enumerate(group.episodes):
+        steps = [
+            step.model_copy(update={"worth": {f"q{q}": value for q, value in enumerate(worth) if value}})
+            for step, worth in zip(episode.steps, worths[i], strict=True)
+        ]
+        group.episodes[i] = episode.model_copy(update={"steps": steps})
+    return group
+
+
+def test_counterfactual_pays_the_step_that_the_answer_hangs_on() -> None:
+    group = make_worth_group([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]], base=[0.0, 1.0])
+    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.25, 0.0], [-0.25, 0.0]], atol=1e-12)
+
+
+def test_a_step_that_cost_an_answer_is_blamed_for_it() -> None:
+    group = make_worth_group([[[1.0], [-1.0]], [[1.0], [0.0]]], base=[0.0])
+    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.0, -0.5], [0.0, 0.5]], atol=1e-12)
+
+
+def test_what_single_steps_do_not_explain_stays_with_all() -> None:
+    group = make_worth_group([[[0.0], [0.0]], [[0.0], [0.0]]], base=[1.0])
+    other = group.episodes[1]
+    lost = [other.answers[0].model_copy(update={"score": 0.0})]
+    group.episodes[1] = other.model_copy(update={"answers": lost, "parts": {**other.parts, "qa": 0.0}})
+    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.5, 0.5], [-0.5, -0.5]], atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"]])
+def test_with_one_chunk_counterfactual_is_episode(weights: RewardWeights) -> None:
+    group = make_worth_group([[[1.0, 0.5]], [[0.0, 1.0]], [[0.0, 0.0]]], base=[0.0, 0.0])
+    for standard in (True, False):
+        config = AdvantageConfig(mode="episode", normalize_std=standard)
+        plain = group_advantages([group], config, weights).samples
+        credited = group_advantages([group], replace(config, mode="counterfactual"), weights).samples
+        np.testing.assert_allclose([s.advantage for s in credited], [s.advantage for s in plain], atol=1e-9)
+
+
+def test_counterfactual_is_centred_at_each_step() -> None:
+    rng = np.random.default_rng(0)
+    group = make_worth_group(rng.integers(-1, 2, (5, 4, 3)).astype(float).tolist(), base=[0.0, 1.0, 0.5])
+    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL).mean(axis=0), 0.0, atol=1e-12)
+
+
+def test_counterfactual_says_when_the_worth_is_not_known() -> None:
+    group = make_evidence_group([[1.0], [0.0]], [[0]], FLAT_MEMORY)
+    with pytest.raises(ConfigError, match="without finding out what its steps are worth"):
+        group_advantages([group], COUNTERFACTUAL, WEIGHTS)

@@ -1,0 +1,121 @@
+"""What each step was worth to the answers: what they lose when all calls are made again but that step's.
+
+The calls are carried out again from the memory that the step found. Those that failed are tried again too: one that was
+over budget may fit when the step that used the budget up is gone, which is how a step is blamed for that. A later call
+that names an item of the step that is left out fails, as it must.
+
+Only questions that would be shown something else are asked again. For the `lexical` reader the result is exact; a
+reader that is a model sees other item ids where an earlier insert is missing, and may word its answer otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from envs.memory import MemoryDesign, MemoryView
+from envs.stream import Question, Stream
+from envs.tools import ToolCall
+from memrl.records import AnswerRecord, Step
+
+Calls = Sequence[Sequence[ToolCall]]
+"""The calls of each step, as they were carried out."""
+Ask = Callable[[Question, MemoryDesign], Awaitable[AnswerRecord]]
+
+
+def play_again(
+    memory: MemoryDesign, stream: Stream, calls: Calls, ids: Sequence[Sequence[str | None]], first: int
+) -> None:
+    """Carry out the calls of step `first` and all later ones.
+
+    Args:
+        memory: as it is before step `first`; changed.
+        ids: the item that each call wrote or deleted in the episode. An insert may get another id now; calls that named
+            the old one are given the new one.
+    """
+    renamed: dict[str, str] = {}
+    for step in range(first, len(calls)):
+        for call, known in zip(calls[step], ids[step], strict=True):
+            named = call.arguments.get("memory_id")
+            if isinstance(named, str) and named in renamed:
+                call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": renamed[named]}})
+            result = memory.execute(call, time=stream.chunks[step].time)
+            if known is not None and result.item_id is not None and result.item_id != known:
+                renamed[known] = result.item_id
+
+
+class StepWorth:
+    """Finds out what the steps of episodes were worth.
+
+    Args:
+        new_memory: makes an empty memory.
+        budget: tokens of memory that the reader is shown.
+        ask: puts one question to the reader over a memory.
+        most_steps: leave out so many steps at most, those whose items were shown for the most questions; the worth of
+            the others is not known and counts as nothing. None: every step that wrote.
+    """
+
+    def __init__(
+        self, new_memory: Callable[[], MemoryDesign], budget: int, ask: Ask, most_steps: int | None = None
+    ) -> None:
+        self._new_memory = new_memory
+        self._budget = budget
+        self._ask = ask
+        self._most_steps = most_steps
+        self.asked = 0
+        """Questions that were put to the reader again."""
+
+    async def __call__(
+        self, stream: Stream, steps: Sequence[Step], calls: Calls, answers: Sequence[AnswerRecord]
+    ) -> list[dict[str, float]]:
+        """The worth of each step: question id -> what its score loses without the step, where it is not 0.
+
+        Negative where the answer is better without it.
+
+        Args:
+            calls: those that were carried out, in the order of each step's results.
+            answers: of the whole episode, one for each question of the stream, in order.
+
+        Raises:
+            ReaderError, EngineError: the reader failed.
+        """
+        ids = [
+            [result.item_id for result in step.results[: len(made)]] for step, made in zip(steps, calls, strict=True)
+        ]
+        memory = self._new_memory()
+        before = []
+        for number in range(len(steps)):
+            before.append(memory.snapshot())
+            play_again(memory, stream, calls[: number + 1], ids[: number + 1], number)
+        shown = [memory.retrieve(question.text, self._budget) for question in stream.questions]
+        known: dict[tuple[str, str], float] = {}
+        worth: list[dict[str, float]] = [{} for _ in steps]
+        for number in self._chosen(steps, shown):
+            memory = self._new_memory()
+            memory.restore(before[number])
+            play_again(memory, stream, calls, ids, number + 1)
+            for question, view, answer in zip(stream.questions, shown, answers, strict=True):
+                other = memory.retrieve(question.text, self._budget)
+                if _contents(other) == _contents(view):
+                    continue
+                place = (question.id, other.text())
+                if place not in known:
+                    self.asked += 1
+                    known[place] = (await self._ask(question, memory)).score
+                if loss := answer.score - known[place]:
+                    worth[number][question.id] = loss
+        return worth
+
+    def _chosen(self, steps: Sequence[Step], shown: Sequence[MemoryView]) -> list[int]:
+        """The steps to leave out: those that made a call, the most read ones first where there are too many."""
+        made = [number for number, step in enumerate(steps) if any(result.ok for result in step.results)]
+        if self._most_steps is None or len(made) <= self._most_steps:
+            return made
+        written = [{result.item_id for result in step.results if result.ok} for step in steps]
+        read = [sum(bool(items & {item.id for item in view.items}) for view in shown) for items in written]
+        return sorted(sorted(made, key=lambda number: -read[number])[: self._most_steps])
+
+
+def _contents(view: MemoryView) -> tuple[object, ...]:
+    """What a view shows but for its items' ids."""
+    best = None if view.best is None else (view.best.store, view.best.time, view.best.content)
+    return (best, *((item.store, item.time, item.content) for item in view.items))

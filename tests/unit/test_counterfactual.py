@@ -1,0 +1,150 @@
+"""What a step was worth: exactly what the answers lose when its calls are never made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.memory import DELETE, INSERT, UPDATE, MemoryDesign, StoreMemory
+from envs.stream import Chunk, Question, Stream
+from envs.tools import ToolCall, ToolResult
+from memrl.reader import LexicalReader
+from memrl.records import AnswerRecord, Completion, Step
+from memrl.rollout.counterfactual import StepWorth, play_again
+from rewards.metrics import score
+
+BUDGET = 1000
+QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
+
+
+def insert(content: str) -> ToolCall:
+    return ToolCall(name=INSERT.name, arguments={"memory_type": "semantic", "content": content})
+
+
+def update(item: str, content: str) -> ToolCall:
+    return ToolCall(name=UPDATE.name, arguments={"memory_id": item, "content": content})
+
+
+def delete(item: str) -> ToolCall:
+    return ToolCall(name=DELETE.name, arguments={"memory_id": item})
+
+
+HOME, JOB, CHATTER = insert("Ada lives in Oslo."), insert("Ben works as a baker."), insert("It rained all day long.")
+
+
+COMPLETION = Completion(ids=[2], logprobs=[0.0], stop="stop", version=0)
+ROME, MOVED = insert("Ada lives in Rome."), update("sem_0001", "Ada lives in Oslo.")
+HOME_ONLY = {"home": 1.0}
+
+
+def stream_of(steps: int) -> Stream:
+    return Stream(
+        id="s",
+        source="test",
+        chunks=tuple(Chunk(text=f"chunk {n}") for n in range(steps)),
+        questions=tuple(
+            Question(id=name, text=text, answers=(gold,), metric="substring")
+            for name, (text, gold) in QUESTIONS.items()
+        ),
+    )
+
+
+async def answer(question: Question, memory: MemoryDesign) -> AnswerRecord:
+    said = await LexicalReader(BUDGET).answer(question, memory)
+    return AnswerRecord(
+        question_id=question.id, kind="fact", question=question.text, gold=list(question.answers), answer=said.text,
+        metric=question.metric, score=score(question.metric, said.text, question.answers), evidence=None,
+        retrieved=list(said.retrieved),
+    )  # fmt: skip
+
+
+def played(
+    calls: Sequence[Sequence[ToolCall]], budget: int = 1000
+) -> tuple[list[Step], list[AnswerRecord], StoreMemory]:
+    """The steps and answers of an episode that makes these calls."""
+    memory = StoreMemory(budget, budget)
+    steps: list[Step] = []
+    for number, made in enumerate(calls):
+        results: list[ToolResult] = [memory.execute(call) for call in made]
+        steps.append(
+            Step(
+                chunk=number, prompt_ids=[1], completion=COMPLETION, text="", results=results, diff=[],
+                memory_tokens=memory.token_count(),
+            )
+        )  # fmt: skip
+    answers = [asyncio.run(answer(question, memory)) for question in stream_of(len(calls)).questions]
+    return steps, answers, memory
+
+
+def worths(calls: Sequence[Sequence[ToolCall]], budget: int = 1000, **more: Any) -> list[dict[str, float]]:
+    steps, answers, _ = played(calls, budget)
+    worth = StepWorth(lambda: StoreMemory(budget, budget), BUDGET, answer, **more)
+    return asyncio.run(worth(stream_of(len(calls)), steps, calls, answers))
+
+
+@pytest.mark.parametrize(
+    ("calls", "budget", "wanted"),
+    [
+        ([[HOME], [CHATTER], [JOB]], 1000, [{"home": 1.0}, {}, {"job": 1.0}]),
+        ([[HOME, JOB]], 1000, [{"home": 1.0, "job": 1.0}]),
+        # the only copy is deleted: that step has cost the whole answer
+        ([[HOME], [delete("sem_0001")]], 1000, [{}, {"home": -1.0}]),
+        # two copies, one refused as a duplicate: each step alone could be missed
+        ([[HOME], [HOME]], 1000, [{}, {}]),
+        # what used up the memory is to blame for what did not fit any more
+        ([[CHATTER], [HOME]], 8, [{"home": -1.0}, {}]),
+        # a wrong update has spoilt the answer, a right one has made it
+        ([[HOME], [update("sem_0001", "Ada lives in Rome.")]], 1000, [{}, {"home": -1.0}]),
+        ([[ROME], [MOVED]], 1000, [HOME_ONLY, HOME_ONLY]),
+        # later calls find their item though an earlier insert is missing and ids are others
+        ([[CHATTER], [ROME], [update("sem_0002", "Ada lives in Oslo.")]], 1000, [{}, HOME_ONLY, HOME_ONLY]),
+        # a step that made no call, or only bad ones, is worth nothing
+        ([[], [delete("sem_0009")], [HOME]], 1000, [{}, {}, {"home": 1.0}]),
+    ],
+)  # fmt: skip
+def test_a_step_is_worth_what_the_answers_lose(
+    calls: list[list[ToolCall]], budget: int, wanted: list[dict[str, float]]
+) -> None:
+    assert worths(calls, budget) == wanted
+
+
+CALLS = st.one_of(
+    st.sampled_from([HOME, JOB, CHATTER, insert("Ada lives in Rome."), insert("Ben lives in Oslo.")]),
+    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003"])),
+    st.builds(update, st.sampled_from(["sem_0001", "sem_0002"]), st.sampled_from(["Ada lives in Oslo.", "Ben left."])),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(CALLS, max_size=3), min_size=1, max_size=5), st.sampled_from([12, 20, 1000]))
+def test_it_is_exact_for_the_lexical_reader(calls: list[list[ToolCall]], budget: int) -> None:
+    """Against playing the whole episode again from its start and asking every question."""
+    steps, answers, _ = played(calls, budget)
+    found = worths(calls, budget)
+    for left_out in range(len(calls)):
+        memory = StoreMemory(budget, budget)
+        ids = [[result.item_id for result in step.results] for step in steps]
+        kept = [made if number != left_out else [] for number, made in enumerate(calls)]
+        play_again(memory, stream_of(len(calls)), kept, [i if n != left_out else [] for n, i in enumerate(ids)], 0)
+        for question, before in zip(stream_of(len(calls)).questions, answers, strict=True):
+            loss = before.score - asyncio.run(answer(question, memory)).score
+            assert found[left_out].get(question.id, 0.0) == (
+                loss if any(r.ok for r in steps[left_out].results) else 0.0
+            )
+
+
+def test_at_most_so_many_steps_are_left_out_and_those_read_most() -> None:
+    calls = [[CHATTER], [HOME], [insert("Snow fell.")], [JOB]]
+    assert worths(calls, most_steps=2) == [{}, {"home": 1.0}, {}, {"job": 1.0}]
+
+
+def test_a_question_is_asked_again_only_if_it_would_be_shown_something_else() -> None:
+    steps, answers, _ = played([[HOME], [JOB], [HOME]])
+    worth = StepWorth(lambda: StoreMemory(1000, 1000), BUDGET, answer)
+    asyncio.run(worth(stream_of(3), steps, [[HOME], [JOB], [HOME]], answers))
+    assert worth.asked == 1  # the job without its step; without the first step the third stores the home
