@@ -159,7 +159,7 @@ class Trainer:
             gap = self._canary(adapter, [self._probe])
             if not self.evaluations:
                 self._first_row(adapter, gap)
-            while self.step < config.train.steps:
+            while not self._done():
                 began = time.monotonic()
                 with self._timed("rollout"):  # what the learner waits for
                     self.rollouts.begin(self.step, adapter)
@@ -176,6 +176,12 @@ class Trainer:
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
                 self._record(row, groups, time.monotonic() - began)
+
+    def _done(self) -> bool:
+        """Whether all steps are taken, or the last evaluation has reached `eval.target`."""
+        target = self.config.eval.target
+        reached = target is not None and bool(self.evaluations) and self.evaluations[-1].qa.value >= target
+        return reached or self.step >= self.config.train.steps
 
     def _first_row(self, adapter: AdapterRef, gap: float) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
@@ -317,7 +323,7 @@ class Trainer:
         row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._phase_times().items()}}
         self.metrics.append(row)
         self._progress.line(row, self.config.train.steps)
-        if self.step % self.config.run.save_every == 0 or self.step == self.config.train.steps:
+        if self.step % self.config.run.save_every == 0 or self._done():
             self._save(self.step, self._state(), self.learner.save)
             self._prune()
         else:

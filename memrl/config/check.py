@@ -86,7 +86,7 @@ AT_LEAST_ONE = {
     "sft.streams",
     "sft.max_length",
 }
-AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill"}
+AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill", "eval.target"}
 
 
 def values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

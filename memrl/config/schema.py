@@ -144,6 +144,7 @@ class TrainConfig:
 class EvalConfig:
     streams: int = 64
     every: int = 10  # trainer steps between evaluations; also before the first and after the last; 0: only those two
+    target: float | None = None  # end the run at the first evaluation whose held-out QA accuracy reaches this
     seed: int = 1_000_003  # of the evaluation streams' generator; the same for every run seed
 
 

@@ -105,6 +105,12 @@ def test_what_cannot_be_is_refused(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_run_ends_when_it_has_reached_its_target(tmp_path: Path) -> None:
+    train(tmp_path, "evidence", "eval.target=0.0001", "eval.every=1")
+    assert [row["step"] for row in rows(tmp_path)] == [0]
+    assert json.loads((tmp_path / "summary.json").read_text())["eval"]["after"]["step"] == 0
+
+
 def test_damaged_episodes_are_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy: Any = tmp_path / "run"
     (copy / "episodes").mkdir(parents=True)
