@@ -6,7 +6,9 @@ def write(folder: Path) -> Path:
     """Three intents in each part, and questions of none."""
     wishes = {"translate": "say a word in Danish", "weather": "tell me the weather", "timer": "set a timer"}
     parts = {
-        part: [[f"{part} user {n} would like to {wish}", intent] for intent, wish in wishes.items() for n in range(most)]
+        part: [
+            [f"{part} user {n} would like to {wish}", intent] for intent, wish in wishes.items() for n in range(most)
+        ]
         for part, most in (("val", 3), ("train", 30), ("test", 4))
     }
     for part in ("oos_val", "oos_test", "oos_train"):
