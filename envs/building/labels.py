@@ -83,7 +83,7 @@ class Labelling(Stage):
     def one_pass(self, read: Read, source: str, turn: int) -> Iterator[Stream]:
         name = f"{source}-{self.split or 'all'}-{self.seed}-{turn}"
         with closing(_Utterances(name)) as utterances:
-            names = utterances.fill((example, self._role(example)) for example in read())
+            names = utterances.fill(read(), self._role)
             tested = next(utterances.of({_Role.TEST}), None) is not None
             shows, asks = _shown_and_asked(self.split, tested)
             shown = utterances.of(shows)
@@ -108,10 +108,10 @@ class Labelling(Stage):
                 if not complete:
                     return
 
-    def _role(self, example: Example) -> _Role:
+    def _role(self, example: Example, said: str) -> _Role:
         if example.part == "test":
             return _Role.TEST
-        key = _said(example.text) if example.group is None else example.group
+        key = said if example.group is None else example.group
         asked = share_of(f"asked/{key}") < QUESTION_SHARE
         if in_split(key, "eval", self.eval_share):
             return _Role.EVAL_ASKED if asked else _Role.EVAL_SHOWN
@@ -161,11 +161,6 @@ _Row = tuple[str, str]
 """Text and label."""
 
 
-def _said(text: str) -> str:
-    """Equal for utterances that say the same."""
-    return " ".join(text.casefold().split())
-
-
 class _Utterances:
     """All utterances of a pass in a seeded order, in flat memory: they wait in a temporary SQLite file."""
 
@@ -173,17 +168,18 @@ class _Utterances:
         self._seed = seed
         self._file = sqlite3.connect("", isolation_level=None)
 
-    def fill(self, examples: Iterable[tuple[Example, _Role]]) -> list[str]:
+    def fill(self, examples: Iterable[Example], role: Callable[[Example, str], _Role]) -> list[str]:
         """Take all in; returns the names of the labels, sorted."""
         names: set[str] = set()
 
         def rows() -> Iterator[tuple[bytes, int, str, str]]:
-            for example, role in examples:
+            for example in examples:
                 text = " ".join(example.text.split())
                 if text:
                     names.add(example.label)
-                    place = hashlib.blake2b(f"{self._seed}/{_said(text)}".encode(), digest_size=16).digest()
-                    yield place, role, example.label, text
+                    said = text.casefold()  # equal for utterances that say the same
+                    place = hashlib.blake2b(f"{self._seed}/{said}".encode(), digest_size=16).digest()
+                    yield place, role(example, said), example.label, text
 
         self._file.execute("CREATE TABLE records (place BLOB, role INTEGER, label TEXT, text TEXT)")
         self._file.execute("CREATE TABLE utterances (place BLOB PRIMARY KEY, role, label, text) WITHOUT ROWID")

@@ -81,12 +81,23 @@ def find(path: Path, name: str) -> Path:
     Raises:
         DataError: neither is there.
     """
-    if path.is_file():
-        return path
-    for candidate in (path / name, path / f"{name}.gz"):
+    return path if path.is_file() else find_in(path, name)
+
+
+def find_in(folder: Path, name: str) -> Path:
+    """The file `name`, or `name`.gz, in a folder, for a source that reads several files.
+
+    Raises:
+        DataError: neither is there, or the folder is a file.
+    """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file; this source reads the folder that it is in. Give the folder's path.")
+    for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{path} has no file {name} (or {name}.gz). Check the path (data.path or the source's own `path`).")
+    raise DataError(
+        f"{folder} has no file {name} (or {name}.gz). Check the path (data.path or the source's own `path`)."
+    )
 
 
 def contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:

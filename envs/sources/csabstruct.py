@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from envs.building.labels import Example, Labelling
 from envs.building.locating import by_names
-from envs.building.raw import find, records
+from envs.building.raw import find_in, records
 from envs.building.source import Source
 from envs.errors import DataError
 
@@ -29,7 +29,7 @@ def read(path: Path) -> Iterator[Example]:
         DataError: a file is missing or damaged, or an abstract has more sentences than labels, or fewer.
     """
     for name, part in PARTS.items():
-        for where, abstract in records(find(path, f"{name}.jsonl"), _Abstract, kind="CSAbstruct JSON lines"):
+        for where, abstract in records(find_in(path, f"{name}.jsonl"), _Abstract, kind="CSAbstruct JSON lines"):
             if len(abstract.sentences) != len(abstract.labels):
                 raise DataError(
                     f"{where}: {len(abstract.sentences)} sentences, but {len(abstract.labels)} labels. "

@@ -13,7 +13,7 @@ from typing import Literal
 
 from envs.building.labels import Example, Labelling
 from envs.building.locating import by_names
-from envs.building.raw import AGAIN, find, text_lines
+from envs.building.raw import AGAIN, find_in, text_lines
 from envs.building.source import Source
 from envs.errors import DataError
 
@@ -28,7 +28,7 @@ def read(path: Path) -> Iterator[Example]:
         DataError: a file is missing or damaged, or a line is neither an abstract's number nor a label and a sentence.
     """
     for name, part in PARTS.items():
-        file = find(path, f"{name}.txt")
+        file = find_in(path, f"{name}.txt")
         abstract = ""
         for number, line in enumerate(text_lines(file), start=1):
             label, tab, sentence = line.rstrip("\r\n").partition("\t")

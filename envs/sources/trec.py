@@ -12,7 +12,7 @@ from typing import Literal
 
 from envs.building.labels import Example, Labelling
 from envs.building.locating import by_names
-from envs.building.raw import AGAIN, find, text_lines
+from envs.building.raw import AGAIN, find_in, text_lines
 from envs.building.source import Source
 from envs.errors import DataError
 
@@ -27,7 +27,7 @@ def read(path: Path, labels: Literal["coarse", "fine"] = "coarse") -> Iterator[E
         DataError: a file is missing or damaged, or a line has no label.
     """
     for name, part in PARTS:
-        file = find(path, name)
+        file = find_in(path, name)
         for number, line in enumerate(text_lines(file, "latin-1"), start=1):
             if line.strip():
                 match = _LINE.fullmatch(line.strip())

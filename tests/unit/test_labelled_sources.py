@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tarfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,13 @@ def test_names_that_others_use_too_are_told_apart_by_how_a_file_begins(tmp_path:
         for part in ("train", "dev", "test"):
             (tmp_path / f"{part}.{ending}").write_text('{"text": "another file"}\n', encoding="utf-8")
         assert source.locate is not None and not source.locate(sorted(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("name", ["banking77", "csabstruct", "pubmed_rct", "trec"])
+def test_one_file_of_several_is_refused(name: str, tmp_path: Path) -> None:
+    folder = import_module(f"tests.raw.{name}").write(tmp_path)
+    with pytest.raises(DataError, match="Give the folder's path"):
+        list(open_source(name, {"path": next(folder.glob("*train*"))}))
 
 
 REAL = {
