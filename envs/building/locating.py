@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import tarfile
 from pathlib import Path
 
@@ -17,12 +18,24 @@ class _Any(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-def by_names(*names: str) -> Locate:
-    """A folder that holds all of these files, each plain or .gz."""
+def by_names(*names: str, begins: bytes = b"") -> Locate:
+    """A folder that holds all of these files, each plain or .gz.
+
+    Args:
+        begins: a pattern that the first of them must begin with, where the names alone are not telling.
+    """
+
+    def fits(file: Path) -> bool:
+        try:
+            with open_raw(file) as opened:
+                return re.match(begins, opened.read(4096)) is not None
+        except DataError:
+            return False
 
     def locate(files: list[Path]) -> list[Path]:
-        held = {file.name.removesuffix(".gz") for file in files}
-        return [files[0].parent] if held.issuperset(names) else []
+        held = {file.name.removesuffix(".gz"): file for file in files}
+        found = held.keys() >= set(names) and (not begins or fits(held[names[0]]))
+        return [files[0].parent] if found else []
 
     return locate
 

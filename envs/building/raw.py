@@ -29,6 +29,7 @@ Record = TypeVar("Record", bound=BaseModel)
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 AGAIN = "Download it again."
 _GZIP = b"\x1f\x8b"
+_DONE = object()
 
 
 @contextmanager
@@ -80,12 +81,23 @@ def find(path: Path, name: str) -> Path:
     Raises:
         DataError: neither is there.
     """
-    if path.is_file():
-        return path
-    for candidate in (path / name, path / f"{name}.gz"):
+    return path if path.is_file() else find_in(path, name)
+
+
+def find_in(folder: Path, name: str) -> Path:
+    """The file `name`, or `name`.gz, in a folder, for a source that reads several files.
+
+    Raises:
+        DataError: neither is there, or the folder is a file.
+    """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file; this source reads the folder that it is in. Give the folder's path.")
+    for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{path} has no file {name} (or {name}.gz). Check the path (data.path or the source's own `path`).")
+    raise DataError(
+        f"{folder} has no file {name} (or {name}.gz). Check the path (data.path or the source's own `path`)."
+    )
 
 
 def contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
@@ -192,7 +204,10 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             where = f"{path}, line {number}"
             try:
-                value = json.loads(line.decode("utf-8"))
+                text = line.decode("utf-8")
+                value = json.loads(text)
+                if "\\ud" in text or "\\uD" in text:  # half a surrogate pair is no text
+                    json.dumps(value, ensure_ascii=False).encode("utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
             except json.JSONDecodeError as error:
@@ -209,17 +224,17 @@ def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
     number = 0
     while True:
         try:
-            value = next(values, None)
+            value = next(values, _DONE)
         except (ijson.JSONError, RecursionError, ValueError) as error:
             # UnicodeDecodeError is a ValueError too: the place after which it stands is what can be told.
             message = " ".join(str(error).split())[:200]
             raise DataError(
                 f"{path}, after {number} records: {message}. The JSON is damaged or cut short. {AGAIN}"
             ) from error
-        if value is None:
+        if value is _DONE:
             return
         number += 1
-        yield f"{path}, record {number}", value
+        yield f"{path}, record {number}{'' if at == 'item' else f' at {at}'}", value
 
 
 def csv_rows(
@@ -256,11 +271,26 @@ def csv_rows(
         yield place, {name: row[name] for name in columns}
 
 
-def text_lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[str]:
     """The lines of a text file, plain or .gz, line ends kept.
 
     Raises:
-        DataError: it is missing, damaged or not UTF-8.
+        DataError: it is missing, empty, damaged or not in this encoding.
     """
-    with open_raw(path) as file, _reading(path), io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from text
+    empty = True
+    with open_raw(path) as file, _reading(path), io.TextIOWrapper(file, encoding=encoding, newline="") as text:
+        for line in text:
+            empty = False
+            yield line
+    if empty:
+        raise DataError(f"{path} is empty. {AGAIN}")
+
+
+def lines_of(data: bytes, where: str) -> Iterable[str]:
+    """The lines of a small text file that was read whole, line ends kept.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    with _reading(where):
+        return io.StringIO(data.decode("utf-8-sig"), newline="")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from envs.building.labels import Example, Labelling
 from envs.building.locating import by_names
-from envs.building.raw import csv_rows, find, text_lines
+from envs.building.raw import csv_rows, find_in, text_lines
 from envs.building.source import Source
 
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -17,7 +17,7 @@ PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 def read(path: Path) -> Iterator[Example]:
     """The utterances of the folder that holds train.csv and test.csv (plain or .gz)."""
     for part in PARTS:
-        file = find(path, f"{part}.csv")
+        file = find_in(path, f"{part}.csv")
         for _, row in csv_rows(text_lines(file), str(file), ("text", "category")):
             yield Example(row["text"], row["category"], part)
 
