@@ -1,6 +1,7 @@
 """Score code by coding rules: which rules on names, decorators, docstrings and so on it follows, as MemoryCode does.
 
-ArXiv 2502.13791, repository for-ai/MemoryCode. A gold is one rule as JSON, `[object, condition]`. The object is one of `OBJECTS`; the condition is
+arXiv 2502.13791, repository for-ai/MemoryCode. A gold is one rule as JSON, `[object, condition]`. The object is one of
+`OBJECTS`; the condition is
 
 - a pattern: every name of that object matches it from its start;
 - `true` or `false`: every function (method, class, ...) has it, or none has;
