@@ -12,6 +12,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from rewards.code import code_rules
 from rewards.compose import unknown_name
 
 Metric = Callable[[str, Sequence[str]], float]
@@ -161,6 +162,7 @@ METRICS: dict[str, Metric] = {
     "choice": choice,
     "keyword_coverage": keyword_coverage,
     "parts_coverage": parts_coverage,
+    "code_rules": code_rules,
 }
 
 

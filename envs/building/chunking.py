@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from envs.building.tokens import count_tokens
 
 _END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n\s*\n\s*""")
+_BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 _ABBREVIATION = re.compile(
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|vs|etc|e\.g|i\.e|cf|al|No|Vol|Fig|pp|ca"
     r"|Inc|Ltd|Co|Corp|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.$"
@@ -42,6 +43,16 @@ class Piece:
     section: str
     keys: set[str] = field(default_factory=set)
     points: list[str] = field(default_factory=list)
+
+
+def paragraphs(text: str, unwrap: bool = True) -> list[str]:
+    """A text's paragraphs: what stands between blank lines.
+
+    Args:
+        unwrap: a line's end within a paragraph is only where it was wrapped (plain text), and means nothing.
+    """
+    found = (paragraph.strip() for paragraph in _BLANK.split(text))
+    return [" ".join(paragraph.split()) if unwrap else paragraph for paragraph in found if paragraph]
 
 
 def sentences(text: str) -> list[str]:

@@ -7,7 +7,7 @@ A source's reader says what is in it; cutting, packing, evidence, sampling and s
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from envs.building.chunking import Piece, Unit, cut
 from envs.building.shuffling import shuffled
-from envs.building.splitting import in_split
+from envs.building.splitting import in_split, share_of
 from envs.building.stage import Read, Stage
 from envs.errors import DataError
 from envs.stream import Chunk, Question, Stream, explain
@@ -47,6 +47,22 @@ class Document:
     asks: tuple[Ask, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     """Kept where the document is a stream of its own."""
+
+
+def thinned(units: Iterable[Unit], evidence: Collection[str], distractors: int | None, name: str) -> tuple[Unit, ...]:
+    """The units that are evidence and so many of the others, in their order.
+
+    Args:
+        evidence: keys of the units to keep.
+        distractors: how many others; None: all.
+        name: the item's identity, by which they are chosen, whatever their order.
+    """
+    units = tuple(units)
+    others = [unit for unit in units if not set(unit.keys) & set(evidence)]
+    if distractors is None or len(others) <= distractors:
+        return units
+    dropped = sorted(others, key=lambda unit: share_of(f"{name}/{unit.text}"))[distractors:]
+    return tuple(unit for unit in units if unit not in dropped)
 
 
 class Packing(Stage):
