@@ -30,7 +30,8 @@ def write(name: str, folder: Path) -> Path:
 
 
 def build(name: str, path: Path, **options: object) -> list[Stream]:
-    return list(open_source(name, {"path": path, **options}))
+    needed = getattr(import_module(f"tests.raw.{name}"), "OPTIONS", {})
+    return list(open_source(name, {"path": path, **needed, **options}))
 
 
 def files(path: Path) -> list[Path]:
