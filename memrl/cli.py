@@ -30,6 +30,7 @@ from memrl.data import StreamFeed, check_data
 from memrl.data_cli import add_data_commands
 from memrl.errors import ConfigError, DataError, MemrlError
 from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+from memrl.sets.guard import guard
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 QUIET_ENVIRONMENT = {
@@ -212,6 +213,7 @@ def _train(arguments: argparse.Namespace) -> None:
     config = _load(arguments)
     folder: Path = arguments.run_dir
     if arguments.dry_run:
+        guard(config)
         _dry_run(config, folder)
         return
     if arguments.resume and not folder.is_dir():
@@ -220,6 +222,8 @@ def _train(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
         )
+    if not arguments.resume:  # it was looked at when the run began
+        guard(config)
     from memrl.trainer import Trainer
 
     name = config_name(arguments.config)

@@ -143,6 +143,25 @@ class StreamFeed:
                 raise DataError(f"the data ends after {self._position} streams; cannot go on at stream {position}.")
 
 
+def first_passes(
+    specs: Sequence[Mapping[str, Any]], path: str | None, seed: int
+) -> list[tuple[SourceSpec, Iterator[Stream]]]:
+    """Each source's streams as a feed of this seed first reads them, and no feed moves on for it.
+
+    Of a source whose passes differ by their seed, the whole pass is given, whatever its `count`: later passes of a run
+    get to what the first leaves out.
+
+    Raises:
+        DataError: a spec is wrong, at once; bad data, when its stream is asked for.
+    """
+    passes = []
+    for index, spec in enumerate(parse_spec(spec, path) for spec in specs):
+        whole = {key: value for key, value in spec.options.items() if key != "count" or "seed" in spec.options}
+        source = _Source(SourceSpec(spec.name, spec.weight, whole), f"{seed}/{index}", cycle=False)
+        passes.append((spec, iter(source.next, None)))
+    return passes
+
+
 def check_data(config: Config) -> None:
     """Ask every configured source for its first stream, so that bad data is found before anything slow.
 

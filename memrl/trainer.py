@@ -421,6 +421,7 @@ class Trainer:
         settings = asdict(self.config)
         for section in ("run", "ray", "vllm"):
             settings.pop(section)
+        settings["data"].pop("overlap")
         for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
         endpoint = settings["reader"].pop("endpoint")

@@ -40,6 +40,7 @@ VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16", "float16"),
     "model.device": ("auto", "cpu", "cuda"),
+    "data.overlap": ("refuse", "warn", "allow"),
     "memory.design": ("stores",),
     "rollout.engine": ("transformers", "vllm"),
     "rollout.dialect": tuple(DIALECTS),

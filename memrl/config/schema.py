@@ -37,6 +37,7 @@ class DataConfig:
     path: str | None = None  # where one file suffices: the `path` of every source that names none
     train: list[dict[str, Any]] = field(default_factory=list)  # [{source: synthetic, <its options>}, ...]
     eval: list[dict[str, Any]] = field(default_factory=list)
+    overlap: str = "refuse"  # where training holds what evaluation is about: refuse | warn | allow (does not look)
 
 
 @dataclass
