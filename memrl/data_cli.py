@@ -10,13 +10,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from envs.errors import DataError
+from envs.errors import DataError, MemrlError
 from envs.sources import SOURCES, open_source, source_named
-from envs.stream import Stream
+from envs.sources.jsonl import READERS
+from envs.stream import Stream, explain
+from memrl.config import load_config
 from memrl.config.load import read_value
+from memrl.errors import ConfigError
 from memrl.sets.card import CARD_FILE, Card, cards_in
 
 EXAMPLES = {
@@ -65,6 +69,19 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     inspect.add_argument("--stream", default="0", metavar="N | ID", help="which (default: 0, the first)")
     inspect.add_argument("--chunks", type=int, metavar="N", help="only its first N chunks")
+
+    check = command(
+        "check",
+        _check,
+        "what sets hold, what is wrong with them, and whether training holds what evaluation is about",
+        " Exit code 1 where something leaks or is wrong.",
+    )
+    check.add_argument("words", nargs="*", metavar="PATH | CONFIG key=value", help="training sets, or a run's config")
+    check.add_argument("--against", nargs="+", type=Path, default=[], metavar="PATH", help="evaluation sets")
+    check.add_argument("--similarity", type=float, metavar="SHARE", help="chunks at least so alike are near-duplicates")
+    check.add_argument("--passages", type=float, metavar="SHARE", help="more of an evaluation than this is a leak")
+    check.add_argument("--closed-book", action="store_true", help="also ask the config's endpoint without any memory")
+    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
     stats = command("stats", _stats, "how many and how long: streams, chunks, tokens, questions")
     stats.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="built sets, or files of streams")
@@ -156,8 +173,6 @@ def streams_at(path: Path) -> Iterator[Stream]:
     Raises:
         DataError: there is no such thing.
     """
-    from envs.sources.jsonl import READERS
-
     files = [path]
     if path.is_dir():
         cards = cards_in(path) if (path / CARD_FILE).is_file() else []
@@ -190,6 +205,51 @@ def _inspect(arguments: argparse.Namespace) -> None:
     if chosen is None:
         raise DataError(f"{names[0]} has no stream {wanted}. `memrl data stats` says how many there are.")
     Console().print(stream_page(chosen, arguments.chunks))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from memrl.sets.check import check, parts_at, parts_of_config
+    from memrl.sets.leaks import Limits
+    from memrl.sets.show import closed_book_table, wide_console
+
+    given = {"similarity": arguments.similarity, "passages": arguments.passages}
+    try:
+        limits = Limits(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise DataError(f"--{explain(error)}") from error
+    paths = [Path(word) for word in arguments.words if "=" not in word]
+    config = None
+    if len(paths) == 1 and not arguments.against and not paths[0].is_dir() and paths[0].suffix not in READERS:
+        config = load_config(arguments.words[0], [word for word in arguments.words if "=" in word])
+        train, evaluation = parts_of_config(config)
+    elif not paths or len(paths) < len(arguments.words):
+        raise DataError(f"give sets to check, or one config with its settings. Example: {EXAMPLES['check']}")
+    elif arguments.against:
+        train = [part for path in paths for part in parts_at(path, "train")]
+        evaluation = [part for path in arguments.against for part in parts_at(path, "evaluation")]
+    else:
+        train = [part for path in paths for part in parts_at(path, "train", needed=False)]
+        evaluation = [part for path in paths for part in parts_at(path, "evaluation", needed=False)]
+    report = check(train, evaluation, limits)
+    guesses = None
+    if arguments.closed_book:
+        if config is None or config.reader.type != "endpoint":
+            raise ConfigError(
+                "--closed-book asks a config's endpoint: memrl data check CONFIG reader.type=endpoint ..."
+            )
+        from memrl.sets.closed_book import closed_book
+        from memrl.sets.guard import held_out_streams
+
+        guesses = closed_book(config, held_out_streams(config))
+    if arguments.json:
+        plain = report.plain() | ({} if guesses is None else {"closed_book": guesses.model_dump(mode="json")})
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    else:
+        report.show(wide_console())
+        if guesses is not None:
+            wide_console().print(closed_book_table(guesses))
+    if not report.ok:
+        raise MemrlError(f"{len(report.overlap.leaks)} leaks and {len(report.faults)} faults were found.")
 
 
 def _stats(arguments: argparse.Namespace) -> None:

@@ -57,6 +57,8 @@ def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
             _, first = next(records(file, _Any, at=at))
         except DataError:
             return fnmatch.fnmatch(plain, name)
+        if not fields:
+            return fnmatch.fnmatch(plain, name)
         return set(fields) <= set(first.model_extra or {})
 
     return lambda files: [file for file in files if fits(file)]

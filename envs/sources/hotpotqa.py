@@ -57,6 +57,6 @@ SOURCE = Source(
     home="https://github.com/hotpotqa/hotpot",
     licence="CC BY-SA 4.0",
     extractive=True,
-    locate=by_fields("*.json*", "_id", "question", "supporting_facts", "context"),
+    locate=by_fields("hotpot*_v1*.json*", "_id", "question", "supporting_facts", "context"),
     versions={"6c0e2689d03c94b3bb4d5f94ed806ea4f4eb4f46c12132f8e91df774ad5c5a22": "c3424ec209"},
 )

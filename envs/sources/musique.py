@@ -81,6 +81,6 @@ SOURCE = Source(
     home="https://github.com/StonyBrookNLP/musique",
     licence="CC BY 4.0",
     extractive=True,
-    locate=by_fields("*.json*", "id", "question", "paragraphs", "question_decomposition"),
+    locate=by_fields("musique_*.json*", "id", "question", "paragraphs", "question_decomposition"),
     versions={"bca674746844637f5c68408a96b67bc0542d98e7c53715f3acafe144bd5e4ff4": "c3424ec209"},
 )

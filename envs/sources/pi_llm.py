@@ -117,6 +117,7 @@ SOURCE = Source(
     kind="synthetic",
     extractive=True,
     tried="real",
+    endless=True,
     locate=by_fields("dict_category_*.json"),  # known by name: the file is one object, of no fixed fields
     versions={"53386c85a198bed08a1171909de3bc1c6f424ddd3acee1fc4c63448468095253": "9b0b2cd921"},
 )

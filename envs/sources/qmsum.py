@@ -72,6 +72,6 @@ SOURCE = Source(
     home="https://github.com/Yale-LILY/QMSum",
     licence="MIT",
     kind="summaries",
-    locate=by_fields("*.json*", "meeting_transcripts", "general_query_list", "specific_query_list"),
+    locate=by_fields("qmsum*.json*", "meeting_transcripts", "general_query_list", "specific_query_list"),
     versions={"fc7444e241bdbe6997c01720d07f1a58b7357284acb73f909766e5a4700db49f": "83d7768c1f"},
 )

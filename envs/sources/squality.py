@@ -66,6 +66,6 @@ SOURCE = Source(
     home="https://github.com/nyu-mll/SQuALITY",
     licence="summaries CC BY 4.0, stories Project Gutenberg License",
     kind="summaries",
-    locate=by_fields("*.json*", "metadata", "document", "questions"),
+    locate=by_fields("squality*.json*", "metadata", "document", "questions"),
     versions={"7d36b79a8fa42ee4b7203a83ab4816ff2b413d927938e3445d973d6918251832": "dc08d4f574"},
 )

@@ -28,6 +28,9 @@ from memrl.sets.quality import Quality, measure
 ENDLESS_COUNT = 64
 """Streams of each split of a source that has no end, unless `count` says otherwise."""
 IGNORED = (".md", ".txt", ".sha256")
+COUNTED = (
+    "streams", "chunks", "questions", "tokens", "answers_found", "spans", "spans_found", "evidence", "evidence_lost"
+)  # fmt: skip
 WHOLE = "all"
 """The split of a source that knows none."""
 
@@ -163,7 +166,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
         if not splits:
             raise DataError(f"{job.path or job.source}: no stream can be built with {options or 'the defaults'}.")
         versions = {known.version for known in inputs if known.version}
-        total = _total([output.quality for output in splits.values()])
+        total = _total([output.quality for output in splits.values()], source.extractive)
         card = Card(
             name=job.name,
             source=source.name,
@@ -234,18 +237,11 @@ def _written(path: Path, streams: Iterable[Stream]) -> Iterator[Stream]:
             yield stream
 
 
-def _total(parts: list[Quality]) -> dict[str, Any]:
-    questions = sum(part.questions for part in parts)
-
-    def share(name: str) -> float:
-        return round(sum(getattr(part, name) * part.questions for part in parts) / questions, 4)
-
+def _total(parts: list[Quality], extractive: bool) -> dict[str, Any]:
+    sums = {name: sum(getattr(part, name) for part in parts) for name in COUNTED}
+    found, of = ("spans_found", "spans") if extractive else ("answers_found", "questions")
     return {
-        "streams": sum(part.streams for part in parts),
-        "chunks": sum(part.chunks for part in parts),
-        "questions": questions,
-        "tokens": sum(part.tokens for part in parts),
-        "answers_found": share("answers_found"),
-        "evidence": share("evidence"),
-        "evidence_lost": sum(part.evidence_lost for part in parts),
+        **{name: sums[name] for name in ("streams", "chunks", "questions", "tokens", "evidence_lost")},
+        "answers_found": round(sums[found] / max(sums[of], 1), 4),
+        "evidence": round(sums["evidence"] / sums["questions"], 4),
     }

@@ -57,7 +57,7 @@ class Card(BaseModel):
     questions: int
     tokens: int
     answers_found: float
-    """Share of the questions with a gold that stands in the chunks."""
+    """Share of the questions with a gold that stands in the chunks; if `extractive`, of those that a span answers."""
     evidence: float
     """Share of the questions whose evidence chunks are known."""
     evidence_lost: int

@@ -18,12 +18,14 @@ from envs.sources.jsonl import READERS
 from envs.stream import Stream
 from memrl.config import Config
 from memrl.errors import DataError
+from memrl.sets.card import CARD_FILE, read_card
 from memrl.sets.guard import held_out_streams, training_streams
 from memrl.sets.leaks import Limits, Overlap, Pair, find_overlap
 from memrl.sets.quality import Meter, Quality
 
 Side = Literal["train", "evaluation"]
-CARD = "card.json"
+EVALUATION = ("eval", "test")
+"""Splits that are evaluated on; all others are trained on."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,26 @@ class Part:
     """What the card beside a built set says."""
 
 
+def parts_at(path: Path, side: Side, *, needed: bool = True) -> list[Part]:
+    """What a path holds for one side: of a built set, the splits of that side.
+
+    Args:
+        needed: a set must have such a split, and a file is taken for it. Else a file counts as training.
+
+    Raises:
+        DataError: there is no such file or set, or the set lacks a split that is needed.
+    """
+    if not path.is_dir():
+        return [part_of_file(path)] if needed or side == "train" else []
+    splits = read_card(path).splits
+    wanted = [name for name in splits if (name in EVALUATION) == (side == "evaluation")]
+    if needed and not wanted:
+        raise DataError(f"{path} has no split for {side} (it has {', '.join(splits)}). Give a file of streams.")
+    return [part_of_file(path / splits[name].file) for name in wanted]
+
+
 def part_of_file(path: Path) -> Part:
-    """A built set, `.jsonl` or `.parquet`, with the card beside it if there is one.
+    """A file of streams, `.jsonl` or `.parquet`, with the card beside it if there is one.
 
     Raises:
         DataError: its suffix or its card is wrong; bad data, when its stream is asked for.
@@ -45,7 +65,7 @@ def part_of_file(path: Path) -> Part:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"data file {path} ends in {path.suffix!r}. Use one of {', '.join(READERS)}.")
-    card = path.with_name(CARD)
+    card = path.with_name(CARD_FILE)
     return Part(str(path), reader(path), _read_card(card) if card.is_file() else None)
 
 

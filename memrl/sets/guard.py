@@ -51,8 +51,7 @@ def held_out_streams(config: Config) -> list[Stream]:
 def training_streams(config: Config) -> Iterator[tuple[str, Iterator[Stream]]]:
     """The name and the streams of each training source: all, or `MOST_GENERATED` of what is made without end."""
     for spec, streams in first_passes(config.data.train, config.data.path, config.seed):
-        endless = SOURCES[spec.name].kind == "synthetic"
-        yield spec.name, islice(streams, MOST_GENERATED) if endless else streams
+        yield spec.name, islice(streams, MOST_GENERATED) if SOURCES[spec.name].endless else streams
 
 
 def _bounded(config: Config) -> Iterator[Stream]:

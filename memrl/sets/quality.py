@@ -16,6 +16,8 @@ LONG_CHUNK = 4096
 """Tokens. A longer chunk, with the instruction and the memory before it, fits into few prompts."""
 SPANS = frozenset({"exact_match", "substring", "substring_memalpha", "token_f1", "boxed"})
 """Metrics whose golds one expects to stand in the text."""
+YES_NO = "yes-no"
+"""The kind of questions whose answer is yes or no, whatever the text says."""
 _PART_OF_WORD = re.compile(r"[^\W\u3040-\u9fff]")  # in scripts with blanks between words
 _EXAMPLES = 5
 _SHOWN = 120
@@ -46,6 +48,10 @@ class Quality(BaseModel):
     longest_chunk_tokens: int
     answers_found: int
     """Questions one of whose golds stands in a chunk or is its date, whatever the case and spacing."""
+    spans: int
+    """Questions that a span of the text may answer: no choice, label, summary or abstention, no yes or no."""
+    spans_found: int
+    """Those of them one of whose golds stands in a chunk or is its date."""
     evidence: int
     """Questions that name the chunks which answer them."""
     answers_in_evidence: int
@@ -130,6 +136,9 @@ class Meter:
         golds = [_plain(answer) for answer in question.answers]
         found = any(stands_in(gold, whole) for gold in golds)
         self._found[question.metric] += found
+        if question.metric in SPANS - {"boxed"} and question.kind != YES_NO:
+            counts["spans"] += 1
+            counts["spans_found"] += found
         if question.evidence is not None:
             counts["evidence"] += 1
             places = [texts[place] for place in question.evidence]
@@ -147,8 +156,8 @@ class Meter:
     def result(self) -> Quality:
         """The figures so far."""
         names = (
-            "streams chunks questions tokens evidence answers_in_evidence evidence_lost unknown_metrics "
-            "repeated_questions repeated_streams long_chunks wordless_chunks"
+            "streams chunks questions tokens spans spans_found evidence answers_in_evidence evidence_lost "
+            "unknown_metrics repeated_questions repeated_streams long_chunks wordless_chunks"
         )
         return Quality(
             **{name: self._counts[name] for name in names.split()},

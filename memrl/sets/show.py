@@ -15,6 +15,7 @@ from envs.building.source import Source
 from envs.building.tokens import count_tokens
 from envs.stream import Stream
 from memrl.sets.card import Card
+from memrl.sets.closed_book import ClosedBook
 from memrl.sets.quality import Quality
 
 TRIED = {"real": "published files", "format": "a hand-made file of the format", "generated": "generated"}
@@ -134,8 +135,16 @@ def stats_table(measured: dict[str, Quality]) -> Table:
     return table
 
 
+def closed_book_table(found: ClosedBook) -> Table:
+    """What a model answers without any memory."""
+    table = _table("source", "kind", "asked", "mean score", "right", title=f"without memory: {found.model}")
+    for row in found.rows:
+        table.add_row(row.source, row.kind, f"{row.asked:,}", f"{row.score:.3f}", f"{row.right:,}")
+    return table
+
+
 def _figures(quality: Quality) -> dict[str, str]:
-    streams, chunks = max(quality.streams, 1), max(quality.chunks, 1)
+    streams, chunks, questions = max(quality.streams, 1), max(quality.chunks, 1), max(quality.questions, 1)
     return {
         "streams": f"{quality.streams:,}",
         "chunks a stream": f"{quality.chunks / streams:.1f}",
@@ -145,8 +154,8 @@ def _figures(quality: Quality) -> dict[str, str]:
         "tokens": f"{quality.tokens:,}",
         "questions a stream": f"{quality.questions / streams:.1f}",
         "questions": f"{quality.questions:,}",
-        "answers found in the chunks": f"{quality.answers_found:.3f}",
-        "questions with evidence": f"{quality.evidence:.3f}",
+        "answers found in the chunks": f"{quality.answers_found / questions:.3f}",
+        "questions with evidence": f"{quality.evidence / questions:.3f}",
         "kinds": ", ".join(f"{kind} {count:,}" for kind, count in quality.kinds.items()),
         "metrics": ", ".join(f"{metric} {count:,}" for metric, count in quality.metrics.items()),
     }
