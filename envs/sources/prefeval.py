@@ -63,7 +63,7 @@ class Item:
 
     id: str
     key: str
-    """Equal for items that share a preference or a request: they must not be torn between train and eval."""
+    """Equal for items that share a preference, a request or a talk: they must not be torn between train and eval."""
     topic: str
     form: Literal["explicit", "implicit"]
     told: str
@@ -163,7 +163,7 @@ def read(path: Path, form: Literal["explicit", "implicit", "both"] = "both") -> 
             f"{path}: {', '.join(sorted(missing))} must have a file in both mcq_options and "
             "implicit_preference/choice-based. Download it again."
         )
-    keys = _keys(choice for _, some in choices.values() for choice in some)
+    keys = _keys(pair for topic, (_, some) in choices.items() for pair in zip(some, talks[topic][1], strict=False))
     forms: tuple[Literal["explicit", "implicit"], ...] = ("explicit", "implicit") if form == "both" else (form,)
     for topic, (where, some) in choices.items():
         where_talks, shown = talks[topic]
@@ -199,14 +199,16 @@ def _same(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _keys(choices: Iterable[_Choice]) -> dict[str, str]:
-    """For each question the least of the questions that it is bound to, in steps of a shared preference."""
-    preferences: dict[str, set[str]] = {}
-    for choice in choices:
+def _keys(items: Iterable[tuple[_Choice, _Talk]]) -> dict[str, str]:
+    """For each question the least of the questions that it is bound to, by a shared preference or talk's beginning."""
+    shared: dict[tuple[str, str], set[str]] = {}
+    for choice, talk in items:
         # Some preferences are the same but for this word.
-        preferences.setdefault(_same(choice.preference.replace("absolutely", "")), set()).add(_same(choice.question))
-    keys = {question: question for questions in preferences.values() for question in questions}
-    bound = [questions for questions in preferences.values() if len(questions) > 1]
+        preference = _same(choice.preference.replace("absolutely", ""))
+        for common in (("preference", preference), ("query", _same(talk.conversation.query))):
+            shared.setdefault(common, set()).add(_same(choice.question))
+    keys = {question: question for questions in shared.values() for question in questions}
+    bound = [questions for questions in shared.values() if len(questions) > 1]
     changed = True
     while changed:
         changed = False

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import multiprocessing
 import os
+import re
 import resource
 import sys
 import time
@@ -182,14 +183,23 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
             extractive=source.extractive,
             splits=splits,
             seconds=round(time.monotonic() - started, 2),
-            peak_mib=round(
-                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20), 1
-            ),
+            peak_mib=round(_peak_mib(), 1),
             date=datetime.now(UTC).date().isoformat(),
             **total,
         )
         write_json_atomic(folder / CARD_FILE, card.model_dump(mode="json"))
     return card
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+    except (OSError, TypeError):
+        # Elsewhere; and what a process inherits counts there, so that no child is below its parent.
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def _splits(source: Source, options: Mapping[str, Any]) -> tuple[str, ...]:

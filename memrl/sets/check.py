@@ -24,6 +24,8 @@ from memrl.sets.leaks import Limits, Overlap, Pair, find_overlap
 from memrl.sets.quality import Meter, Quality
 
 Side = Literal["train", "evaluation"]
+FEW_PAIRS = 10
+"""Of pairs that share something and do not leak, no more are shown than fill a table so long."""
 EVALUATION = ("eval", "test")
 """Splits that are evaluated on; all others are trained on."""
 
@@ -120,8 +122,12 @@ class Report(BaseModel):
                 golds = " | ".join(missing.answers)
                 line = f"- {found.source}: no answer in the text: {missing.text!r} ({golds!r}) in {missing.stream}"
                 console.print(line, markup=False)
-        if self.overlap.pairs:
-            console.print(_overlap_table(self.overlap.pairs))
+        shown = [pair for pair in self.overlap.pairs if pair.leaks or pair.train == pair.evaluation]
+        shown += [pair for pair in self.overlap.pairs if pair not in shown][: max(0, FEW_PAIRS - len(shown))]
+        if shown:
+            console.print(_overlap_table(shown))
+        if len(shown) < len(self.overlap.pairs):
+            console.print(f"{len(self.overlap.pairs) - len(shown)} more pairs of sources have less in common (--json)")
         for pair in self.overlap.pairs:
             _show_examples(pair, console)
         for fault in self.faults:

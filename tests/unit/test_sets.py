@@ -110,6 +110,12 @@ def test_two_inputs_of_one_source_get_a_folder_each(raw: Path) -> None:
         (["list", "/none"], "/none holds no built set"),
         (["stats", "/none.jsonl"], "/none.jsonl does not exist"),
         (["stats", "/etc"], "/etc is no built set"),
+        (["check"], "give sets to check, or one config"),
+        (["check", "/none.jsonl"], "/none.jsonl does not exist"),
+        (["check", "/etc", "--against", "/etc"], "/etc is no built set"),
+        (["check", "tinny"], "tinny"),
+        (["check", "tiny", "--closed-book"], "--closed-book asks a config's endpoint"),
+        (["check", "tiny", "--passages", "7"], "--passages: Input should be less than or equal to 1"),
         (["inspect", "/etc/passwd"], "Use one of .jsonl, .parquet"),
         (["inspect", "synthetic", "--stream", "nope", "count=2"], "synthetic has no stream nope"),
     ],
@@ -154,6 +160,36 @@ def test_a_damaged_set_is_named(raw: Path, tmp_path: Path, capsys: pytest.Captur
     with (out / "locomo" / "eval.jsonl").open("a") as file:
         file.write("\n")
     assert "locomo: eval.jsonl is not what was written" in refused(capsys, "list", str(out))
+
+
+def test_check_finds_what_is_in_both_and_passes_what_is_apart(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sets"
+    main(["data", "build", "squad", "--from", str(raw), "--out", str(out), "eval_share=0.5", "chunk_tokens=20"])
+    main(
+        [
+            "data",
+            "build",
+            "squad",
+            "--from",
+            str(raw),
+            "--out",
+            str(tmp_path / "all"),
+            "eval_share=0",
+            "chunk_tokens=20",
+        ]
+    )
+    capsys.readouterr()
+    assert main(["data", "check", str(out / "squad")]) == 0
+    assert "Training holds nothing that evaluation is about." in capsys.readouterr().out
+    leaking = ["data", "check", str(tmp_path / "all" / "squad"), "--against", str(out / "squad")]
+    assert main(leaking) == 1
+    found = capsys.readouterr()
+    assert "LEAK squad, trained on squad" in found.out and "1 leaks and 0 faults" in found.err
+    assert main([*leaking, "--json"]) == 1
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["ok"] is False and plain["overlap"]["pairs"][0]["documents"] == 1
 
 
 @needs_shared
