@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODES = ("pooled", "episode", "evidence", "counterfactual")
 SEEDS = {6: 3, 12: 5, 24: 3}
 TARGET = 0.85
-GROUPS, GROUP_SIZE, STEPS = 4, 8, 40
+GROUPS, GROUP_SIZE, STEPS = 4, 8, 32
 BUDGET_PER_CHUNK = 10
 """Tokens of memory for each chunk, as in the embedded default: about the facts and nothing else."""
 
