@@ -242,7 +242,7 @@ def test_utterances_that_training_asks_about_are_found_in_shown_and_asked_text()
 
 def test_the_splits_of_labelled_utterances_are_clean() -> None:
     examples = utterances(900)
-    held_out = Labelling(split="eval", chunks=2, chunk_tokens=300, questions=20).streams(lambda: examples, "labels")
+    held_out = Labelling(split="eval", chunks=3, chunk_tokens=200, questions=20).streams(lambda: examples, "labels")
     overlap = find_overlap(training(examples), held_out)
     assert overlap.leaks == ()
     assert all(pair.seen_passages == 0 for pair in overlap.pairs)

@@ -70,7 +70,7 @@ def test_a_query_without_reply_or_id_is_named(change: Any, message: str, tmp_pat
     turns = data["dialogues"][1]["dialogue_turns"]
     change(turns)
     path.write_text(json.dumps(data))
-    with pytest.raises(DataError, match=rf"256k\.json, record 2, turn 0: .*{message}"):
+    with pytest.raises(DataError, match=rf"256k\.json, record 2 at dialogues.item, turn 0: .*{message}"):
         build(path)
 
 

@@ -161,21 +161,21 @@ GOOD = spoil(lambda tree: None)
         ("a.json.gz", gzip.compress(GOOD)[:-20], ["a.json.gz is damaged or cut short", "Download it again"]),
         ("a.json.gz", GOOD, ["a.json.gz is damaged or cut short", "Not a gzipped file"]),
         ("a.json.gz", b"", ["a.json.gz"]),
-        ("a.json", spoil(lambda t: t["data"][1].pop("title")), ["record 2: title: Field required"]),
+        ("a.json", spoil(lambda t: t["data"][1].pop("title")), ["record 2 at data.item: title: Field required"]),
         (
             "a.json",
             spoil(lambda t: t["data"][1]["paragraphs"][0].pop("context")),
-            ["record 2: paragraphs.0.context: Field required"],
+            ["record 2 at data.item: paragraphs.0.context: Field required"],
         ),
         (
             "a.json",
             spoil(lambda t: t["data"][0]["paragraphs"][1]["qas"][0].pop("answers")),
-            ["record 1: paragraphs.1.qas.0.answers: Field required"],
+            ["record 1 at data.item: paragraphs.1.qas.0.answers: Field required"],
         ),
         (
             "a.json",
             spoil(lambda t: t["data"][0]["paragraphs"][1]["qas"][0].update(answers=[])),
-            ["record 1 ('Rome'): question 'Rome-1' has no answer", "is_impossible"],
+            ["record 1 at data.item ('Rome'): question 'Rome-1' has no answer", "is_impossible"],
         ),
         (
             "a.json",

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from envs.errors import DataError
 from envs.sources import open_source
-from envs.sources.jsonl import jsonl
 from envs.stream import Chunk, Question, Stream, read_jsonl, read_parquet, write_jsonl, write_parquet
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
@@ -100,7 +99,7 @@ def test_a_bad_stream_is_named_by_file_and_line(tmp_path: Path, change: Change, 
         pq.write_table(pa.table({"stream": rows}), path)
         where = "bad.parquet, row 1: "
     with pytest.raises(DataError) as caught:
-        list(jsonl(path=path))
+        list(open_source("jsonl", {"path": path}))
     assert where in str(caught.value)
     assert message in str(caught.value)
     assert "Mend or remove that line." in str(caught.value)
@@ -142,7 +141,7 @@ def test_damage_inside_a_parquet_file_is_named(tmp_path: Path) -> None:
     raw[4 : len(raw) // 2] = bytes(len(raw) // 2 - 4)
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"s\.parquet cannot be read to its end"):
-        list(jsonl(path=path))
+        list(open_source("jsonl", {"path": path}))
 
 
 def test_parquet_without_our_column_is_named(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def test_the_source_shuffles_by_seed_and_goes_round(tmp_path: Path) -> None:
     assert twice[:8] == once
     assert sorted(twice[8:]) == sorted(once)
     assert twice[8:] != once
-    assert [found.id for found in jsonl(path=path, seed=2)] != once
+    assert [found.id for found in open_source("jsonl", {"path": path, "seed": 2})] != once
 
 
 @pytest.mark.parametrize(
@@ -174,9 +173,9 @@ def test_the_source_shuffles_by_seed_and_goes_round(tmp_path: Path) -> None:
 def test_an_unusable_file_is_refused_by_the_source(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        list(jsonl(path=tmp_path / name))
+        list(open_source("jsonl", {"path": tmp_path / name}))
 
 
 def test_a_negative_count_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="count is -1"):
-        list(jsonl(path=tmp_path / "s.jsonl", count=-1))
+        list(open_source("jsonl", {"path": tmp_path / "s.jsonl", "count": -1}))

@@ -213,7 +213,7 @@ def test_dates_of_long_streams_are_dates_and_follow_each_other() -> None:
         ({"events": 1.1}, "events=1.1"),
         ({"count": -1}, "count=-1"),
         ({"chunks": "many"}, "chunks"),
-        ({"chunkz": 3}, "Did you mean 'chunks'"),
+        ({"chunkz": 3}, "did you mean 'chunks'"),
     ],
 )
 def test_a_bad_knob_is_named_before_the_first_stream(knobs: dict[str, Any], message: str) -> None:
