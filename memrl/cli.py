@@ -29,6 +29,7 @@ from memrl.config import Config, config_name, load_config, save_config
 from memrl.data import StreamFeed, check_data
 from memrl.data_cli import add_data_commands
 from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.report.console import wide_console
 from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
 from memrl.sets.guard import guard
 
@@ -310,7 +311,7 @@ def _rescore(arguments: argparse.Namespace) -> None:
         for old, new in zip(before, after, strict=True):
             place = {"step": number, "stream": new.stream_id, "episode": new.index}
             lines.append(json.dumps({**place, "was": old.total, "is": new.total, "parts": new.parts}))
-    console = Console()
+    console = wide_console()
     console.print(table)
     console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")
     if arguments.out:

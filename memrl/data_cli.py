@@ -21,6 +21,7 @@ from envs.stream import Stream, explain
 from memrl.config import load_config
 from memrl.config.load import read_value
 from memrl.errors import ConfigError
+from memrl.report.console import wide_console
 from memrl.sets.card import CARD_FILE, Card, cards_in
 
 EXAMPLES = {
@@ -89,7 +90,7 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from memrl.sets.show import cards_markdown, cards_table, sources_table, wide_console
+    from memrl.sets.show import cards_markdown, cards_table, sources_table
 
     cards = [] if arguments.folder is None else cards_in(arguments.folder)
     if arguments.folder is not None and not cards:
@@ -118,7 +119,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _build(arguments: argparse.Namespace) -> None:
     from memrl.sets.build import Job, build_sets, find_jobs, unknown_files
-    from memrl.sets.show import cards_table, wide_console
+    from memrl.sets.show import cards_table
 
     names, options = _source_words(arguments.words)
     if len(names) > 1:
@@ -210,7 +211,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from memrl.sets.check import check, parts_at, parts_of_config
     from memrl.sets.leaks import Limits
-    from memrl.sets.show import closed_book_table, wide_console
+    from memrl.sets.show import closed_book_table
 
     given = {"similarity": arguments.similarity, "passages": arguments.passages}
     try:
@@ -254,7 +255,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _stats(arguments: argparse.Namespace) -> None:
     from memrl.sets.quality import measure
-    from memrl.sets.show import stats_table, wide_console
+    from memrl.sets.show import stats_table
 
     measured = {str(path): measure(streams_at(path)) for path in arguments.paths}
     if arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -23,12 +23,6 @@ CARD_COLUMNS = (
     "set", "streams", "chunks", "tokens", "questions", "answers found", "evidence",
     "seconds", "peak MiB", "tried on", "licence",
 )  # fmt: skip
-
-
-def wide_console() -> Console:
-    """A console for tables: in a file or pipe, which have no width, wide enough that nothing is cut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
 
 
 def _table(first: str, *others: str, title: str) -> Table:
