@@ -1,8 +1,8 @@
 """What each step was worth to the answers: what they lose when all calls are made again but that step's.
 
-The calls are carried out again from the memory that the step found. Those that failed are tried again too: one that was
-over budget may fit when the step that used the budget up is gone, which is how a step is blamed for that. A later call
-that names an item of the step that is left out fails, as it must.
+The calls are carried out again from the memory that the step found. A later call that names an item of the step that is
+left out fails, as it must; one that was refused as a duplicate may now store what it says. Calls that failed otherwise
+are not tried again, not even those that were over budget: see docs/credit.md.
 
 Only questions that would be shown something else are asked again. For the `lexical` reader the result is exact; a
 reader that is a model sees other item ids where an earlier insert is missing, and may word its answer otherwise.
@@ -14,33 +14,36 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from envs.memory import MemoryDesign, MemoryView
 from envs.stream import Question, Stream
-from envs.tools import ToolCall
+from envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.records import AnswerRecord, Step
 
 Calls = Sequence[Sequence[ToolCall]]
 """The calls of each step, as they were carried out."""
+MADE_AGAIN = (ResultCode.OK, ResultCode.DUPLICATE)
 Ask = Callable[[Question, MemoryDesign], Awaitable[AnswerRecord]]
 
 
 def play_again(
-    memory: MemoryDesign, stream: Stream, calls: Calls, ids: Sequence[Sequence[str | None]], first: int
+    memory: MemoryDesign, stream: Stream, calls: Calls, results: Sequence[Sequence[ToolResult]], first: int
 ) -> None:
-    """Carry out the calls of step `first` and all later ones.
+    """Carry out the calls of step `first` and all later ones that succeeded, or were refused as duplicates.
 
     Args:
         memory: as it is before step `first`; changed.
-        ids: the item that each call wrote or deleted in the episode. An insert may get another id now; calls that named
-            the old one are given the new one.
+        results: of each call in the episode. An insert may get another id now; calls that named the old one are given
+            the new one.
     """
     renamed: dict[str, str] = {}
     for step in range(first, len(calls)):
-        for call, known in zip(calls[step], ids[step], strict=True):
+        for call, before in zip(calls[step], results[step], strict=True):
+            if before.code not in MADE_AGAIN:
+                continue
             named = call.arguments.get("memory_id")
             if isinstance(named, str) and named in renamed:
                 call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": renamed[named]}})
-            result = memory.execute(call, time=stream.chunks[step].time)
-            if known is not None and result.item_id is not None and result.item_id != known:
-                renamed[known] = result.item_id
+            now = memory.execute(call, time=stream.chunks[step].time)
+            if before.item_id is not None and now.item_id is not None and now.item_id != before.item_id:
+                renamed[before.item_id] = now.item_id
 
 
 class StepWorth:
@@ -78,21 +81,19 @@ class StepWorth:
         Raises:
             ReaderError, EngineError: the reader failed.
         """
-        ids = [
-            [result.item_id for result in step.results[: len(made)]] for step, made in zip(steps, calls, strict=True)
-        ]
+        results = [step.results[: len(made)] for step, made in zip(steps, calls, strict=True)]
         memory = self._new_memory()
         before = []
         for number in range(len(steps)):
             before.append(memory.snapshot())
-            play_again(memory, stream, calls[: number + 1], ids[: number + 1], number)
+            play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         shown = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         known: dict[tuple[str, str], float] = {}
         worth: list[dict[str, float]] = [{} for _ in steps]
         for number in self._chosen(steps, shown):
             memory = self._new_memory()
             memory.restore(before[number])
-            play_again(memory, stream, calls, ids, number + 1)
+            play_again(memory, stream, calls, results, number + 1)
             for question, view, answer in zip(stream.questions, shown, answers, strict=True):
                 other = memory.retrieve(question.text, self._budget)
                 if _contents(other) == _contents(view):
