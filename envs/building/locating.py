@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,15 +43,22 @@ def by_names(*names: str, begins: bytes = b"") -> Locate:
 
 
 def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
-    """Every JSON or JSON lines file whose first record has these fields.
+    """Every JSON or JSON lines file whose first record has these fields; without fields, those called `name`.
 
     Args:
         name: the pattern of the names that the publisher gives: such a file counts even if it cannot be read, so that
             the build says what is wrong with it.
         at: where the records are, as in `records`.
     """
+    if fields:
+        return by_record(name, lambda first: first.keys() >= set(fields), at=at)
+    return lambda files: [file for file in files if fnmatch.fnmatch(file.name.removesuffix(".gz"), name)]
 
-    def fits(file: Path) -> bool:
+
+def by_record(name: str, fits: Callable[[Mapping[str, Any]], bool], *, at: str = "item") -> Locate:
+    """Every JSON or JSON lines file whose first record fits; `name` and `at` as for `by_fields`."""
+
+    def telling(file: Path) -> bool:
         plain = file.name.removesuffix(".gz")
         if not plain.endswith((".json", ".jsonl")):
             return False
@@ -57,11 +66,9 @@ def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
             _, first = next(records(file, _Any, at=at))
         except DataError:
             return fnmatch.fnmatch(plain, name)
-        if not fields:
-            return fnmatch.fnmatch(plain, name)
-        return set(fields) <= set(first.model_extra or {})
+        return fits(first.model_extra or {})
 
-    return lambda files: [file for file in files if fits(file)]
+    return lambda files: [file for file in files if telling(file)]
 
 
 def by_members(pattern: str) -> Locate:
