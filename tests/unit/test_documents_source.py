@@ -66,7 +66,7 @@ def test_the_documented_example_builds(tmp_path: Path) -> None:
 def test_documents_without_questions_can_be_asked_for_their_order(tmp_path: Path) -> None:
     text = "\n\n".join(f"On day {n} of the long walk we came to the village number {n}." for n in range(40))
     path = save(tmp_path, {"id": "walk", "text": text})
-    with pytest.raises(DataError, match="line 1: document 'walk' has no questions.*Add .*order_questions"):
+    with pytest.raises(DataError, match=r"line 1: document 'walk' has no questions.*Add .*order_questions"):
         build(path)
     stream = build(path, order_questions=5, chunk_tokens=100)["walk"]
     assert len(stream.questions) == 5

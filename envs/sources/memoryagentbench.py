@@ -1,0 +1,101 @@
+"""MemoryAgentBench as published (arXiv 2507.05257): long contexts, each with many questions, of four competencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from envs.building.chunking import Unit, paragraphs
+from envs.building.documents import Ask, Document, Packing
+from envs.building.published import by_columns, rows
+from envs.building.raw import parse
+from envs.building.source import Source
+from envs.errors import DataError
+
+SPLITS = ("Accurate_Retrieval", "Test_Time_Learning", "Long_Range_Understanding", "Conflict_Resolution")
+COLUMNS = ("context", "questions", "answers", "metadata")
+METRICS = {
+    "icl": "boxed",
+    "banking": "boxed",
+    "clinic": "boxed",
+    "nlu": "boxed",
+    "trec": "boxed",
+    "summ": "rouge_l",
+    "infbench": "rouge_l",
+    "recsys": "keyword_coverage",
+}
+"""By what a source's name holds; all others are found in the answer (`substring`)."""
+LABEL_FORM = "\nAnswer with \\boxed{number} only."
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    source: str
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    context: str
+    questions: list[str] = Field(min_length=1)
+    answers: list[str | list[str]]
+    metadata: _Metadata
+
+
+def read(path: Path | str = "ai-hyz/MemoryAgentBench", competencies: list[str] | None = None) -> Iterator[Document]:
+    """One document a context.
+
+    Args:
+        path: its name on the hub, or a folder as the hub has it.
+        competencies: only these of `SPLITS`.
+
+    Raises:
+        DataError: the set cannot be read, or a row is not as published: the row and what is wrong.
+    """
+    for name in competencies or ():
+        if name not in SPLITS:
+            raise DataError(
+                f"source 'memoryagentbench': there is no competency {name!r}. They are {', '.join(SPLITS)}."
+            )
+    for split in competencies or SPLITS:
+        for number, (where, row) in enumerate(rows(path, split, COLUMNS)):
+            known = parse(_Row, row, where)
+            if len(known.questions) != len(known.answers):
+                raise DataError(
+                    f"{where}: {len(known.questions)} questions have {len(known.answers)} answers. Download it again."
+                )
+            units = tuple(Unit(text, (str(n),)) for n, text in enumerate(paragraphs(known.context, unwrap=False)))
+            yield Document(
+                f"{split}-{number}",
+                units,
+                tuple(_asks(f"{split}-{number}", known, split, where)),
+                {"set": known.metadata.source, "competency": split},
+            )
+
+
+def _asks(name: str, row: _Row, split: str, where: str) -> Iterator[Ask]:
+    metric = next((found for part, found in METRICS.items() if part in row.metadata.source.lower()), "substring")
+    for number, (question, answer) in enumerate(zip(row.questions, row.answers, strict=True)):
+        golds = tuple(gold for gold in ([answer] if isinstance(answer, str) else answer) if gold.strip())
+        if not golds:
+            raise DataError(f"{where}: question {number} has no answer. Download it again.")
+        if metric == "boxed" and not all(gold.strip().lstrip("+-").isdigit() for gold in golds):
+            raise DataError(f"{where}: question {number} of labels has the answer {golds[0]!r}, which is no number.")
+        text = question + (LABEL_FORM if metric == "boxed" else "")
+        yield Ask(f"{name}-{number}", text, golds, metric, kind=split)
+
+
+SOURCE = Source(
+    name="memoryagentbench",
+    read=read,
+    about="the benchmark of four competencies of memory agents, as published",
+    stage=Packing(eval_share=1.0, chunk_tokens=4096),
+    home="https://huggingface.co/datasets/ai-hyz/MemoryAgentBench",
+    licence="MIT",
+    kind="mixed",
+    tried="format",
+    locate=by_columns(*COLUMNS),
+)
