@@ -25,8 +25,8 @@ def rows(path: Path | str, split: str, columns: Sequence[str]) -> Iterator[tuple
         Where the row stands, for messages, and its values.
 
     Raises:
-        DataError: the hub cannot be reached or has no such set; a file is missing, damaged, a Git LFS pointer, or has not
-            these columns.
+        DataError: the hub cannot be reached or has no such set; a file is missing, damaged, a Git LFS pointer, or lacks
+            a column.
     """
     import pyarrow as pa
 
