@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from envs.errors import DataError
 from envs.sources import open_source, option_names
 from envs.stream import Stream
+from envs.suggest import did_you_mean
+from rewards.metrics import METRICS
 
 if TYPE_CHECKING:  # memrl.config checks sources with this module
     from memrl.config import Config
@@ -162,6 +164,16 @@ def first_passes(
     return passes
 
 
+def unknown_metrics(streams: Iterable[Stream]) -> list[str]:
+    """A complaint for each metric that does not exist, with the nearest that does."""
+    wanted = {question.metric: stream for stream in streams for question in stream.questions}
+    return [
+        f"stream {stream.id!r} has questions with the unknown metric {name!r}{did_you_mean(name, METRICS)}"
+        for name, stream in wanted.items()
+        if name not in METRICS
+    ]
+
+
 def check_data(config: Config) -> None:
     """Ask every configured source for its first stream, so that bad data is found before anything slow.
 
@@ -172,7 +184,8 @@ def check_data(config: Config) -> None:
     for part, specs in (("data.train", config.data.train), ("data.eval", config.data.eval)):
         for index, spec in enumerate(specs):
             try:
-                StreamFeed([spec], config.data.path, config.seed, cycle=False).take(1)
+                first = StreamFeed([spec], config.data.path, config.seed, cycle=False).take(1)
+                complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]
             except DataError as error:
                 complaints.append(f"{part}[{index}]: {error}")
     if complaints:

@@ -6,7 +6,7 @@ import pytest
 
 from envs.sources import open_source
 from envs.stream import write_jsonl
-from memrl.config import Config
+from memrl.config import Config, load_config
 from memrl.data import StreamFeed, check_data, parse_spec
 from memrl.errors import DataError
 
@@ -109,3 +109,10 @@ def test_check_data_names_every_bad_source(tmp_path: Path) -> None:
     assert "data.train[1]:" in str(caught.value)
     assert "line 1" in str(caught.value)
     assert "data.eval[0]:" in str(caught.value)
+
+
+def test_check_data_names_a_metric_that_does_not_exist() -> None:
+    config = load_config("tiny")
+    config.data.train = [{"source": "synthetic", "metric": "sub_string"}]
+    with pytest.raises(DataError, match=r"data\.train\[0\]: .*unknown metric 'sub_string'; did you mean 'substring'"):
+        check_data(config)

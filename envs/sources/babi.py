@@ -1,0 +1,82 @@
+r"""bAbI tasks (arXiv 1502.05698), in their text format: numbered lines of a story, with questions among them.
+
+    1 Mary moved to the bathroom.
+    2 Where is Mary? \tbathroom\t1
+
+A line with the number 1 begins a new story. A question is asked where it stands, and what comes after may change its
+answer; so only the last question of a story is asked, of all lines before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from envs.building.chunking import Unit
+from envs.building.documents import Ask, Document, Packing
+from envs.building.raw import text_lines
+from envs.building.source import Source
+from envs.errors import DataError
+
+_LINE = re.compile(r"(\d+) (.+)")
+_NAME = re.compile(r"(qa\d+_.+)_(?:train|valid|test)\.txt")
+
+
+def read(path: Path) -> Iterator[Document]:
+    """One document a story, up to its last question.
+
+    Args:
+        path: a file such as qa1_single-supporting-fact_train.txt, plain or .gz.
+
+    Raises:
+        DataError: the file is missing, or a line is not of this format: its number and what is wrong.
+    """
+    task = found[1] if (found := _NAME.match(path.name)) else path.name.split(".")[0]
+    story: list[tuple[int, str, int]] = []
+    for number, line in enumerate(text_lines(path), start=1):
+        if not line.strip():
+            continue
+        parsed = _LINE.fullmatch(line.strip("\r\n"))
+        if parsed is None:
+            raise DataError(f"{path}, line {number}: it must begin with a number and a blank. Check the file.")
+        if int(parsed[1]) == 1 and story:
+            yield from _document(task, story, path)
+            story = []
+        story.append((int(parsed[1]), parsed[2], number))
+    yield from _document(task, story, path)
+
+
+def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Iterator[Document]:
+    last = max((place for place, (_, text, _) in enumerate(story) if "\t" in text), default=None)
+    if last is None:
+        raise DataError(
+            f"{path}: the story that ends in line {story[-1][2] if story else 0} asks nothing. Check the file."
+        )
+    told = [(number, text) for number, text, _ in story[:last] if "\t" not in text]
+    text, *rest = (part.strip() for part in story[last][1].split("\t"))
+    if not told or len(rest) != 2 or not all(rest) or not all(key.isdigit() for key in rest[1].split()):
+        raise DataError(
+            f"{path}, line {story[last][2]}: a question is its text, its answer and the numbers of the lines that "
+            "support it, with tabs between them, after the story. Check the file."
+        )
+    name = f"{task}-{story[0][2]}"
+    units = tuple(Unit(sentence, (str(number),)) for number, sentence in told)
+    ask = Ask(name, text, (rest[0],), "exact_match", tuple(rest[1].split()), task)
+    yield Document(name, units, (ask,))
+
+
+def _locate(files: list[Path]) -> list[Path]:
+    return [file for file in files if _NAME.fullmatch(file.name.removesuffix(".gz"))]
+
+
+SOURCE = Source(
+    name="babi",
+    read=read,
+    about="short stories of who went where, and one question on each",
+    stage=Packing(chunk_tokens=24),
+    home="https://research.facebook.com/downloads/babi/",
+    licence="CC BY 3.0",
+    tried="format",
+    locate=_locate,
+)

@@ -1,0 +1,93 @@
+"""Sources whose published files are not at hand, on hand-made files of their formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envs.building.dialogue import ABSTAIN
+from envs.errors import DataError
+from envs.sources import open_source
+from envs.stream import Stream
+from tests.raw import babi, beam, longmemeval
+
+
+def build(name: str, path: Path) -> dict[str, Stream]:
+    return {stream.metadata["documents"][0]: stream for stream in open_source(name, {"path": path, "split": "eval"})}
+
+
+def test_longmemeval_knows_its_evidence_and_what_is_not_answered(tmp_path: Path) -> None:
+    streams = build("longmemeval", longmemeval.write(tmp_path))
+    first, sessions, nothing = (streams[name] for name in ("q1", "q2", "q3_abs"))
+    assert [(chunk.time, chunk.text) for chunk in first.chunks] == [
+        ("2023/05/20 (Sat) 02:21", "User: I bought a tent for 60 euros.\nAssistant: Nice."),
+        ("2023/05/21 (Sun) 10:00", "User: How do tides work?\nAssistant: By the moon."),
+    ]
+    (question,) = first.questions
+    assert question.text == "How much was the tent? (asked on 2023/05/30 (Tue) 23:40)"
+    assert (question.answers, question.metric, question.evidence) == (("60",), "token_f1", (0,))
+    assert (sessions.questions[0].answers, sessions.questions[0].evidence) == (("60 euros",), (0,))
+    assert (nothing.questions[0].answers, nothing.questions[0].metric) == (ABSTAIN, "abstention")
+
+
+def test_a_longmemeval_session_may_come_twice(tmp_path: Path) -> None:
+    path = tmp_path / "longmemeval_s.json"
+    path.write_text(json.dumps([longmemeval.record("q1", haystack_session_ids=["answer_1", "answer_1"])]))
+    assert build("longmemeval", path)["q1"].questions[0].evidence == (0,)
+    path.write_text(json.dumps([longmemeval.record("q1", haystack_dates=["2023/05/20"])]))
+    with pytest.raises(
+        DataError, match=r"record 1 \(q1\): 2 haystack_sessions, 2 haystack_session_ids, 1 haystack_dates"
+    ):
+        build("longmemeval", path)
+
+
+def test_babi_asks_a_story_its_last_question(tmp_path: Path) -> None:
+    path = babi.write(tmp_path)
+    streams = list(open_source("babi", {"path": path, "chunk_tokens": 6}))
+    asked = {stream.questions[0].text: stream for stream in streams}
+    mary, milk = asked["Where is Mary?"], asked["Where is the milk?"]
+    assert [chunk.text for chunk in mary.chunks] == [
+        "Mary moved to the bathroom.",
+        "John went to the hallway.",
+        "Mary went to the garden.",
+    ]
+    assert (mary.questions[0].answers, mary.questions[0].evidence) == (("garden",), (2,))
+    assert [chunk.text for chunk in milk.chunks] == ["Daniel took the milk.", "Daniel went home."]
+    assert milk.questions[0].evidence == (0, 1)
+    assert {question.kind for stream in streams for question in stream.questions} == {"qa2_two-supporting-facts"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 Mary left.\nWhere is Mary?\tout\t1\n", "line 2: it must begin with a number"),
+        ("1 Mary left.\n2 Where is Mary?\tout\n", "line 2: a question is its text, its answer and the numbers"),
+        ("1 Mary left.\n2 Where is Mary?\tout\tone\n", "line 2: a question is"),
+        ("1 Mary left.\n", "the story that ends in line 1 asks nothing"),
+    ],
+)
+def test_a_line_of_babi_that_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "qa1_single_train.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(open_source("babi", {"path": path}))
+
+
+def test_beam_names_its_answers_in_many_ways(tmp_path: Path) -> None:
+    (stream,) = build("beam", beam.write(tmp_path)).values()
+    assert [(chunk.time, chunk.text) for chunk in stream.chunks] == [
+        ("March-15-2024", "User: My code word is cobalt.\nAssistant: Noted."),
+        ("April-01-2024", "User: It is now indigo."),
+    ]
+    assert [(q.kind, q.answers, q.metric, q.evidence) for q in stream.questions] == [
+        ("abstention", ABSTAIN, "abstention", None),
+        ("information_extraction", ("cobalt",), "token_f1", (0,)),
+        ("knowledge_update", ("indigo",), "token_f1", (0, 1)),
+        ("summarization", ("A code word and its change.",), "rouge_l", None),
+    ]
+    file = tmp_path / "probing_questions" / "probing_questions.json"
+    file.write_text(json.dumps({"event_ordering": [{"question": "What first?"}]}))
+    with pytest.raises(DataError, match=r"probing_questions\.json, event_ordering 0 has no answer"):
+        build("beam", tmp_path)
