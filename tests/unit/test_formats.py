@@ -11,7 +11,7 @@ from envs.building.dialogue import ABSTAIN
 from envs.errors import DataError
 from envs.sources import open_source
 from envs.stream import Stream
-from tests.raw import babi, beam, longmemeval
+from tests.raw import babi, beam, halumem, longmemeval, perltqa
 
 
 def build(name: str, path: Path) -> dict[str, Stream]:
@@ -91,3 +91,36 @@ def test_beam_names_its_answers_in_many_ways(tmp_path: Path) -> None:
     file.write_text(json.dumps({"event_ordering": [{"question": "What first?"}]}))
     with pytest.raises(DataError, match=r"probing_questions\.json, event_ordering 0 has no answer"):
         build("beam", tmp_path)
+
+
+def test_halumem_keeps_memory_points_and_asks_what_still_holds(tmp_path: Path) -> None:
+    (stream,) = build("halumem", halumem.write(tmp_path)).values()
+    assert stream.metadata["memory_points"] == [["Ann bakes.", "Ann lives in Oslo."], ["Ann lives in Rome."]]
+    assert [(q.text, q.answers, q.metric, q.evidence, q.kind) for q in stream.questions] == [
+        ("What does Ann do?", ("She bakes.",), "token_f1", (0,), "Basic Fact Recall"),
+        ("Which sport does Ann do?", ABSTAIN, "abstention", None, "Memory Boundary"),
+        ("Where does Ann live now?", ("In Rome.",), "token_f1", (1,), "Dynamic Update"),
+    ]
+
+
+def test_perltqa_matches_references_that_are_spelt_otherwise(tmp_path: Path) -> None:
+    folder = perltqa.write(tmp_path)
+    (stream,) = open_source("perltqa", {"path": folder})
+    texts = [chunk.text for chunk in stream.chunks]
+    assert texts == [
+        "Occupation: baker\nHobbies: chess\n\nAnn is a baker who plays chess.",
+        "Relationship: brother; Supporting Characters: Ben",
+        "In May Ann won a chess match in Oslo.",
+        "Ann: I won!\nBen: Well done.",
+    ]
+    assert [(q.kind, q.evidence) for q in stream.questions] == [
+        ("profile", (0,)),
+        ("social_relationship", (1,)),
+        ("events", (2,)),
+        ("dialogues", (3,)),
+    ]
+    spoilt = json.loads((folder / "perltmem_en_v2.json").read_text())
+    spoilt["Ann Lee"]["social_relationship"] = "{'a': open('x')}"
+    (folder / "perltmem_en_v2.json").write_text(json.dumps(spoilt))
+    with pytest.raises(DataError, match=r"perltmem_en_v2\.json, Ann Lee: social_relationship cannot be read"):
+        list(open_source("perltqa", {"path": folder}))
