@@ -1,124 +1,146 @@
-"""BEAM (arXiv 2510.27246): very long chats in batches, and probing questions of ten abilities with rubrics.
+"""BEAM: chats of 100K to 10M tokens with an assistant, and two questions of each of ten kinds (arXiv 2510.27246).
 
-Read as its repository has it: a folder for each chat, with `chat.json` and `probing_questions/probing_questions.json`.
-The right answer has another name in each ability. Until a judge grades by the rubrics, answers are scored by F1,
-summaries by ROUGE-L, and abstention by what it says.
+The format is that of `chats/` in github.com/mohammadtavakoli78/BEAM, and what `download_dataset.py` there writes. The
+benchmark has a judge go through a rubric. Until there is a judge, the rubric's points are the gold, not the published
+answer, which at times contradicts them. For the kinds `instruction-following` and `preference-following` the points
+say what a reply must be like, so that an overlap of words tells little there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from envs.building.chunking import Unit
 from envs.building.dialogue import ABSTAIN, Turn, session
 from envs.building.documents import Ask, Document, Packing
-from envs.building.raw import AGAIN, find, open_raw, parse_json, records
+from envs.building.raw import contents, find_in, parse_json, records
 from envs.building.source import Source
 from envs.errors import DataError
 
-CHAT = "chat.json"
-QUESTIONS = "probing_questions.json"
-ANSWERS = ("answer", "ideal_response", "ideal_answer", "ideal_summary", "expected_compliance")
-METRICS = {"abstention": "abstention", "summarization": "rouge_l"}
+PROBES = "probing_questions/probing_questions.json"
+CHATS = ("chat_trunecated.json", "chat.json")  # where a chat was shortened, the questions are on that one
+_PLANNED = re.compile(r"\s*->->[^\n]*\Z")  # which point of the plan a turn came from, no part of what is said
+_RUBRIC = re.compile(r"\s*(the )?(LLM )?response should [\w ]+:\s*", re.IGNORECASE)
 
 
-class _Message(BaseModel):
-    id: int | str
+class _Turn(BaseModel):
     role: str
     content: str
+    id: int
+    time_anchor: str | None = None
 
 
 class _Batch(BaseModel):
-    batch_number: int
-    time_anchor: str | None = None
-    turns: list[list[_Message]]
+    turns: list[list[_Turn]]
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="allow")
+class _Slot(RootModel[list[_Turn] | _Batch | dict[str, list[_Batch] | None]]):
+    """A session of a chat; of 10M tokens: the sessions of a plan, by its name (other plans are null in its place)."""
 
+    def sessions(self) -> Iterator[list[_Turn]]:
+        if isinstance(self.root, list):
+            yield self.root
+            return
+        batches = (
+            [self.root] if isinstance(self.root, _Batch) else [b for some in self.root.values() for b in some or ()]
+        )
+        for batch in batches:
+            yield [turn for group in batch.turns for turn in group]
+
+
+class _Probe(BaseModel):
     question: str
+    rubric: list[str] = []
+    answer: str | int | float | None = None
+    ideal_answer: str | None = None
+    ideal_summary: str | None = None
     source_chat_ids: Any = None
 
 
-class _Questions(RootModel[dict[str, list[_Question]]]):
-    """By ability."""
+class _Probes(RootModel[dict[str, list[_Probe]]]):
+    root: dict[str, list[_Probe]] = Field(min_length=1)
 
 
 def read(path: Path) -> Iterator[Document]:
     """One document a chat.
 
     Args:
-        path: the folder of a chat, or of many (e.g. chats/100K).
+        path: the folder of the chats of one size, e.g. `chats/100K`.
 
     Raises:
-        DataError: there is no chat, a file is missing or damaged, or a question has no answer.
+        DataError: a file is missing or damaged, or a question has no gold.
     """
-    chats = sorted(path.rglob(CHAT)) if path.is_dir() else []
-    if not chats:
-        raise DataError(f"{path} holds no {CHAT}. Check the path (data.path or the source's own `path`).")
-    for chat in chats:
-        name = chat.parent.name
-        units = [unit for _, batch in records(chat, _Batch, kind="a chat of BEAM") for unit in _units(batch)]
-        known = {key for unit in units for key in unit.keys}
-        file = find(chat.parent / "probing_questions", QUESTIONS)
-        with open_raw(file) as opened:
-            abilities = parse_json(_Questions, opened.read(), str(file)).root
-        asks = [
-            _ask(f"{name}-{ability}-{number}", ability, question, known, f"{file}, {ability} {number}")
-            for ability, some in abilities.items()
-            for number, question in enumerate(some)
-        ]
-        yield Document(name, tuple(units), tuple(asks))
+    if path.is_file():
+        raise DataError(f"{path} is a file; this source reads a folder of chats, e.g. chats/100K. Give its path.")
+    for where, data in contents(path, PROBES):
+        folder = Path(where).resolve().parents[1]
+        name = f"{folder.parent.name}-{folder.name}"
+        probes = parse_json(_Probes, data, where)
+        yield Document(name, tuple(_units(_chat(folder))), tuple(_asks(name, probes, where)))
 
 
-def _units(batch: _Batch) -> list[Unit]:
-    said = (
-        Turn(message.role.title(), message.content, str(message.id))
-        for exchange in batch.turns
-        for message in exchange
-    )  # fmt: skip
-    return session(f"batch {batch.batch_number}", said, batch.time_anchor)
+def _chat(folder: Path) -> Path:
+    short, whole = CHATS
+    return folder / short if (folder / short).is_file() else find_in(folder, whole)
 
 
-def _ask(name: str, ability: str, question: _Question, known: set[str], where: str) -> Ask:
-    evidence = tuple(key for key in dict.fromkeys(_ids(question.source_chat_ids)) if key in known) or None
-    if ability == "abstention":
-        return Ask(name, question.question, ABSTAIN, METRICS[ability], evidence, ability)
-    given = question.model_extra or {}
-    answer = next((str(given[field]).strip() for field in ANSWERS if given.get(field)), "")
-    if not answer:
-        raise DataError(f"{where} has no answer ({', '.join(ANSWERS)}). {AGAIN}")
-    return Ask(name, question.question, (answer,), METRICS.get(ability, "token_f1"), evidence, ability)
+def _units(file: Path) -> Iterator[Unit]:
+    slots = records(file, _Slot, kind="a BEAM chat")
+    for number, turns in enumerate(turns for _, slot in slots for turns in slot.sessions()):
+        time = next((turn.time_anchor for turn in turns if turn.time_anchor), None)
+        # A few chats of 1M tokens give an id twice: evidence is then each turn of that id.
+        said = (Turn(turn.role.capitalize(), _PLANNED.sub("", turn.content), str(turn.id)) for turn in turns)
+        yield from session(f"session {number}", said, time)
 
 
-def _ids(value: Any) -> Iterator[str]:
-    """Message ids, which are listed, or listed by what they show."""
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
+def _asks(name: str, probes: _Probes, where: str) -> Iterator[Ask]:
+    for kind, entries in probes.root.items():
+        for number, entry in enumerate(entries):
+            evidence = tuple(str(turn) for turn in dict.fromkeys(_ids(entry.source_chat_ids))) or None
+            named = f"{name}-{kind}-{number}"
+            if kind == "abstention":
+                yield Ask(named, entry.question, ABSTAIN, "abstention", evidence, kind)
+                continue
+            gold = _gold(entry)
+            if not gold:
+                raise DataError(f"{where}, {kind} {number}: it has neither rubric nor answer. Mend that record.")
+            metric = "rouge_l" if kind == "summarization" else "token_f1"
+            yield Ask(named, entry.question, (gold,), metric, evidence, kind.replace("_", "-"))
+
+
+def _gold(entry: _Probe) -> str:
+    points = [_RUBRIC.sub("", point, count=1).strip() for point in entry.rubric]
+    answers = (entry.ideal_summary, "; ".join(filter(None, points)), entry.answer, entry.ideal_answer)
+    return next((str(answer).strip() for answer in answers if answer is not None and str(answer).strip()), "")
+
+
+def _ids(found: Any) -> Iterator[int]:
+    """The ids of turns in a list, a list of lists, or an object of lists; one published entry is no id ("--")."""
+    if isinstance(found, int):
+        yield found
+    elif isinstance(found, list | dict):
+        for part in found.values() if isinstance(found, dict) else found:
             yield from _ids(part)
-    elif value is not None:
-        yield str(value)
 
 
 def _locate(files: list[Path]) -> list[Path]:
-    """The folder of a chat."""
-    folder = files[0].parent
-    chat = any(file.name == CHAT for file in files) and (folder / "probing_questions").is_dir()
-    return [folder] if chat else []
+    """The folder of all chats of a size, told once: by the files of the first of them."""
+    root = files[0].parent.parent.parent
+    return [root] if min(root.glob(f"*/{PROBES}"), default=None) in files else []
 
 
 SOURCE = Source(
     name="beam",
     read=read,
-    about="probing questions of ten abilities on chats of 100,000 tokens and more",
-    stage=Packing(eval_share=1.0, chunk_tokens=2048),
+    about="ten kinds of questions on chats of up to ten million tokens",
+    stage=Packing(eval_share=1.0),
     home="https://github.com/mohammadtavakoli78/BEAM",
-    licence="not stated",
+    licence="CC BY-SA 4.0",
     kind="dialogue",
     tried="format",
     locate=_locate,

@@ -1,12 +1,13 @@
-"""HaluMem (arXiv 2511.03506): users' sessions with an assistant, what a memory should hold of each, and questions.
+"""HaluMem: a user's life in sessions with an assistant; each adds to memory or changes it (arXiv 2511.03506).
 
-Memory points are the gold of extraction; those that the assistant made up to mislead (`interference`) are left out. A
-session's questions hold when it ends; here all are asked at the end of the stream, so a question is left out where a
-later session replaces what it rests on.
+The format is that of the README of github.com/MemTensor/HaluMem and of the scripts there that write the files. The
+benchmark asks a session's questions right after it, here they are asked once the stream ends. So each says as of when,
+and one whose evidence a later session updates is left out: a memory that has followed the update need not answer it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,14 @@ from envs.building.locating import by_fields
 from envs.building.raw import records
 from envs.building.source import Source
 
-INTERFERENCE = "interference"
-BOUNDARY = "Memory Boundary"
-"""The type of questions about what was never said."""
+QUESTION = "As of {time}: {question}"
+BOUNDARY = "memory-boundary"
+_UNKNOWN = re.compile(
+    r"\b(unknown|unspecified|undisclosed|unavailable|no (information|mention|record|details?))\b"
+    r"|(\b(not|never)|n['’]t)( \w+){0,3} (know|known|mention\w*|specif\w+|provid\w+|stat(ed|e)|disclos\w+|shar\w+"
+    r"|discuss\w*|record\w*|available|given|reveal\w*|indicat\w+)\b",
+    re.IGNORECASE,
+)
 
 
 class _Turn(BaseModel):
@@ -30,26 +36,28 @@ class _Turn(BaseModel):
 
 class _Point(BaseModel):
     memory_content: str
-    memory_source: str = ""
-    original_memories: list[str] | None = None
+    memory_source: str = "primary"
+    is_update: bool = False
+    original_memories: list[str] = []
 
 
 class _Evidence(BaseModel):
     memory_content: str
 
 
-class _Question(BaseModel):
+class _Entry(BaseModel):
     question: str
-    answer: str
+    answer: str | int | float
     evidence: list[_Evidence] = []
     question_type: str
 
 
 class _Session(BaseModel):
     start_time: str | None = None
+    end_time: str | None = None
     dialogue: list[_Turn]
     memory_points: list[_Point] = []
-    questions: list[_Question] = []
+    questions: list[_Entry] = []
 
 
 class _User(BaseModel):
@@ -60,45 +68,65 @@ class _User(BaseModel):
 def read(path: Path) -> Iterator[Document]:
     """One document a user.
 
+    Args:
+        path: HaluMem-Medium.jsonl or HaluMem-Long.jsonl.
+
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the file is missing or damaged, or a field is missing.
     """
     for _, user in records(path, _User, kind="HaluMem JSON lines"):
-        units = []
-        holding: dict[str, str] = {}
-        replaced: dict[str, int] = {}
-        for number, part in enumerate(user.sessions):
-            kept = [point for point in part.memory_points if point.memory_source != INTERFERENCE]
-            points = tuple(point.memory_content for point in kept)
-            turns = (Turn(turn.role.title(), turn.content) for turn in part.dialogue)
-            units += session(f"s{number}", turns, part.start_time, points)
-            for point in kept:
-                holding[point.memory_content] = f"s{number}"
-                for older in point.original_memories or ():
-                    replaced[older] = number
-        asks = tuple(
-            _ask(f"{user.uuid}-{number}-{place}", asked, f"s{number}", holding)
-            for number, part in enumerate(user.sessions)
-            for place, asked in enumerate(part.questions)
-            if not any(replaced.get(known.memory_content, -1) > number for known in asked.evidence)
-        )
-        yield Document(user.uuid, tuple(units), asks)
+        units = [
+            unit
+            for number, talk in enumerate(user.sessions)
+            for unit in session(
+                str(number),
+                (Turn(turn.role.capitalize(), turn.content) for turn in talk.dialogue),
+                talk.start_time,
+                tuple(dict.fromkeys(point.memory_content for point in _true(talk))),
+            )
+        ]
+        yield Document(user.uuid, tuple(units), tuple(_asks(user)))
 
 
-def _ask(name: str, asked: _Question, own: str, holding: dict[str, str]) -> Ask:
-    """The evidence is where its memories were told; the question's own session where no point has those words."""
-    evidence = tuple(dict.fromkeys(holding.get(known.memory_content, own) for known in asked.evidence)) or None
-    kind = asked.question_type
-    if kind == BOUNDARY:
-        return Ask(name, asked.question, ABSTAIN, "abstention", evidence, kind)
-    return Ask(name, asked.question, (asked.answer,), "token_f1", evidence, kind)
+def _true(talk: _Session) -> Iterator[_Point]:
+    """What is to be remembered: not the false facts that the assistant brings in to mislead."""
+    return (point for point in talk.memory_points if point.memory_source != "interference")
+
+
+def _asks(user: _User) -> Iterator[Ask]:
+    given: dict[str, list[int]] = {}
+    updated: dict[str, int] = {}
+    for number, talk in enumerate(user.sessions):
+        for point in _true(talk):
+            given.setdefault(_same(point.memory_content), []).append(number)
+            if point.is_update:
+                updated |= {_same(before): number for before in point.original_memories}
+    for number, talk in enumerate(user.sessions):
+        for place, entry in enumerate(talk.questions):
+            named = [_same(evidence.memory_content) for evidence in entry.evidence]
+            if all(updated.get(text, number) <= number for text in named):
+                told = sorted({where for text in named for where in given.get(text, ()) if where <= number})
+                yield _ask(f"{user.uuid}-{number}-{place}", entry, talk, [str(where) for where in told or [number]])
+
+
+def _same(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _ask(name: str, entry: _Entry, talk: _Session, told: list[str]) -> Ask:
+    time = talk.end_time or talk.start_time
+    text = QUESTION.format(time=time, question=entry.question) if time and entry.question.strip() else entry.question
+    kind = re.sub(r"[^a-z]+", "-", entry.question_type.lower())
+    if kind == BOUNDARY and _UNKNOWN.search(str(entry.answer)):
+        return Ask(name, text, ABSTAIN, "abstention", tuple(told) if entry.evidence else None, kind)
+    return Ask(name, text, (str(entry.answer),), "token_f1", tuple(told), kind)
 
 
 SOURCE = Source(
     name="halumem",
     read=read,
-    about="users' sessions with an assistant, what a memory should hold of each, and questions",
-    stage=Packing(eval_share=1.0, chunk_tokens=2048),
+    about="questions on a user's changing life, and on what was never said",
+    stage=Packing(eval_share=1.0),
     home="https://huggingface.co/datasets/IAAR-Shanghai/HaluMem",
     licence="CC BY-NC-ND 4.0",
     kind="dialogue",

@@ -11,7 +11,7 @@ from envs.building.dialogue import ABSTAIN
 from envs.errors import DataError
 from envs.sources import open_source
 from envs.stream import Stream
-from tests.raw import babi, beam, halumem, longmemeval, perltqa
+from tests.raw import babi, longmemeval, perltqa
 
 
 def build(name: str, path: Path) -> dict[str, Stream]:
@@ -73,34 +73,6 @@ def test_a_line_of_babi_that_is_wrong_is_named(tmp_path: Path, text: str, messag
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         list(open_source("babi", {"path": path}))
-
-
-def test_beam_names_its_answers_in_many_ways(tmp_path: Path) -> None:
-    (stream,) = build("beam", beam.write(tmp_path)).values()
-    assert [(chunk.time, chunk.text) for chunk in stream.chunks] == [
-        ("March-15-2024", "User: My code word is cobalt.\nAssistant: Noted."),
-        ("April-01-2024", "User: It is now indigo."),
-    ]
-    assert [(q.kind, q.answers, q.metric, q.evidence) for q in stream.questions] == [
-        ("abstention", ABSTAIN, "abstention", None),
-        ("information_extraction", ("cobalt",), "token_f1", (0,)),
-        ("knowledge_update", ("indigo",), "token_f1", (0, 1)),
-        ("summarization", ("A code word and its change.",), "rouge_l", None),
-    ]
-    file = tmp_path / "probing_questions" / "probing_questions.json"
-    file.write_text(json.dumps({"event_ordering": [{"question": "What first?"}]}))
-    with pytest.raises(DataError, match=r"probing_questions\.json, event_ordering 0 has no answer"):
-        build("beam", tmp_path)
-
-
-def test_halumem_keeps_memory_points_and_asks_what_still_holds(tmp_path: Path) -> None:
-    (stream,) = build("halumem", halumem.write(tmp_path)).values()
-    assert stream.metadata["memory_points"] == [["Ann bakes.", "Ann lives in Oslo."], ["Ann lives in Rome."]]
-    assert [(q.text, q.answers, q.metric, q.evidence, q.kind) for q in stream.questions] == [
-        ("What does Ann do?", ("She bakes.",), "token_f1", (0,), "Basic Fact Recall"),
-        ("Which sport does Ann do?", ABSTAIN, "abstention", None, "Memory Boundary"),
-        ("Where does Ann live now?", ("In Rome.",), "token_f1", (1,), "Dynamic Update"),
-    ]
 
 
 def test_perltqa_matches_references_that_are_spelt_otherwise(tmp_path: Path) -> None:
