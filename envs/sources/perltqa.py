@@ -1,7 +1,10 @@
 """PerLTQA (arXiv 2402.16288): people's profiles, relations, events and dialogues, and questions on each of these.
 
-Read as its repository has it: a file of memories and one of questions. A question names the memories that it is about;
-some names differ from the memory's by the number they begin with, or point at a turn (`#`), and are matched without.
+Read as its repository has it: a file of memories and one of questions. A question names the memories that it is about:
+a field of the profile, or a list of ids as the text of a Python literal ("['4_0_0']"). An id that no memory of the
+person has is matched without the numbers that it begins with and ends with (`#`), where that leaves one memory.
+
+The raw answers are whole sentences, so they are scored by F1; the answers of parts that Mem-alpha scores are its own.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from envs.building.chunking import Unit
 from envs.building.documents import Ask, Document, Packing
@@ -23,7 +26,10 @@ SECTIONS = ("profile", "social_relationship", "events", "dialogues")
 
 
 class _Event(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
     content: str
+    time: str | None = Field(None, alias="Creation Time")
 
 
 class _Dialogue(BaseModel):
@@ -52,7 +58,19 @@ class _Entry(BaseModel):
 
     question: str = Field(alias="Question")
     answer: str = Field(alias="Answer")
-    reference: str | list[str] = Field(alias="Reference Memory")
+    reference: list[str] = Field(alias="Reference Memory")
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if not given.strip().startswith("["):
+            return [given]
+        try:
+            return ast.literal_eval(given.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{given!r} is no list of ids") from error
 
 
 def read(path: Path) -> Iterator[Document]:
@@ -102,8 +120,8 @@ def _units(person: _Person, where: str) -> Iterator[Unit]:
         told = "; ".join(f"{name}: {text}" for name, text in value.items()) if isinstance(value, dict) else str(value)
         yield Unit(told, (f"social_relationship/{key}",), section="social_relationship", turn=True)
     for key, event in person.events.items():
-        text = event if isinstance(event, str) else event.content
-        yield Unit(text, (f"events/{key}",), section="events")
+        text, time = (event, None) if isinstance(event, str) else (event.content, event.time)
+        yield Unit(text, (f"events/{key}",), time or None, section="events")
     for key, dialogue in person.dialogues.items():
         for time, turns in dialogue.contents.items():
             for turn in turns:
@@ -136,17 +154,17 @@ def _entries(node: Any, section: str, where: str) -> Iterator[tuple[str, _Entry]
 
 
 def _ask(name: str, entry: _Entry, section: str, known: set[str]) -> Ask:
-    named = [entry.reference] if isinstance(entry.reference, str) else entry.reference
     keys: list[str] = []
-    for reference in named:
+    for reference in entry.reference:
         exact = f"{section}/{reference}"
-        keys += [exact] if exact in known else [key for key in sorted(known) if _bare(key) == _bare(exact)]
-    evidence = tuple(dict.fromkeys(keys)) or tuple(f"{section}/{reference}" for reference in named) or None
+        alike = [exact] if exact in known else [key for key in known if _bare(key) == _bare(exact)]
+        keys.append(alike[0] if len(alike) == 1 else exact)  # of several it is not known which: none is evidence
+    evidence = tuple(dict.fromkeys(keys)) or None
     return Ask(name, entry.question, (entry.answer,), "token_f1", evidence, section or "other")
 
 
 def _bare(key: str) -> str:
-    """Without the number that a memory's name begins with, and without the turn that a reference points at."""
+    """Without the number that an id begins with (of the person), and the one that it ends with (of the dialogue)."""
     section, _, name = key.partition("/")
     head, _, tail = name.partition("_")
     return f"{section}/{(tail if head.isdigit() and tail else name).partition('#')[0]}"
@@ -163,7 +181,7 @@ SOURCE = Source(
     about="questions on people's profiles, relations, events and dialogues",
     stage=Packing(chunk_tokens=512, questions=100),
     home="https://github.com/Elvin-Yiming-Du/PerLTQA",
-    licence="not stated",
+    licence="CC BY-NC 4.0",
     kind="dialogue",
     tried="format",
     locate=_locate,

@@ -75,24 +75,69 @@ def test_a_line_of_babi_that_is_wrong_is_named(tmp_path: Path, text: str, messag
         list(open_source("babi", {"path": path}))
 
 
-def test_perltqa_matches_references_that_are_spelt_otherwise(tmp_path: Path) -> None:
+def test_perltqa_knows_its_evidence_and_its_times(tmp_path: Path) -> None:
     folder = perltqa.write(tmp_path)
     (stream,) = open_source("perltqa", {"path": folder})
-    texts = [chunk.text for chunk in stream.chunks]
-    assert texts == [
-        "Occupation: baker\nHobbies: chess\n\nAnn is a baker who plays chess.",
-        "Relationship: brother; Supporting Characters: Ben",
-        "In May Ann won a chess match in Oslo.",
-        "Ann: I won!\nBen: Well done.",
+    assert [(chunk.time, chunk.text) for chunk in stream.chunks] == [
+        (None, "Occupation: baker\nHobbies: chess\n\nAnn is a baker who plays chess."),
+        (None, "Relationship: brother; Supporting Characters: Ben"),
+        ("May 2, 2023", "Ann won a chess match in Oslo."),
+        ("June 2023", "Ann sold her shop."),
+        ("2023-05-02 10:00", "Ann: I won!\nBen: Well done."),
+        ("2023-06-09 10:00", "Ann: The shop is sold."),
     ]
-    assert [(q.kind, q.evidence) for q in stream.questions] == [
-        ("profile", (0,)),
-        ("social_relationship", (1,)),
-        ("events", (2,)),
-        ("dialogues", (3,)),
+    assert [(q.kind, q.metric, q.evidence) for q in stream.questions] == [
+        ("profile", "token_f1", (0,)),
+        ("social_relationship", "token_f1", (1,)),
+        ("events", "token_f1", (2,)),
+        ("dialogues", "token_f1", (4,)),
     ]
+    assert "evidence_lost" not in stream.metadata
     spoilt = json.loads((folder / "perltmem_en_v2.json").read_text())
     spoilt["Ann Lee"]["social_relationship"] = "{'a': open('x')}"
     (folder / "perltmem_en_v2.json").write_text(json.dumps(spoilt))
     with pytest.raises(DataError, match=r"perltmem_en_v2\.json, Ann Lee: social_relationship cannot be read"):
+        list(open_source("perltqa", {"path": folder}))
+
+
+@pytest.mark.parametrize(
+    ("reference", "evidence"),
+    [
+        ("['7_0_0', '7_0_1']", (2, 3)),
+        ("7_0_1", (3,)),
+        (["7_0_1"], (3,)),
+        ("['0_0_1']", (3,)),  # another person's number, and one event alone ends so
+        ("['7_5_5']", None),
+        ("[]", None),
+    ],
+)
+def test_a_reference_of_perltqa_is_a_list_of_ids_as_text(
+    tmp_path: Path, reference: str | list[str], evidence: tuple[int, ...] | None
+) -> None:
+    folder = perltqa.write(tmp_path)
+    asked = [{"Question": "What of it?", "Answer": "That.", "Reference Memory": reference}]
+    (folder / "perltqa_en_v2.json").write_text(json.dumps([{"Ann Lee": {"events": [{"x": asked}]}}]))
+    (stream,) = open_source("perltqa", {"path": folder})
+    assert stream.questions[0].evidence == evidence
+
+
+def test_a_reference_of_perltqa_that_fits_several_memories_names_none(tmp_path: Path) -> None:
+    folder = perltqa.write(tmp_path)
+    memories = json.loads((folder / "perltmem_en_v2.json").read_text())
+    dialogues = memories["Ann Lee"]["dialogues"]
+    dialogues["7_0_0#2"] = dialogues["7_0_1#1"]
+    (folder / "perltmem_en_v2.json").write_text(json.dumps(memories))
+    asked = [{"Question": "What of it?", "Answer": "That.", "Reference Memory": "['7_0_0#9']"}]
+    (folder / "perltqa_en_v2.json").write_text(json.dumps([{"Ann Lee": {"dialogues": [{"x": asked}]}}]))
+    (stream,) = open_source("perltqa", {"path": folder})
+    assert stream.questions[0].evidence is None
+    assert stream.metadata["evidence_lost"] == [stream.questions[0].id]
+
+
+@pytest.mark.parametrize("reference", ["['7_0_0'", "[open('x')]", "[7]"])
+def test_a_reference_of_perltqa_that_cannot_be_read_is_named(tmp_path: Path, reference: str) -> None:
+    folder = perltqa.write(tmp_path)
+    asked = [{"Question": "What of it?", "Answer": "That.", "Reference Memory": reference}]
+    (folder / "perltqa_en_v2.json").write_text(json.dumps([{"Ann Lee": {"events": [{"x": asked}]}}]))
+    with pytest.raises(DataError, match=r"perltqa_en_v2\.json, record 1 \(Ann Lee\): Reference Memory"):
         list(open_source("perltqa", {"path": folder}))
