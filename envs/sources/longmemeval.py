@@ -1,6 +1,9 @@
 """LongMemEval (arXiv 2410.10813): a question on a long history of chats; oracle, S and M share a format.
 
 The published labels name the sessions with the answer (`answer_session_ids`), and in them the turns (`has_answer`).
+Sessions are told in the order of their dates: those of the oracle file are not sorted, and what is said later holds.
+Until a judge grades them, answers are scored by F1. That tells little for `single-session-preference`, whose published
+answers say what a reply must be like.
 """
 
 from __future__ import annotations
@@ -64,9 +67,9 @@ def _units(record: _Record) -> tuple[list[Unit], list[str]]:
     units: list[Unit] = []
     turns: list[str] = []
     sessions: list[str] = []
-    for number, (name, day, said) in enumerate(
-        zip(record.haystack_session_ids, record.haystack_dates, record.haystack_sessions, strict=True)
-    ):
+    told = zip(record.haystack_session_ids, record.haystack_dates, record.haystack_sessions, strict=True)
+    # As text: "2023/05/20 (Sat) 02:21" sorts by date, then by time.
+    for number, (name, day, said) in enumerate(sorted(told, key=lambda part: part[1])):
         key = f"s{number}"  # a session may come twice
         if name in record.answer_session_ids:
             sessions.append(key)

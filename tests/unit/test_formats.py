@@ -43,6 +43,16 @@ def test_a_longmemeval_session_may_come_twice(tmp_path: Path) -> None:
         build("longmemeval", path)
 
 
+def test_longmemeval_is_told_in_the_order_of_its_dates(tmp_path: Path) -> None:
+    path = tmp_path / "longmemeval_oracle.json"
+    days = ["2023/05/20 (Sat) 10:00", "2023/05/20 (Sat) 02:21"]
+    path.write_text(json.dumps([longmemeval.record("q1", haystack_dates=days)]))
+    stream = build("longmemeval", path)["q1"]
+    assert [chunk.time for chunk in stream.chunks] == days[::-1]
+    assert stream.chunks[1].text.startswith("User: I bought a tent")
+    assert stream.questions[0].evidence == (1,)
+
+
 def test_babi_asks_a_story_its_last_question(tmp_path: Path) -> None:
     path = babi.write(tmp_path)
     streams = list(open_source("babi", {"path": path, "chunk_tokens": 6}))
