@@ -5,6 +5,9 @@ r"""bAbI tasks (arXiv 1502.05698), in their text format: numbered lines of a sto
 
 A line with the number 1 begins a new story. A question is asked where it stands, and what comes after may change its
 answer; so only the last question of a story is asked, of all lines before it.
+
+An answer of several words has commas and no blanks: a path ("s,w"), right in this order alone, or things in any order,
+which are scored by F1. Stories are told apart by their file too: train and test both begin at line 1.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from envs.errors import DataError
 
 _LINE = re.compile(r"(\d+) (.+)")
 _NAME = re.compile(r"(qa\d+_.+)_(?:train|valid|test)\.txt")
+DIRECTIONS = {"n": "north", "s": "south", "e": "east", "w": "west"}
 
 
 def read(path: Path) -> Iterator[Document]:
@@ -60,10 +64,20 @@ def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Itera
             f"{path}, line {story[last][2]}: a question is its text, its answer and the numbers of the lines that "
             "support it, with tabs between them, after the story. Check the file."
         )
-    name = f"{task}-{story[0][2]}"
+    name = f"{path.name.removesuffix('.gz').removesuffix('.txt')}-{story[0][2]}"
     units = tuple(Unit(sentence, (str(number),)) for number, sentence in told)
-    ask = Ask(name, text, (rest[0],), "exact_match", tuple(rest[1].split()), task)
-    yield Document(name, units, (ask,))
+    answers, metric = _golds(rest[0])
+    yield Document(name, units, (Ask(name, text, answers, metric, tuple(rest[1].split()), task),))
+
+
+def _golds(answer: str) -> tuple[tuple[str, ...], str]:
+    parts = answer.split(",")
+    if len(parts) == 1:
+        return (answer,), "exact_match"
+    listed = (", ".join(parts), answer)  # to a metric, "a, b" is two words and "a,b" one
+    if DIRECTIONS.keys() >= set(parts):
+        return (*listed, ", ".join(DIRECTIONS[part] for part in parts)), "exact_match"
+    return listed, "token_f1"
 
 
 def _locate(files: list[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from envs.building.dialogue import ABSTAIN
 from envs.errors import DataError
 from envs.sources import open_source
 from envs.stream import Stream
+from rewards.metrics import score
 from tests.raw import babi, longmemeval, perltqa
 
 
@@ -67,6 +68,39 @@ def test_babi_asks_a_story_its_last_question(tmp_path: Path) -> None:
     assert [chunk.text for chunk in milk.chunks] == ["Daniel took the milk.", "Daniel went home."]
     assert milk.questions[0].evidence == (0, 1)
     assert {question.kind for stream in streams for question in stream.questions} == {"qa2_two-supporting-facts"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "expected"),
+    [
+        ("milk,apple", "milk, apple", 1.0),
+        ("milk,apple", "apple, milk", 1.0),
+        ("milk,apple", "milk,apple", 1.0),
+        ("milk,apple", "milk", 2 / 3),
+        ("s,w", "s, w", 1.0),
+        ("s,w", "s,w", 1.0),
+        ("s,w", "south, west", 1.0),
+        ("s,w", "west, south", 0.0),
+        ("two", "two", 1.0),
+        ("two", "two or three", 0.0),
+    ],
+)
+def test_babi_scores_things_in_any_order_and_paths_in_theirs(
+    tmp_path: Path, answer: str, given: str, expected: float
+) -> None:
+    path = tmp_path / "qa8_lists-sets_test.txt"
+    path.write_text(f"1 Mary took the milk.\n2 Mary took the apple.\n3 What then? \t{answer}\t1 2\n")
+    (stream,) = open_source("babi", {"path": path})
+    (question,) = stream.questions
+    assert score(question.metric, given, question.answers) == pytest.approx(expected)
+
+
+def test_stories_of_babi_are_told_apart_by_their_file(tmp_path: Path) -> None:
+    path = babi.write(tmp_path)
+    other = path.with_name(path.name.replace("train", "test"))
+    other.write_bytes(path.read_bytes())
+    train, test = ({s.metadata["documents"][0] for s in open_source("babi", {"path": p})} for p in (path, other))
+    assert len(train) == len(test) == 2 and train.isdisjoint(test)
 
 
 @pytest.mark.parametrize(
