@@ -32,6 +32,8 @@ MOST_COUNTED = 12
 """A count above this is not asked for: its evidence would be half the stream."""
 PEOPLE_EVERY = 12
 """So many sessions bring up one more person than `people`."""
+SPAN = 1500
+"""Days that a long stream covers: a life does not grow with it, there are more sessions a day."""
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 
 
@@ -155,7 +157,9 @@ class _World:
 
     def _change(self, turn: str, day: date) -> str | None:
         able = [attribute for attribute in ATTRIBUTES if attribute.changed and attribute.key in self.mine]
-        if self._changeable and (not able or self.rng.random() < 0.4):
+        # The more people there are, the fewer of the changes are the user's.
+        theirs = len(self._changeable)
+        if theirs and self.rng.random() * (theirs + 4 * len(able)) < theirs:
             person, attribute = self.rng.choice(self._changeable)
             told, options, whose = (
                 person.facts[attribute.key],
@@ -320,7 +324,8 @@ def read(
 
     Args:
         split: its phrasings, names and values; None: all.
-        sessions: sessions of a stream, some days apart; it grows with them without bound (some 150 tokens each).
+        sessions: sessions of a stream, some days apart, or several a day where there are many; it grows with them
+            without bound (some 150 tokens each).
         turns: what the user says in a session; the assistant answers each.
         chatter: share of it that nobody asks about. Where nothing is left to tell, chatter takes its place.
         changes: share of the rest that replaces something told before.
@@ -350,7 +355,7 @@ def read(
                         world.notes[key]["text"] = f"{USER}: {told}"
                 said += [Turn(USER, mine, key), Turn("Assistant", reply)]
             units += session(f"s{number}", said, day.isoformat())
-            day += timedelta(days=rng.randint(1, 9))
+            day += timedelta(days=_pause(rng, sessions))
             world.limit += 1 / PEOPLE_EVERY
         pieces = cut(units, chunk_tokens)
         where = {key: place for place, piece in enumerate(pieces) for key in piece.keys}
@@ -384,6 +389,12 @@ def read(
                 },
             },
         )
+
+
+def _pause(rng: random.Random, sessions: int) -> int:
+    """Days to the next session, five on average; in a long stream, none more often than not."""
+    mean = min(5.0, SPAN / sessions)
+    return rng.randint(1, round(2 * mean) - 1) if mean >= 1 else int(rng.random() < mean)
 
 
 def _place(key: str) -> tuple[int, int]:

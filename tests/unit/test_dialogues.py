@@ -229,7 +229,8 @@ def test_splits_share_no_name_value_or_phrasing() -> None:
 
 def test_seeds_and_independence_of_the_count() -> None:
     assert streams(5, seed=3)[:2] == streams(2, seed=3)
-    assert streams(1, seed=3) != streams(1, seed=4)
+    assert streams(1, seed=3)[0].chunks != streams(1, seed=4)[0].chunks  # ids differ anyway
+    assert streams(2, seed=3)[0].chunks != streams(2, seed=3)[1].chunks
     endless = open_source("dialogues", {"seed": 3, "sessions": 40, "questions": 60})
     assert list(islice(endless, 2)) == streams(2, seed=3)
 
@@ -265,3 +266,7 @@ def test_a_long_stream_does_not_run_out_of_news(split: str) -> None:
     counts = [len(notes) for notes in stream.metadata["notes"]]
     quarter = len(counts) // 4
     assert sum(counts[-quarter:]) > 0.9 * sum(counts[:quarter])
+    met = sum(matches(talk.INTRODUCTIONS, text) is not None for _, _, text in lines(stream))
+    assert met > 8 + 200  # more than `people` come up
+    first, last = (date.fromisoformat(chunk.time or "") for chunk in (stream.chunks[0], stream.chunks[-1]))
+    assert 1000 < (last - first).days < 2000  # a few years, however long it is
