@@ -59,7 +59,7 @@ ALLERGENS = (
 DRINKS = "cider lemonade espresso cocoa kefir matcha kombucha lassi chai horchata sangria rooibos".split()
 INSTRUMENTS = (
     "oboe cello harp banjo clarinet mandolin trombone ukulele accordion bassoon sitar lute zither viola "
-    "fiddle bagpipes marimba recorder bugle tuba"
+    "fiddle spinet marimba recorder bugle tuba"
 ).split()
 ADJECTIVES = (
     "Amber Blue Copper Crooked Distant Early Golden Green Grey Hidden Hollow Little Lost Lower Marble Northern Old Quiet "
@@ -275,8 +275,8 @@ CHATTER = (
     ("Is the weather in {city} mild?", "It changes a lot over the year."),
     ("What would {job} say to that?", "Probably something practical."),
     ("I slept badly.", "I hope that tonight is better."),
-    ("Does {food} keep in the fridge?", "For a day or two, well covered."),
-    ("How long does a match of {sport} last?", "The rules differ from league to league."),
+    ("Can one keep {food} in the fridge?", "For a day or two, well covered."),
+    ("How many hours a week do people train for {sport}?", "Anything from two to twenty."),
     ("How do you train {pet}?", "With patience and small rewards."),
     ("{n} asked how you are.", "That is kind; I am well."),
     ("I could not reach {n} this morning.", "Perhaps a message would help."),
