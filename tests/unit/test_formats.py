@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from envs.building.dialogue import ABSTAIN
 from envs.errors import DataError
-from envs.sources import open_source
+from envs.sources import SOURCES, open_source
 from envs.stream import Stream
 from rewards.metrics import score
 from tests.raw import babi, longmemeval, perltqa
@@ -93,6 +94,25 @@ def test_babi_scores_things_in_any_order_and_paths_in_theirs(
     (stream,) = open_source("babi", {"path": path})
     (question,) = stream.questions
     assert score(question.metric, given, question.answers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("qa5_train.txt", "qa5"),
+        ("qa5_valid.txt", "qa5"),
+        ("qa5_test.txt.gz", "qa5"),
+        ("qa2_two-supporting-facts_test.txt", "qa2_two-supporting-facts"),
+    ],
+)
+def test_babi_knows_the_names_with_and_without_the_task(tmp_path: Path, name: str, kind: str) -> None:
+    path, other = tmp_path / name, tmp_path / "out.txt"
+    text = "".join(babi.STORIES).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    other.write_text("no data")
+    locate = SOURCES["babi"].locate
+    assert locate is not None and locate([path, other]) == [path]
+    assert {q.kind for stream in open_source("babi", {"path": path}) for q in stream.questions} == {kind}
 
 
 def test_stories_of_babi_are_told_apart_by_their_file(tmp_path: Path) -> None:
