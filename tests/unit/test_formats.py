@@ -55,6 +55,20 @@ def test_longmemeval_is_told_in_the_order_of_its_dates(tmp_path: Path) -> None:
     assert stream.questions[0].evidence == (1,)
 
 
+@pytest.mark.parametrize(
+    "name", ["longmemeval_s", "longmemeval_m", "longmemeval_oracle.gz", "longmemeval_s_cleaned.json"]
+)
+def test_longmemeval_is_found_by_the_names_of_the_hub(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    text = json.dumps([longmemeval.record("q1")]).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    other = tmp_path / "longmemeval_notes"
+    other.write_text("no data")
+    locate = SOURCES["longmemeval"].locate
+    assert locate is not None and locate([path, other]) == [path]
+    assert set(build("longmemeval", path)) == {"q1"}
+
+
 def test_babi_asks_a_story_its_last_question(tmp_path: Path) -> None:
     path = babi.write(tmp_path)
     streams = list(open_source("babi", {"path": path, "chunk_tokens": 6}))
