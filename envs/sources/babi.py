@@ -23,7 +23,7 @@ from envs.building.source import Source
 from envs.errors import DataError
 
 _LINE = re.compile(r"(\d+) (.+)")
-_NAME = re.compile(r"(qa\d+_.+)_(?:train|valid|test)\.txt")
+_NAME = re.compile(r"(qa\d+(?:_.+)?)_(?:train|valid|test)\.txt")
 DIRECTIONS = {"n": "north", "s": "south", "e": "east", "w": "west"}
 
 
@@ -31,7 +31,7 @@ def read(path: Path) -> Iterator[Document]:
     """One document a story, up to its last question.
 
     Args:
-        path: a file such as qa1_single-supporting-fact_train.txt, plain or .gz.
+        path: a file such as qa1_single-supporting-fact_train.txt, or qa1_valid.txt of `en-valid`, plain or .gz.
 
     Raises:
         DataError: the file is missing, or a line is not of this format: its number and what is wrong.

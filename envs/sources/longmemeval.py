@@ -21,6 +21,8 @@ from envs.building.raw import records
 from envs.building.source import Source
 from envs.errors import DataError
 
+BARE = ("longmemeval_s", "longmemeval_m", "longmemeval_oracle")
+"""Names of the hub's files. They lack .json, so it is the name that tells, not the fields."""
 ABSTENTION = "_abs"
 """Ends the id of a question that the history does not answer."""
 
@@ -89,6 +91,13 @@ def _ask(record: _Record, telling: list[str]) -> Ask:
     )
 
 
+_by_fields = by_fields("longmemeval_*.json", "question_id", "question_type", "haystack_sessions")
+
+
+def _locate(files: list[Path]) -> list[Path]:
+    return [*_by_fields(files), *(file for file in files if file.name.removesuffix(".gz") in BARE)]
+
+
 SOURCE = Source(
     name="longmemeval",
     read=read,
@@ -98,5 +107,5 @@ SOURCE = Source(
     licence="MIT",
     kind="dialogue",
     tried="format",
-    locate=by_fields("longmemeval_*.json", "question_id", "question_type", "haystack_sessions"),
+    locate=_locate,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from envs.building.dialogue import ABSTAIN
 from envs.errors import DataError
-from envs.sources import open_source
+from envs.sources import SOURCES, open_source
 from envs.stream import Stream
 from rewards.metrics import score
 from tests.raw import babi, longmemeval, perltqa
@@ -54,6 +55,20 @@ def test_longmemeval_is_told_in_the_order_of_its_dates(tmp_path: Path) -> None:
     assert stream.questions[0].evidence == (1,)
 
 
+@pytest.mark.parametrize(
+    "name", ["longmemeval_s", "longmemeval_m", "longmemeval_oracle.gz", "longmemeval_s_cleaned.json"]
+)
+def test_longmemeval_is_found_by_the_names_of_the_hub(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    text = json.dumps([longmemeval.record("q1")]).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    other = tmp_path / "longmemeval_notes"
+    other.write_text("no data")
+    locate = SOURCES["longmemeval"].locate
+    assert locate is not None and locate([path, other]) == [path]
+    assert set(build("longmemeval", path)) == {"q1"}
+
+
 def test_babi_asks_a_story_its_last_question(tmp_path: Path) -> None:
     path = babi.write(tmp_path)
     streams = list(open_source("babi", {"path": path, "chunk_tokens": 6}))
@@ -93,6 +108,25 @@ def test_babi_scores_things_in_any_order_and_paths_in_theirs(
     (stream,) = open_source("babi", {"path": path})
     (question,) = stream.questions
     assert score(question.metric, given, question.answers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("qa5_train.txt", "qa5"),
+        ("qa5_valid.txt", "qa5"),
+        ("qa5_test.txt.gz", "qa5"),
+        ("qa2_two-supporting-facts_test.txt", "qa2_two-supporting-facts"),
+    ],
+)
+def test_babi_knows_the_names_with_and_without_the_task(tmp_path: Path, name: str, kind: str) -> None:
+    path, other = tmp_path / name, tmp_path / "out.txt"
+    text = "".join(babi.STORIES).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    other.write_text("no data")
+    locate = SOURCES["babi"].locate
+    assert locate is not None and locate([path, other]) == [path]
+    assert {q.kind for stream in open_source("babi", {"path": path}) for q in stream.questions} == {kind}
 
 
 def test_stories_of_babi_are_told_apart_by_their_file(tmp_path: Path) -> None:
