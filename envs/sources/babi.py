@@ -58,16 +58,17 @@ def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Itera
             f"{path}: the story that ends in line {story[-1][2] if story else 0} asks nothing. Check the file."
         )
     told = [(number, text) for number, text, _ in story[:last] if "\t" not in text]
-    text, *rest = (part.strip() for part in story[last][1].split("\t"))
-    if not told or len(rest) != 2 or not all(rest) or not all(key.isdigit() for key in rest[1].split()):
+    text, answer, *support = (part.strip() for part in story[last][1].split("\t"))
+    keys = " ".join(support).split()
+    if not told or not text or not answer or len(support) != 1 or not all(key.isdigit() for key in keys):
         raise DataError(
             f"{path}, line {story[last][2]}: a question is its text, its answer and the numbers of the lines that "
-            "support it, with tabs between them, after the story. Check the file."
+            "support it (none, in some tasks), with tabs between them, after the story. Check the file."
         )
     name = f"{path.name.removesuffix('.gz').removesuffix('.txt')}-{story[0][2]}"
     units = tuple(Unit(sentence, (str(number),)) for number, sentence in told)
-    answers, metric = _golds(rest[0])
-    yield Document(name, units, (Ask(name, text, answers, metric, tuple(rest[1].split()), task),))
+    answers, metric = _golds(answer)
+    yield Document(name, units, (Ask(name, text, answers, metric, tuple(keys) or None, task),))
 
 
 def _golds(answer: str) -> tuple[tuple[str, ...], str]:

@@ -60,6 +60,11 @@ class _Entry(BaseModel):
     answer: str = Field(alias="Answer")
     reference: list[str] = Field(alias="Reference Memory")
 
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _worded(cls, given: Any) -> Any:
+        return str(given) if isinstance(given, int | float) else given
+
     @field_validator("reference", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:

@@ -137,6 +137,13 @@ def test_stories_of_babi_are_told_apart_by_their_file(tmp_path: Path) -> None:
     assert len(train) == len(test) == 2 and train.isdisjoint(test)
 
 
+def test_a_question_of_babi_may_have_no_support(tmp_path: Path) -> None:
+    path = tmp_path / "qa7_counting_train.txt"
+    path.write_text("1 Mary left.\n2 How many things does Ann carry? \tnone\t\n")
+    (stream,) = open_source("babi", {"path": path})
+    assert stream.questions[0].answers == ("none",) and stream.questions[0].evidence is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -197,6 +204,14 @@ def test_a_reference_of_perltqa_is_a_list_of_ids_as_text(
     (folder / "perltqa_en_v2.json").write_text(json.dumps([{"Ann Lee": {"events": [{"x": asked}]}}]))
     (stream,) = open_source("perltqa", {"path": folder})
     assert stream.questions[0].evidence == evidence
+
+
+def test_an_answer_of_perltqa_may_be_a_number(tmp_path: Path) -> None:
+    folder = perltqa.write(tmp_path)
+    asked = [{"Question": "How old is she?", "Answer": 31, "Reference Memory": "7_0_1"}]
+    (folder / "perltqa_en_v2.json").write_text(json.dumps([{"Ann Lee": {"events": [{"x": asked}]}}]))
+    (stream,) = open_source("perltqa", {"path": folder})
+    assert stream.questions[0].answers == ("31",)
 
 
 def test_a_reference_of_perltqa_that_fits_several_memories_names_none(tmp_path: Path) -> None:
