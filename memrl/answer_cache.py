@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from memrl.config import Config
 
@@ -46,12 +46,12 @@ def request_key(model: str, messages: Sequence[Mapping[str, str]], max_tokens: i
     return _digest([model, [dict(message) for message in messages], max_tokens])
 
 
-def cache_folder(config: Config) -> Path | None:
-    """Where the reader's answers are kept; None where they are not."""
-    endpoint = config.reader.endpoint
+def cache_folder(config: Config, role: Literal["reader", "judge"]) -> Path | None:
+    """Where the reader's or the judge's answers are kept; None where they are not."""
+    endpoint = config.reader.endpoint if role == "reader" else config.judge.endpoint
     if not endpoint.cache or not (endpoint.cache_dir or config.run.dir):
         return None
-    folder = Path(endpoint.cache_dir) if endpoint.cache_dir else Path(str(config.run.dir)) / "reader-cache"
+    folder = Path(endpoint.cache_dir) if endpoint.cache_dir else Path(str(config.run.dir)) / f"{role}-cache"
     return folder.expanduser().resolve()
 
 

@@ -48,9 +48,10 @@ def with_absolute_paths(config: Config) -> Config:
     folder = Path(config.model.path).expanduser()
     if config.model.path != "tiny" and folder.is_dir():
         shipped.model.path = str(folder.resolve())
-    answers = cache_folder(config)
-    if answers is not None:
+    if answers := cache_folder(config, "reader"):
         shipped.reader.endpoint.cache_dir = str(answers)
+    if verdicts := cache_folder(config, "judge"):
+        shipped.judge.endpoint.cache_dir = str(verdicts)
     return shipped
 
 

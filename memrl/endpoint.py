@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakValueDictionary
@@ -82,16 +82,30 @@ class Endpoint:
         self._answered = self._gave_up = 0.0  # moments
         self._why_gave_up = ""
 
-    async def complete(self, messages: Messages, max_tokens: int) -> Reply:
+    async def complete(
+        self,
+        messages: Messages,
+        max_tokens: int,
+        *,
+        accept: Callable[[str], object] | None = None,
+        fresh: bool = False,
+    ) -> Reply:
         """The model's answer, from the cache where it has been given before.
+
+        Args:
+            accept: raises on a text that is of no use, which is then not kept.
+            fresh: ask, whatever is in the cache, and keep nothing.
 
         Raises:
             ReaderError, JudgeError: there is none.
         """
         arrived = time.monotonic()
         try:
-            if self._cache is None:
-                return await self._ask(messages, max_tokens, arrived)
+            if self._cache is None or fresh:
+                reply = await self._ask(messages, max_tokens, arrived)
+                if accept is not None:
+                    accept(reply.text)
+                return reply
             key = request_key(str(self._config.model), messages, max_tokens)
             lock = self._asking.setdefault(key, asyncio.Lock())
             async with lock:  # equal memories meet the same questions at the same time: one of them asks
@@ -99,6 +113,8 @@ class Endpoint:
                 if found is not None:
                     return Reply(found.text, found.prompt_tokens, found.completion_tokens, attempts=0)
                 reply = await self._ask(messages, max_tokens, arrived)
+                if accept is not None:
+                    accept(reply.text)
                 self._cache.put(key, CachedAnswer(reply.text, reply.prompt_tokens, reply.completion_tokens))
                 return reply
         except _Unanswered as failure:
@@ -261,5 +277,5 @@ def reader_endpoint(config: Config) -> Endpoint:
     Raises:
         ConfigError: its key is not in this machine's environment.
     """
-    folder = cache_folder(config)
+    folder = cache_folder(config, "reader")
     return Endpoint(config.reader.endpoint, "reader", AnswerCache(folder) if folder else None)

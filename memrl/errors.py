@@ -35,6 +35,10 @@ class LearnerError(MemrlError):
     """The learner cannot go on (non-finite loss, a model without the named LoRA targets)."""
 
 
+class RewardHacked(MemrlError):
+    """A meter of reward hacking is above its alarm, and the run was told to stop then."""
+
+
 class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
@@ -51,4 +55,5 @@ __all__ = [
     "LearnerError",
     "MemrlError",
     "ReaderError",
+    "RewardHacked",
 ]

@@ -43,6 +43,40 @@ class Completion(BaseModel):
     """Prompt tokens that the engine had in its prefix cache and did not compute again."""
 
 
+class Verdict(BaseModel):
+    """What the judge made of an answer or a stored text, and what that cost."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rubric: str
+    accepted: bool
+    votes: list[bool] = Field(default_factory=list)
+    """Empty: it was rejected without asking."""
+    reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+    cached: int = 0
+    retries: int = 0
+
+
+class ContentCheck(BaseModel):
+    """One text that a step stored, and whether it is in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item_id: str
+    text: str
+    unfaithful: str = ""
+    """Why the chunks so far do not say it, by its words (`rewards.content`); empty where they do."""
+    verdict: Verdict | None = None
+    """The judge's, where it is asked."""
+
+    @property
+    def right(self) -> bool:
+        return not self.unfaithful if self.verdict is None else self.verdict.accepted
+
+
 class Step(BaseModel):
     """One chunk: prompt, completion, the tool calls' results, and what they did to the memory."""
 
@@ -59,6 +93,8 @@ class Step(BaseModel):
     """Tokens in the memory after this step."""
     parts: dict[str, float] = Field(default_factory=dict)
     """Per-step reward parts, e.g. {"tool_success": 1.0}."""
+    checks: list[ContentCheck] = Field(default_factory=list)
+    """Of the texts that the step stored, in order."""
     worth: dict[str, float] | None = None
     """Question id -> what its score loses without this step, where it is not 0; None where it was not found out."""
 
@@ -84,6 +120,9 @@ class AnswerRecord(BaseModel):
     """Of an answer from the cache: what it took when it was asked for."""
     attempts: int = 1
     """How often the reader was asked before it answered; 0: the answer was in the cache."""
+    verdict: Verdict | None = None
+    """The judge's, where it grades the answer: then it is the score, and `metric_score` what the metric says."""
+    metric_score: float | None = None
 
 
 class Episode(BaseModel):
@@ -106,6 +145,8 @@ class Episode(BaseModel):
     memory_tokens: int
     parts: dict[str, float] = Field(default_factory=dict)
     """Per-episode reward parts, e.g. {"qa": 0.5, "compression": 0.4}."""
+    meters: dict[str, float] = Field(default_factory=dict)
+    """Meters of reward hacking (`rewards.meters`)."""
     asked_again: int = 0
     """Questions that were put to the reader once more, to find out what the steps were worth."""
     total: float = 0.0

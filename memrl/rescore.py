@@ -13,7 +13,7 @@ from pathlib import Path
 from memrl.config import Config, load_config
 from memrl.errors import ConfigError, DataError
 from memrl.learner.advantages import group_advantages
-from memrl.records import Episode, Group
+from memrl.records import AnswerRecord, Episode, Group
 from memrl.rundir import CONFIG_FILE, EpisodeWriter
 from rewards.compose import RewardWeights, resolve_weights, total
 from rewards.metrics import METRICS, score
@@ -36,7 +36,7 @@ def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metri
             answer.model_copy(
                 update={
                     "metric": metric or answer.metric,
-                    "score": score(metric or answer.metric, answer.answer, answer.gold),
+                    "score": _score(answer, metric),
                 }
             )
             for answer in episode.answers
@@ -54,6 +54,13 @@ def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metri
     }
     paid = total(whole, [step.parts for step in steps], weights)
     return episode.model_copy(update={"answers": answers, "steps": steps, "parts": whole, "total": paid})
+
+
+def _score(answer: AnswerRecord, metric: str | None) -> float:
+    """By the metric that is given; else by the judge's verdict, where there is one; else by the question's metric."""
+    if metric is None and answer.verdict is not None:
+        return float(answer.verdict.accepted)
+    return score(metric or answer.metric, answer.answer, answer.gold)
 
 
 def rescore(
@@ -81,6 +88,12 @@ def rescore(
     if metric is not None and metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose from {', '.join(METRICS)}")
     config = load_config(run / CONFIG_FILE, overrides, check=False)
+    paid = load_config(run / CONFIG_FILE, check=False).rewards.content
+    if config.rewards.content != paid:
+        raise ConfigError(
+            f"rewards.content={config.rewards.content} needs the chunks, which saved episodes do not hold; the run had "
+            f"{paid}. Weights of the content part can be changed, what it is cannot."
+        )
     writer = EpisodeWriter(run / "episodes")
     numbers = writer.steps()
     if not numbers:

@@ -27,7 +27,7 @@ from rich.console import Console
 from envs.dialects import DIALECTS
 from memrl.config import Config, save_config
 from memrl.data import StreamFeed
-from memrl.errors import CheckpointError, EngineError
+from memrl.errors import CheckpointError, EngineError, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.statistics import Interval
 from memrl.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
@@ -36,14 +36,14 @@ from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_che
 from memrl.learner.interface import STATE_FILE
 from memrl.models import context_length, load_tokenizer
 from memrl.packages import installed_version, vllm_version
-from memrl.reader_costs import reader_costs, total_costs
-from memrl.records import AdapterRef, Episode, Group, Sample, adapter_name
+from memrl.reader_costs import agreement, judge_costs, reader_costs, total_costs, verdicts
+from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
-from memrl.report.rewards import mean, reward_figures
+from memrl.report.rewards import mean, meter_figures, reward_figures
 from memrl.rollout.build import open_pool
 from memrl.rollout.canary import BOUND, mean_gap, probe
-from memrl.rollout.preflight import check_prompts, check_reader, first_prompt
+from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
 from memrl.rollout.prompting import Prompter
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
@@ -66,6 +66,7 @@ class Trainer:
     Raises:
         ConfigError: the model cannot be used, the prompts do not fit, or the reader's endpoint refuses.
         ReaderError: nobody answers at the reader's endpoint.
+        JudgeError: nobody answers at the judge's, or it fails one of its canaries.
         CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
     """
 
@@ -84,6 +85,7 @@ class Trainer:
         self._reported: dict[str, float] = {}
         self._before = 0.0  # seconds spent by the runs that this one resumes
         self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
+        self._alarmed: set[str] = set()
         self._progress = RunProgress(console)
 
         found = self._find_checkpoint() if resume else None
@@ -93,6 +95,7 @@ class Trainer:
             tokenizer = load_tokenizer(config)
             self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
             check_reader(config)
+            check_judge(config)
             self.learner = open_learner(config, config.train.steps * config.train.updates_per_step)
             try:
                 self.pool = open_pool(config)
@@ -116,6 +119,8 @@ class Trainer:
         else:
             self._describe()
         self._cut_off()
+        if self.config.judge.type == "policy-base":
+            self.pool.check_judge()
 
     def _open_streams(self, prompter: Prompter) -> None:
         config = self.config
@@ -137,6 +142,8 @@ class Trainer:
         Raises:
             KeyboardInterrupt: after Ctrl-C; every finished step is saved by then.
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
+            JudgeError: the judge fails one of its canaries by now.
+            RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
         """
         try:
             self._train()
@@ -171,11 +178,40 @@ class Trainer:
                 self.step += 1
                 adapter = self._publish()
                 gap = self._canary(adapter, samples)
-                row = {"step": self.step, **self._reward_metrics(groups), **report.metrics(), **staleness, **learned}
+                row: dict[str, Any] = {
+                    "step": self.step,
+                    **self._reward_metrics(groups),
+                    **report.metrics(),
+                    **staleness,
+                    **learned,
+                }
                 row["canary/gap"] = gap
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
                 self._record(row, groups, time.monotonic() - began)
+                self._watch(groups)
+
+    def _watch(self, groups: list[Group]) -> None:
+        """Alarms of the meters, and the judge's canaries on their schedule; after the step is saved.
+
+        Raises:
+            RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
+            JudgeError: the judge fails a canary by now.
+        """
+        rewards, every = self.config.rewards, self.config.judge.canary_every
+        played = [episode for group in groups for episode in group.episodes]
+        _, alarms = meter_figures(played, rewards.alarms)
+        for alarm in alarms:
+            if rewards.on_alarm == "stop":
+                raise RewardHacked(
+                    f"step {self.step}: {alarm} (rewards.alarms). Look at its episodes in {self.folder / 'episodes'}; "
+                    "then mend the reward, or raise that alarm, and --resume."
+                )
+            if alarm.split()[0] not in self._alarmed:  # once a run
+                log.warning("step %d: %s (rewards.alarms); look at %s", self.step, alarm, self.folder / "episodes")
+                self._alarmed.add(alarm.split()[0])
+        if self.config.judge.type != "none" and every and self.step % every == 0:
+            self.pool.check_judge()
 
     def _done(self) -> bool:
         """Whether all steps are taken, or the last evaluation has reached `eval.target`."""
@@ -266,6 +302,7 @@ class Trainer:
             evaluation = summarise(outcomes, self.step, adapter.version)
             played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
             answers = [answer for episode in played for answer in episode.answers]
+            ceiling: list[AnswerRecord] = []
             if gates:
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
@@ -273,7 +310,8 @@ class Trainer:
                 self.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
                 answers += ceiling
         self.evaluations.append(evaluation)
-        return evaluation.metrics() | reader_costs(answers, "eval/reader_")
+        judged = verdicts(played, ceiling)
+        return evaluation.metrics() | reader_costs(answers, "eval/reader_") | judge_costs(judged, "eval/judge_")
 
     def _ranked(self) -> list[Evaluation]:
         """Evaluations, best held-out QA first; of equals, the earlier one."""
@@ -288,7 +326,7 @@ class Trainer:
         row: dict[str, float] = {
             "fail/episodes": float(failures),
             "fail/rate": failures / max(len(played) + failures, 1),
-            **{f"fail/{what}": float(self._counted(what)) for what in ("retries", "workers")},
+            **{f"fail/{what}": float(self._counted(what)) for what in ("retries", "workers", "judge")},
         }
         if not played:
             return row
@@ -309,6 +347,9 @@ class Trainer:
             "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
             "reader/asked_again": sum(episode.asked_again for episode in played),
             **reader_costs(answers),
+            **judge_costs(verdicts(played)),
+            **agreement(played),
+            **meter_figures(played, self.config.rewards.alarms)[0],
         }
 
     def _counted(self, what: str) -> int:
@@ -424,9 +465,13 @@ class Trainer:
         settings["data"].pop("overlap")
         for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
             settings["rollout"].pop(key)
-        endpoint = settings["reader"].pop("endpoint")
-        if self.config.reader.type == "endpoint":  # whose answers, not where they come from
-            settings["reader"]["endpoint"] = {"model": endpoint["model"]}
+        for role in ("reader", "judge"):
+            endpoint = settings[role].pop("endpoint")
+            if settings[role]["type"] == "endpoint":  # whose answers, not where they come from
+                settings[role]["endpoint"] = {"model": endpoint["model"]}
+        settings["judge"].pop("canary_every")
+        for key in ("alarms", "on_alarm"):
+            settings["rewards"].pop(key)
         for key in ("processes", "parallel"):
             settings["train"].pop(key)
         return json.loads(json.dumps(settings))
@@ -448,6 +493,7 @@ class Trainer:
             "eval": {"before": before.summary(), "best": best.summary(), "after": after.summary()},
             "gates": self.gates,
             "reader": total_costs(self.metrics.rows()),
+            "judge": total_costs(self.metrics.rows(), "judge"),
             "wall_seconds": {
                 "total": self._seconds(),
                 **{k: self.wall[k] for k in ("build", "rollout", "learn", "eval")},

@@ -85,7 +85,13 @@ def read(path: Path) -> Iterator[Document]:
                 tuple(dict.fromkeys(point.memory_content for point in _true(talk))),
             )
         ]
-        yield Document(user.uuid, tuple(units), tuple(_asks(user)))
+        replaced = {
+            point.memory_content: list(point.original_memories)
+            for talk in user.sessions
+            for point in _true(talk)
+            if point.is_update and point.original_memories
+        }
+        yield Document(user.uuid, tuple(units), tuple(_asks(user)), {"memory_replaces": replaced} if replaced else {})
 
 
 def _true(talk: _Session) -> Iterator[_Point]:

@@ -19,6 +19,8 @@ from memrl.config.check_endpoint import check_endpoint
 from memrl.config.schema import Config
 from memrl.data import parse_spec
 from rewards.compose import PARTS, PRESETS
+from rewards.judge import ANSWER_RUBRICS
+from rewards.meters import ALARMS
 
 SCHEDULES = (
     "linear",
@@ -32,6 +34,7 @@ SCHEDULES = (
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
 LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 ADVANTAGES = ("episode", "evidence", "counterfactual", "pooled")
+JUDGES = ("none", "policy-base", "endpoint")
 READERS = ("policy-base", "lexical", "endpoint")
 TINY = "tiny"
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -47,7 +50,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rollout.min_group": ("retry", "min_viable", "fail_fast"),
     "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
     "reader.type": READERS,
+    "judge.type": JUDGES,
     "rewards.preset": tuple(PRESETS),
+    "rewards.content": ("none", "lexical", "judge"),
+    "rewards.on_alarm": ("warn", "stop"),
     "advantage.mode": ADVANTAGES,
     "loss.type": LOSSES,
     "train.parallel": ("ddp", "fsdp"),
@@ -58,6 +64,7 @@ ABOVE_ZERO = {
     "rollout.step_timeout",
     "rollout.episode_timeout",
     "reader.endpoint.timeout",
+    "judge.endpoint.timeout",
     "ray.start_timeout",
     "ray.hang_grace",
     "train.lr",
@@ -78,6 +85,9 @@ AT_LEAST_ONE = {
     "reader.max_prompt_tokens",
     "reader.max_tokens",
     "reader.endpoint.max_concurrency",
+    "judge.votes",
+    "judge.max_tokens",
+    "judge.endpoint.max_concurrency",
     "train.streams_per_step",
     "train.updates_per_step",
     "train.micro_batch_tokens",
@@ -112,6 +122,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_staleness(config),
         *_vllm(config, files),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
+        *_judge(config, files),
         *_sizes(config),
         *_processes(config),
         *_weights(config),
@@ -241,7 +252,45 @@ def _processes(config: Config) -> Iterator[str]:
         yield f"ray.learner_gpus is {cluster.learner_gpus:g}: processes that learn together cannot share a GPU; use 1"
 
 
+def _judge(config: Config, files: bool) -> Iterator[str]:
+    judge = config.judge
+    yield from check_endpoint("judge.endpoint", judge.endpoint, judge.type == "endpoint", files)
+    for source, rubric in judge.answers.items():
+        if source not in SOURCES:
+            yield f"judge.answers names the unknown source {source!r}{did_you_mean(source, SOURCES)}"
+        if rubric not in ANSWER_RUBRICS:
+            yield f"judge.answers.{source} is {rubric!r}{did_you_mean(str(rubric), ANSWER_RUBRICS)}"
+    needed = [
+        *(["rewards.content=judge"] if config.rewards.content == "judge" else []),
+        *(["judge.answers"] if judge.answers else []),
+    ]
+    if judge.type == "none" and needed:
+        yield f"{' and '.join(needed)} need a judge, and judge.type is none; set it to endpoint (or policy-base)"
+    if judge.type != "none" and not needed:
+        yield (
+            f"judge.type is {judge.type}, and nothing is to be graded; set rewards.content=judge or judge.answers, "
+            "e.g. judge.answers={longmemeval: longmemeval}, or judge.type=none"
+        )
+    if judge.votes % 2 == 0:
+        yield f"judge.votes is {judge.votes}: of an even number, half may stand against half; use {judge.votes + 1}"
+
+
 def _weights(config: Config) -> Iterator[str]:
+    for meter, alarm in config.rewards.alarms.items():
+        if meter not in ALARMS:
+            yield f"rewards.alarms: unknown meter {meter!r}{did_you_mean(meter, ALARMS)}"
+        elif not math.isfinite(alarm):
+            yield f"rewards.alarms.{meter} is {alarm}; it must be a finite number"
+    if config.advantage.normalize_parts and config.advantage.mode == "pooled":
+        yield (
+            "advantage.normalize_parts is set and advantage.mode is pooled, which compares whole rewards; use another "
+            "mode, or leave it out"
+        )
+    if config.rewards.content == "none" and config.rewards.weights.get("content"):
+        yield (
+            "rewards.weights.content is set and rewards.content is none, so nothing is paid for content; set "
+            "rewards.content=lexical, or judge"
+        )
     for part, weight in config.rewards.weights.items():
         if part not in PARTS:
             yield f"rewards.weights: unknown part {part!r}{did_you_mean(part, PARTS)}"

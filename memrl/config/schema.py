@@ -97,6 +97,17 @@ class ReaderConfig:
     max_prompt_tokens: int = 6144
     max_tokens: int = 64
     instruction: str | None = None  # None: the built-in one
+    quoted: bool = True  # mark the memory as quoted data, which gives no orders; costs some 60 tokens a question
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+
+
+@dataclass
+class JudgeConfig:
+    type: str = "none"  # none | policy-base (the policy's base model) | endpoint
+    answers: dict[str, str] = field(default_factory=dict)  # whose answers it grades, by which rubric: {source: rubric}
+    votes: int = 1  # verdicts of one thing, of which most decide; odd
+    max_tokens: int = 256  # of one verdict with its reason
+    canary_every: int = 10  # trainer steps between checks of the judge by cases whose verdict is known; 0: at the start
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
 
 
@@ -104,6 +115,9 @@ class ReaderConfig:
 class RewardConfig:
     preset: str = "default"  # default | memalpha
     weights: dict[str, float] = field(default_factory=dict)  # overrides of the preset's weights, by part
+    content: str = "none"  # what pays the content part: none | lexical (words, without a model) | judge
+    alarms: dict[str, float] = field(default_factory=dict)  # overrides of the meters' alarms, by meter; 1e9: none
+    on_alarm: str = "warn"  # when a step's meter is above its alarm: warn | stop the run
 
 
 @dataclass
@@ -112,6 +126,9 @@ class AdvantageConfig:
     spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
     counterfactual_steps: int | None = None  # counterfactual: at most so many steps are left out, one by one
     normalize_std: bool = True
+    normalize_parts: bool = (
+        False  # give each reward part a spread of 1 before it is weighted; then all samples together
+    )
     min_spread: float = 1e-6  # groups whose rewards spread less are dropped
 
 
@@ -182,6 +199,7 @@ class Config:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     vllm: VllmConfig = field(default_factory=VllmConfig)
     reader: ReaderConfig = field(default_factory=ReaderConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -26,7 +26,7 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> li
             if question.evidence is None:
                 continue
             memory = shared or _evidence(worker.new_memory(), stream, question)
-            asked.append(worker.ask(question, memory, (-1, place, 0, number)))
+            asked.append(worker.ask(stream.source, question, memory, (-1, place, 0, number)))
     return await asyncio.gather(*asked)
 
 

@@ -35,6 +35,16 @@ memory, and the policy stores everything. With one chunk it is `episode`, exactl
 
 takes the place of a[i,q]: dE/dqa * (v[i,t] - mean_i v[.,t]) is paid to step t. What single steps do not explain (an
 answer that two steps hold is lost by neither) stays with all steps. With one chunk it is `episode`, exactly.
+
+`normalize_parts` (GDPO, arXiv 2601.05242; with every mode but `pooled`): a[i,t] is a sum over the parts k. Each part's
+share a_k is divided by its own standard deviation in the group before it is weighted, and the sums by one sigma over
+all samples of the batch:
+
+    A = z / sigma_batch,      z[i,t] = sum_k w[k] a_k[i,t] / sigma_k,      sigma_k: of a_k in the group.
+
+Then the weights say how much each part counts, however little it varies; without it, a part counts by weight and
+spread, so that a weight on something that hardly varies is lost. Off by default: where all but one part are nearly
+settled, it turns their noise into half of the signal.
 """
 
 from __future__ import annotations
@@ -49,7 +59,7 @@ from numpy.typing import NDArray
 from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
-from rewards.compose import EPISODE_PARTS, RewardWeights, episode_slopes, episode_value, step_value
+from rewards.compose import EPISODE_PARTS, STEP_PARTS, RewardWeights, episode_slopes, episode_value, step_value
 
 Array = NDArray[np.float64]
 
@@ -92,6 +102,7 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
     if config.mode not in MODES:
         raise ConfigError(f"advantage.mode is {config.mode!r}; it must be one of {', '.join(MODES)}")
     report = AdvantageReport()
+    batch: list[tuple[list[Episode], list[Array]]] = []
     for group in groups:
         episodes = [episode for episode in group.episodes if episode.steps]
         if len(episodes) < 2:
@@ -102,13 +113,18 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
             report.no_spread.append(group.stream_id)
             continue
         report.used.append(group.stream_id)
+        batch.append((episodes, advantages))
+    sigma = _batch_sigma([advantages for _, advantages in batch]) if config.normalize_parts else 1.0
+    for episodes, advantages in batch:
         for episode, row in zip(episodes, advantages, strict=True):
-            report.samples.extend(_samples(episode, row))
+            report.samples.extend(_samples(episode, row / sigma))
     return report
 
 
 def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
     """One array of advantages per episode, or None where the group has no spread."""
+    if config.normalize_parts:
+        return _part_by_part(episodes, config, weights)
     whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
     steps = [
         np.array([step_value(step.parts, weights) for step in episode.steps], dtype=np.float64) for episode in episodes
@@ -123,7 +139,8 @@ def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: R
     else:
         centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
         if config.mode != "episode":
-            centred = [row + moved for row, moved in zip(centred, _moved(episodes, config, weights), strict=True)]
+            for moved in _moved(episodes, config, weights).values():
+                centred = [row + gained for row, gained in zip(centred, moved, strict=True)]
         flat = np.concatenate(centred)
         if np.abs(flat).max() < config.min_spread:
             return None
@@ -142,20 +159,57 @@ def _against_position(rows: Sequence[Array]) -> list[Array]:
     return [row - baseline[: len(row)] for row in rows]
 
 
-def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array]:
-    """What `evidence` and `counterfactual` add to `episode` at each step: credit taken from all steps and paid to those
-    that earned it."""
+def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """z of `normalize_parts`, or None where no part has a spread."""
+    qa = np.array([weights.qa * episode.parts.get("qa", 0.0) for episode in episodes], dtype=np.float64)
+    whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
+    rows = {
+        part: [
+            np.full(len(episode.steps), value) for episode, value in zip(episodes, values - values.mean(), strict=True)
+        ]
+        for part, values in (("qa", qa), ("compression", whole - qa))
+    }
+    if config.mode != "episode":
+        for part, moved in _moved(episodes, config, weights).items():
+            rows[part] = [row + gained for row, gained in zip(rows[part], moved, strict=True)]
+    for part in STEP_PARTS:
+        paid = [
+            np.array([step_value({part: step.parts.get(part, 0.0)}, weights) for step in episode.steps])
+            for episode in episodes
+        ]
+        rows[part] = _against_position(paid)
+    total: list[Array] | None = None
+    for part, found in rows.items():
+        flat = np.concatenate(found)
+        if np.abs(flat).max() < config.min_spread:
+            continue
+        scale = abs(getattr(weights, part)) / float(np.sqrt(np.square(flat).mean()))
+        scaled = [row * scale for row in found]
+        total = scaled if total is None else [one + other for one, other in zip(total, scaled, strict=True)]
+    return total
+
+
+def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
+    """Of all samples together; 1 where there are none. Their mean is 0 by construction."""
+    rows = [row for advantages in batch for row in advantages]
+    return float(np.sqrt(np.square(np.concatenate(rows)).mean())) + _EPSILON if rows else 1.0
+
+
+def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> dict[str, list[Array]]:
+    """What `evidence` and `counterfactual` add to `episode` at each step, by part: credit taken from all steps and paid
+    to those that earned it."""
     parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
     slopes = episode_slopes(parts, weights)
-    moved = [np.zeros(len(episode.steps)) for episode in episodes]
+    moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in EPISODE_PARTS}
 
     growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
-    for episode, row, grown in zip(episodes, moved, _against_position(growth), strict=True):
+    for episode, row, grown in zip(episodes, moved["compression"], _against_position(growth), strict=True):
         paid = -slopes["compression"] * grown / episode.chunk_tokens
         row += paid - paid.sum()
 
     if config.mode == "counterfactual":
-        for row, gained in zip(moved, _against_position([_worths(episode) for episode in episodes]), strict=True):
+        worths = _against_position([_worths(episode) for episode in episodes])
+        for row, gained in zip(moved["qa"], worths, strict=True):
             row += slopes["qa"] * (gained - gained.sum())
         return moved
 
@@ -164,7 +218,7 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
         for answer in episode.answers:
             scores[answer.question_id].append(answer.score)
     means = {question: float(np.mean(found)) for question, found in scores.items()}
-    for episode, row in zip(episodes, moved, strict=True):
+    for episode, row in zip(episodes, moved["qa"], strict=True):
         chunks = np.array([step.chunk for step in episode.steps])
         for answer in episode.answers:
             if not answer.evidence:

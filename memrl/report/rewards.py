@@ -1,10 +1,11 @@
-"""What a step's episodes were paid, in figures: the `reward/*` of metrics.jsonl."""
+"""What a step's episodes were paid, and how they came by it, in figures: `reward/*`, `meters/*` and `alarm/*`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from memrl.records import Episode
+from rewards.meters import ALARMS, raised
 
 
 def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -12,12 +13,30 @@ def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:
     if not episodes:
         return {}
     steps = [step for episode in episodes for step in episode.steps]
+    content = [step.parts["content"] for step in steps if "content" in step.parts]
     return {
         "reward/total": mean([episode.total for episode in episodes]),
         "reward/qa": mean([episode.parts["qa"] for episode in episodes]),
         "reward/compression": mean([episode.parts["compression"] for episode in episodes]),
         "reward/tool_success": mean([step.parts["tool_success"] for step in steps]),
+        **({"reward/content": mean(content)} if content else {}),
     }
+
+
+def meter_figures(episodes: Sequence[Episode], overrides: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
+    """Means of the meters of reward hacking with 1 or 0 for each alarm, and each alarm that is raised, in words.
+
+    Args:
+        overrides: alarms in place of those of `rewards.meters`.
+    """
+    if not episodes:
+        return {}, []
+    meters = {name: mean([episode.meters[name] for episode in episodes]) for name in ALARMS}
+    alarms = {**ALARMS, **overrides}
+    above = raised(meters, alarms)
+    figures = {f"meters/{name}": value for name, value in meters.items()}
+    figures |= {f"alarm/{name}": float(name in above) for name in ALARMS}
+    return figures, [f"{name} is {meters[name]:.2f}, above {alarms[name]:g}" for name in above]
 
 
 def mean(values: Sequence[float]) -> float:

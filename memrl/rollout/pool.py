@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from envs.stream import Stream
 from memrl.config import Config
-from memrl.errors import EngineError, InfrastructureError
+from memrl.errors import EngineError, InfrastructureError, JudgeError
 from memrl.evaluation.gates import reader_ceiling
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group
 from memrl.rollout.worker import RolloutWorker, request_seed
@@ -51,7 +51,8 @@ class Pool(ABC):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.counts: Counter[str] = Counter()
-        """`retries` (episodes played again) and `workers` (workers lost) since they were last taken out."""
+        """`retries` (episodes played again), `workers` (workers lost) and `judge` (attempts it spoiled) since
+        they were last taken out."""
         self._loop = asyncio.new_event_loop()
 
     # What a pool must do ----------------------------------------------------------------------------------------
@@ -75,6 +76,14 @@ class Pool(ABC):
     @abstractmethod
     def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
         """`memrl.evaluation.gates.reader_ceiling` on a worker."""
+
+    @abstractmethod
+    def check_judge(self) -> None:
+        """Grade the judge's canaries on a worker.
+
+        Raises:
+            JudgeError: it failed one.
+        """
 
     @abstractmethod
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
@@ -156,6 +165,7 @@ class Pool(ABC):
                 break
             except InfrastructureError as error:
                 outcome = f"{type(error).__name__}: {error}"
+                self.counts["judge"] += isinstance(error, JudgeError)
             except TimeoutError:
                 outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
             where = f"stream {play.stream.id}, episode {play.place[2]}"
@@ -254,6 +264,9 @@ class InProcessPool(Pool):
     def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
         answers: list[AnswerRecord] = self.run(reader_ceiling(self.worker, streams))
         return answers
+
+    def check_judge(self) -> None:
+        self.run(self.worker.check_judge())
 
     def close(self) -> None:
         self._cancel_all()  # first: what plays must not see its reader go

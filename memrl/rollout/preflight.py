@@ -14,6 +14,7 @@ from envs.stream import Stream
 from memrl.config import Config
 from memrl.endpoint import Endpoint
 from memrl.errors import ConfigError
+from memrl.judge import open_judge
 from memrl.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.prompting import Prompter
@@ -58,7 +59,7 @@ def check_reader(config: Config, *, timeout: float | None = None, retries: int =
     patience = replace(
         reader.endpoint, timeout=timeout or reader.endpoint.timeout, retries=min(retries, reader.endpoint.retries)
     )
-    messages = reader_messages("What is known so far?", MemoryView((), 0), reader.instruction)
+    messages = reader_messages("What is known so far?", MemoryView((), 0), reader)
 
     async def ask() -> None:
         endpoint = Endpoint(patience, "reader")
@@ -66,6 +67,27 @@ def check_reader(config: Config, *, timeout: float | None = None, retries: int =
             await endpoint.rehearse(messages, reader.max_tokens)
         finally:
             await endpoint.close()
+
+    asyncio.run(ask())
+
+
+def check_judge(config: Config) -> None:
+    """Have a judge behind an endpoint grade its canaries.
+
+    Raises:
+        ConfigError: its key is not in this machine's environment.
+        JudgeError: nobody answers, or it fails a canary.
+    """
+    if config.judge.type != "endpoint":
+        return
+    judge = open_judge(config)
+    assert judge is not None
+
+    async def ask() -> None:
+        try:
+            await judge.canaries()
+        finally:
+            await judge.close()
 
     asyncio.run(ask())
 
@@ -90,7 +112,7 @@ def _check_answering(config: Config, prompter: Prompter, stream: Stream, context
     memory, limit = config.memory, config.reader.max_prompt_tokens
     question = max(stream.questions, key=lambda question: len(question.text))
     view = new_memory(config, prompter).retrieve(question.text, 0)
-    empty = len(prompter.encode(reader_messages(question.text, view, config.reader.instruction)))
+    empty = len(prompter.encode(reader_messages(question.text, view, config.reader)))
     shown = memory.retrieve_budget
     where = f"stream {stream.id!r} of {stream.source}, question {question.id!r}"
     if empty + shown > limit:

@@ -98,6 +98,10 @@ class RolloutActor:
         """The reader's ceiling."""
         return await reader_ceiling(self.worker, streams)
 
+    async def check_judge(self) -> None:
+        """The judge's canaries."""
+        await self.worker.check_judge()
+
     def _local(self, version: int) -> AdapterRef:
         if version not in self._adapters:
             raise EngineError(f"adapter version {version} was never loaded on this worker (pid {os.getpid()})")
@@ -358,17 +362,20 @@ class RayPool(Pool):
         return member
 
     def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
-        async def ask() -> list[AnswerRecord]:
-            while True:
-                member, *_ = await self._ready()
-                with suppress(WorkerDied):  # then another is asked
-                    answers: list[AnswerRecord] = await self._ask(
-                        member, "ceiling", _answer(member.actor.ceiling.remote(list(streams))), None
-                    )
-                    return answers
-
-        found: list[AnswerRecord] = self.run(ask())
+        found: list[AnswerRecord] = self.run(
+            self._ask_one("ceiling", lambda member: member.actor.ceiling.remote(list(streams)))
+        )
         return found
+
+    def check_judge(self) -> None:
+        self.run(self._ask_one("check_judge", lambda member: member.actor.check_judge.remote()))
+
+    async def _ask_one(self, what: str, begin: Callable[[_Member], Any]) -> Any:
+        """What any one worker answers."""
+        while True:
+            member, *_ = await self._ready()
+            with suppress(WorkerDied):  # then another is asked
+                return await self._ask(member, what, _answer(begin(member)), None)
 
     def close(self) -> None:
         self._cancel_all()  # first: what plays must not see its workers go

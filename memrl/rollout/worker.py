@@ -17,11 +17,13 @@ from envs.tools import ToolCall
 from memrl.config import Config
 from memrl.endpoint import Endpoint, reader_endpoint
 from memrl.errors import ConfigError, EngineError
+from memrl.judge import Probe, open_judge
 from memrl.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
+from memrl.rollout.grading import Grading
 from memrl.rollout.prompting import Prompter
 from rewards.compose import resolve_weights, total
 from rewards.metrics import score
@@ -43,7 +45,7 @@ class RolloutWorker:
         tokenizer: the policy's tokenizer, with its chat template.
 
     Raises:
-        ConfigError: the key of the reader's endpoint is not in this machine's environment.
+        ConfigError: the key of the reader's or judge's endpoint is not in this machine's environment.
     """
 
     def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
@@ -54,6 +56,8 @@ class RolloutWorker:
         self._parts = reward_parts(config.rewards.preset)
         self._endpoint: Endpoint | None = None
         self._reader = self._open_reader()
+        self._judge = open_judge(config, engine, self.prompter)
+        self._grading = Grading(config, self._judge)
 
     def _open_reader(self) -> Reader:
         reader, budget = self.config.reader, self.config.memory.retrieve_budget
@@ -85,15 +89,16 @@ class RolloutWorker:
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
 
         Raises:
-            InfrastructureError: the engine or the reader failed. Never raised for what the policy wrote.
+            InfrastructureError: the engine, the reader or the judge failed. Never raised for what the policy wrote.
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
         """
         memory = self.new_memory()
-        steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
+        steps, calls, held = await self._read(stream, memory, seed, adapter, place, temperature)
         answers = await self._ask_all(stream, memory, (*place, len(steps)))
+        steps = await self._grading.grade(stream, steps, held, (*place, len(steps) + 2))
         asked_again = 0
         if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
-            worth = self._step_worth((*place, len(steps) + 1))
+            worth = self._step_worth(stream.source, (*place, len(steps) + 1))
             worths = await worth(stream, steps, calls, answers)
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
             asked_again = worth.asked
@@ -114,6 +119,7 @@ class RolloutWorker:
             chunk_tokens=chunk_tokens,
             memory_tokens=memory.token_count(),
             parts=parts,
+            meters=self._grading.meters(stream, steps, held[-1], growth=memory.token_count() / chunk_tokens),
             asked_again=asked_again,
             total=total(parts, [step.parts for step in steps], self._weights),
         )
@@ -126,12 +132,14 @@ class RolloutWorker:
         adapter: AdapterRef,
         place: tuple[int, int, int],
         temperature: float | None,
-    ) -> tuple[list[Step], list[list[ToolCall]]]:
+    ) -> tuple[list[Step], list[list[ToolCall]], list[list[str]]]:
+        """The steps, the calls that each carried out, and the texts that the memory held after each."""
         config = self.config
         env = new_env(config, self.prompter, stream, memory)
         heat = config.rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
+        held: list[list[str]] = []
         while not env.done:
             chunk = env.position
             observation = env.observe()
@@ -155,6 +163,7 @@ class RolloutWorker:
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
+            held.append([item["content"] for item in memory.snapshot()["items"]])
             steps.append(
                 Step(
                     chunk=chunk,
@@ -167,14 +176,14 @@ class RolloutWorker:
                     parts={"tool_success": self._parts.tool_success(result.results)},
                 )
             )
-        return steps, calls
+        return steps, calls, held
 
-    def _step_worth(self, order: tuple[int, ...]) -> StepWorth:
+    def _step_worth(self, source: str, order: tuple[int, ...]) -> StepWorth:
         """What finds out the worth of one episode's steps; `order` places its questions to the reader."""
         numbers = itertools.count()
 
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
-            return await self.ask(question, memory, (*order, next(numbers)))
+            return await self.ask(source, question, memory, (*order, next(numbers)))
 
         return StepWorth(
             self.new_memory, self.config.memory.retrieve_budget, ask, self.config.advantage.counterfactual_steps
@@ -183,7 +192,7 @@ class RolloutWorker:
     async def _ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""
         questions = [
-            asyncio.ensure_future(self.ask(question, memory, (*order, number)))
+            asyncio.ensure_future(self.ask(stream.source, question, memory, (*order, number)))
             for number, question in enumerate(stream.questions)
         ]
         try:
@@ -192,9 +201,26 @@ class RolloutWorker:
             for question in questions:
                 question.cancel()
 
-    async def ask(self, question: Question, memory: MemoryDesign, order: tuple[int, ...]) -> AnswerRecord:
-        """Put one question to the reader over a memory, and score what it says."""
+    async def ask(self, source: str, question: Question, memory: MemoryDesign, order: tuple[int, ...]) -> AnswerRecord:
+        """Put one question to the reader over a memory, and score what it says: by the question's metric, or by the
+        judge where `judge.answers` names the source.
+
+        Raises:
+            ReaderError, JudgeError, EngineError: there is no answer, or no verdict on it.
+        """
         answer = await self._reader.answer(question, memory, order=order)
+        found = score(question.metric, answer.text, list(question.answers))
+        rubric = self._judge.rubric(source) if self._judge else None
+        verdict = None
+        if self._judge is not None and rubric is not None:
+            verdict = await self._judge.grade_answer(
+                question.text,
+                question.answers,
+                answer.text,
+                rubric=rubric,
+                kind="abstention" if question.metric == "abstention" else question.kind,
+                order=(*order, 1),
+            )
         return AnswerRecord(
             question_id=question.id,
             kind=question.kind,
@@ -202,7 +228,9 @@ class RolloutWorker:
             gold=list(question.answers),
             answer=answer.text,
             metric=question.metric,
-            score=score(question.metric, answer.text, list(question.answers)),
+            score=found if verdict is None else float(verdict.accepted),
+            verdict=verdict,
+            metric_score=None if verdict is None else found,
             evidence=None if question.evidence is None else list(question.evidence),
             retrieved=list(answer.retrieved),
             prompt_tokens=answer.prompt_tokens,
@@ -210,8 +238,18 @@ class RolloutWorker:
             attempts=answer.attempts,
         )
 
+    async def check_judge(self) -> list[Probe]:
+        """Grade the judge's canaries; none where there is no judge.
+
+        Raises:
+            JudgeError: it failed one.
+        """
+        return await self._judge.canaries() if self._judge is not None else []
+
     async def close(self) -> None:
-        """End what the engine has started, and the connections to the reader's endpoint, where there is one."""
+        """End what the engine has started, and the connections to endpoints, where there are any."""
         self.engine.close()
         if self._endpoint is not None:
             await self._endpoint.close()
+        if self._judge is not None:
+            await self._judge.close()

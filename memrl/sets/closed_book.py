@@ -94,7 +94,7 @@ async def ask_closed_book(
     nothing = MemoryView((), 0)
 
     async def one(source: str, stream: str, question: Question) -> Guess:
-        messages = reader_messages(question.text, nothing, reader.instruction)
+        messages = reader_messages(question.text, nothing, reader)
         reply = await endpoint.complete(messages, reader.max_tokens)
         return Guess(
             source=source,

@@ -60,7 +60,7 @@ def answering(
             continue  # the old value may be in sight, and nothing says that it is old
         else:
             text = UNKNOWN
-        messages = reader_messages(question.text, view, config.reader.instruction)
+        messages = reader_messages(question.text, view, config.reader)
         yield _example(prompter, prompter.encode(messages), text)
 
 

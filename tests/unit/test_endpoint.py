@@ -320,5 +320,5 @@ def test_the_readers_prompt_is_the_one_of_the_other_readers(server: OpenAIServer
     assert answer.text.endswith("Bob is in Rome.")
     assert (len(answer.retrieved), answer.attempts) == (1, 1)
     [request] = server.requests
-    assert request["messages"] == reader_messages(question.text, memory.retrieve(question.text, 50))
+    assert request["messages"] == reader_messages(question.text, memory.retrieve(question.text, 50), ReaderConfig())
     assert request["max_tokens"] == 9

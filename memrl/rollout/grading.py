@@ -1,0 +1,102 @@
+"""What an episode's writing is worth apart from its answers: the content reward, and the meters of reward hacking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from envs.stream import Chunk, Stream
+from memrl.config import Config
+from memrl.judge import Judge, Order
+from memrl.records import ContentCheck, Step
+from rewards.content import content_value, content_value_memalpha, extraction, gold_points, unfaithful
+from rewards.meters import Written, measure
+
+
+class Grading:
+    """Grades what steps stored.
+
+    Args:
+        judge: grades the texts where `rewards.content` is `judge`.
+    """
+
+    def __init__(self, config: Config, judge: Judge | None) -> None:
+        self._mode = config.rewards.content
+        self._memalpha = config.rewards.preset == "memalpha"
+        self._longest = config.rollout.max_completion_tokens
+        self._judge = judge if self._mode == "judge" else None
+
+    async def grade(
+        self, stream: Stream, steps: Sequence[Step], held: Sequence[Sequence[str]], order: Order
+    ) -> list[Step]:
+        """The steps with `checks`, and with the part `content` where it is paid.
+
+        Args:
+            held: texts of the memory's items after each step.
+
+        Raises:
+            JudgeError, EngineError: the judge failed.
+        """
+        points = gold_points(stream) if self._mode != "none" and not self._memalpha else None
+        checks = await asyncio.gather(*(self._checks(stream, step, (*order, step.chunk)) for step in steps))
+        graded = []
+        before: Sequence[str] = ()
+        for step, found, after in zip(steps, checks, held, strict=True):
+            update: dict[str, object] = {"checks": found}
+            if self._mode != "none":
+                right = [check.right for check in found]
+                value = (
+                    content_value_memalpha(right, len(step.results))
+                    if self._memalpha
+                    else content_value(right, extraction(points[step.chunk] if points else [], before, after))
+                )
+                update["parts"] = {**step.parts, "content": value}
+            graded.append(step.model_copy(update=update))
+            before = after
+        return graded
+
+    async def _checks(self, stream: Stream, step: Step, order: Order) -> list[ContentCheck]:
+        replaced = {change["id"]: change["before"] for change in step.diff if change["op"] == "update"}
+        written = [(str(result.item_id), str(result.store), result.content) for result in step.results]
+        told = [(item, store, text) for item, store, text in written if text]
+        so_far = stream.chunks[: step.chunk + 1]
+        checks = [
+            ContentCheck(item_id=item, text=text, unfaithful=unfaithful(text, _passages(so_far)))
+            for item, _, text in told
+        ]
+        if self._judge is None:
+            return checks
+        verdicts = await asyncio.gather(
+            *(
+                self._judge.grade_content(text, store, _shown(so_far[-1], replaced.get(item)), order=(*order, number))
+                for number, (item, store, text) in enumerate(told)
+            )
+        )
+        return [check.model_copy(update={"verdict": verdict}) for check, verdict in zip(checks, verdicts, strict=True)]
+
+    def meters(self, stream: Stream, steps: Sequence[Step], items: Sequence[str], *, growth: float) -> dict[str, float]:
+        """`rewards.meters` of one episode.
+
+        Args:
+            steps: graded.
+            items: texts of the final memory.
+            growth: tokens of the final memory / tokens of the chunks.
+        """
+        return measure(
+            stream,
+            [step.results for step in steps],
+            [Written(step.chunk, check.text, check.unfaithful) for step in steps for check in step.checks],
+            items,
+            growth=growth,
+            length=sum(len(step.completion.ids) for step in steps) / (len(steps) * self._longest),
+        )
+
+
+def _passages(chunks: Sequence[Chunk]) -> list[tuple[str, str]]:
+    return [(chunk.text, chunk.time or "") for chunk in chunks]
+
+
+def _shown(chunk: Chunk, replaced: str | None) -> str:
+    """A chunk as the judge reads it, and what a text takes the place of."""
+    parts = [f"({chunk.time})" if chunk.time else "", chunk.text, f"(held before: {replaced})" if replaced else ""]
+    return "\n".join(filter(None, parts))
