@@ -117,6 +117,21 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
     doctor.set_defaults(command=_doctor)
 
+    judge = commands.add_parser(
+        "judge",
+        parents=[configured, common],
+        help="attack the judge of a config, and show what it lets through",
+        description=(
+            "Have the judge grade cases whose verdict is known and some sixty attacks. Exit code 1 where it fails one."
+        ),
+        epilog=(
+            "example: memrl judge tiny judge.type=endpoint judge.endpoint.url=http://127.0.0.1:8000/v1 "
+            "judge.endpoint.model=NAME rewards.content=judge"
+        ),
+        allow_abbrev=False,
+    )
+    judge.set_defaults(command=_judge)
+
     export = commands.add_parser(
         "export",
         parents=[common],
@@ -277,6 +292,25 @@ def _doctor(arguments: argparse.Namespace) -> None:
     judged = [verdict for verdict in found.verdicts if not verdict.runs]
     if arguments.config and judged:
         raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
+
+
+def _judge(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    if config.judge.type == "none":
+        raise ConfigError("judge.type is none: there is no judge to attack. Set judge.type=endpoint, or policy-base.")
+    from memrl.errors import JudgeError
+    from memrl.judge_check import attack_judge
+
+    console = wide_console()
+    probes = attack_judge(config)
+    table = Table("case", "outcome", "", "why", title="the judge, attacked")
+    for probe in probes:
+        table.add_row(probe.name, probe.outcome, "held" if probe.held else "FAILED", escape(probe.why[:80]))
+    console.print(table)
+    failed = [probe.name for probe in probes if not probe.held]
+    if failed:
+        raise JudgeError(f"the judge failed {len(failed)} of {len(probes)} cases: {', '.join(failed)}.")
+    console.print(f"all {len(probes)} cases held")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -7,9 +7,9 @@ Invariant: a verdict is what the model said in the one form that counts, repeate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from memrl.answer_cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from memrl.config import Config
@@ -173,55 +173,38 @@ class Judge:
         return await self._votes(rubric, ask, order, fresh)
 
     async def canaries(self, order: Order = (-2,)) -> list[Probe]:
-        """Grade the cases whose verdict is known, the cache passed by.
+        """Grade the cases whose verdict is known, the cache passed by."""
+        jobs: list[Coroutine[Any, Any, Probe]] = []
+        for rubric in sorted(set(self._config.answers.values())):
+            for canary in CANARIES:
+                if rubric == "locomo" and canary.name == "every option listed":
+                    continue  # LoCoMo's lenient rule lets a list pass that holds the answer
+                grading = self.grade_answer(
+                    CANARY_QUESTION, [CANARY_GOLD], canary.answer, rubric=rubric, order=(*order, len(jobs)), fresh=True
+                )
+                jobs.append(self._probe(f"{canary.name} ({rubric})", canary.accepted, grading))
+        for text in CONTENT_CANARIES if self._content else ():
+            if self._content_rubric == "memalpha" and text.name == "an invented fact":
+                continue  # it does not see what is invented
+            graded = self.grade_content(text.text, text.store, CANARY_PASSAGE, order=(*order, len(jobs)), fresh=True)
+            jobs.append(self._probe(text.name, text.accepted, graded))
+        return await asyncio.gather(*jobs)
+
+    async def check(self) -> None:
+        """Grade the canaries.
 
         Raises:
-            JudgeError: the judge gave a wrong verdict, or none: it must not hand out pay.
+            JudgeError: it got one wrong, or has no verdict on what is right: it must not hand out pay.
         """
-        probes = []
-        for rubric in sorted(set(self._config.answers.values())):
-            probes += await asyncio.gather(
-                *(
-                    self._probe(
-                        f"{canary.name} ({rubric})",
-                        canary.accepted,
-                        self.grade_answer(
-                            CANARY_QUESTION,
-                            [CANARY_GOLD],
-                            canary.answer,
-                            rubric=rubric,
-                            order=(*order, number),
-                            fresh=True,
-                        ),
-                    )
-                    for number, canary in enumerate(CANARIES)
-                    # LoCoMo's own rule is lenient: it lets a list pass that holds the answer.
-                    if not (rubric == "locomo" and canary.name == "every option listed")
-                )
-            )
-        if self._content:
-            blind = self._content_rubric == "memalpha"  # it cannot see what is invented
-            probes += await asyncio.gather(
-                *(
-                    self._probe(
-                        canary.name,
-                        canary.accepted,
-                        self.grade_content(
-                            canary.text, canary.store, CANARY_PASSAGE, order=(*order, 99, number), fresh=True
-                        ),
-                    )
-                    for number, canary in enumerate(CONTENT_CANARIES)
-                    if not (blind and canary.name == "an invented fact")
-                )
-            )
+        probes = await self.canaries()
         wrong = [probe for probe in probes if not probe.held]
         if wrong:
             raise JudgeError(
                 f"the judge failed {len(wrong)} of {len(probes)} canaries: "
                 + "; ".join(f"{probe.name}: {probe.outcome} ({probe.why[:120]})" for probe in wrong[:3])
-                + ". What it grades cannot be trusted. Use a stronger judge (judge.type=endpoint), or none."
+                + ". What it grades cannot be trusted. Use a stronger judge (judge.type=endpoint), or none; "
+                "memrl judge CONFIG shows all."
             )
-        return probes
 
     async def attacked(self, attacks: Iterable[Attack] = ATTACKS, *, rubric: str = "default") -> list[Probe]:
         """What the judge makes of each attack; none raises, however the judge fails."""

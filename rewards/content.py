@@ -32,6 +32,7 @@ HELD = 0.75
 WINDOW = 3
 """Sentences that may say a text together, where the later ones refer to the earlier ones."""
 _SENTENCE = re.compile(r"[^.!?\n;]+(?:[.!?;](?=\S)[^.!?\n;]+)*")
+_CLAUSE = re.compile(r"[,.!?;:()]\s|\b(?:and|but|while|although|because)\b")
 _WORD = re.compile(r"[^\W_]+(?:[.'’-][^\W_]+)*")
 _REFERS = frozenset(
     "he she it they him her them his hers its their theirs i me my we us our you your this that these those who which "
@@ -133,9 +134,18 @@ def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:
     return any(
         anchors <= content_words(window)
         and len(wanted & content_words(window)) >= COVERED * len(wanted)
-        and _negative(sentence) == _negative(window)
+        and _negative(sentence) in _polarities(window, wanted)
         for window in _windows(passage)
     )
+
+
+def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
+    """Whether the clauses that share most words with a text, names apart, deny something."""
+    names = {_stem(word.casefold()) for word in _WORD.findall(window) if word[0].isupper()}
+    wanted = wanted - names or wanted
+    clauses = [clause for clause in _CLAUSE.split(window) if clause.strip()]
+    most = max(len(wanted & content_words(clause)) for clause in clauses)
+    return {_negative(clause) for clause in clauses if len(wanted & content_words(clause)) == most}
 
 
 def unfaithful(text: str, passages: Sequence[tuple[str, str]]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 Answerer = Callable[[str, str], str]
 """From memory and question to the answer."""
+Chat = Callable[[list[dict[str, str]]], str]
 BODIES: dict[str, bytes] = {
     "garbage": b"<html>the proxy is tired</html>",
     "deep": b"[" * 100_000,
@@ -41,12 +42,16 @@ class OpenAIServer:
         answer: computes each answer.
         key: the key that requests must carry; error replies repeat what they carried, as careless servers do.
         delay: seconds that each answer takes.
+        chat: computes each reply from all messages, in place of `answer`.
     """
 
     model = "small-reader"
 
-    def __init__(self, answer: Answerer = by_memory, *, key: str | None = None, delay: float = 0.0) -> None:
+    def __init__(
+        self, answer: Answerer = by_memory, *, key: str | None = None, delay: float = 0.0, chat: Chat | None = None
+    ) -> None:
         self.answer = answer
+        self.chat = chat
         self.key = key
         self.delay = delay
         self.faults: deque[str] = deque()
@@ -96,7 +101,10 @@ class OpenAIServer:
         if fault in BODIES:
             return None, BODIES[fault]
         memory, _, question = request["messages"][-1]["content"].partition("\n# Question\n")
-        text = self.answer(memory.removeprefix("# Memory\n"), question)
+        if self.chat is not None:
+            text = self.chat(request["messages"])
+        else:
+            text = self.answer(memory.removeprefix("# Memory\n"), question)
         reason = "length" if fault == "length" else "stop"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
         usage = {"prompt_tokens": len(memory.split()), "completion_tokens": len(text.split())}

@@ -16,25 +16,30 @@ standard deviation of `a` itself. Refused: a std per part or per position, which
 that hardly varies up to the size of the answers' signal and so undo the weights; and the std of the episode totals,
 which is zero when two episodes make the same mistake at different steps. Without spread in S this is plain GRPO.
 
-`evidence`: as `episode`, but what is known of E's causes is paid where it was caused,
+`evidence`: what is known of E's causes is paid where it was caused, and each of the T steps gets its share of the rest,
 
-    E[i] - mean_i E  =  sum_q a[i,q]  +  sum_t b[i,t]  +  rest[i],
+    a[i,t] = sum_q share[q,t] c[i,q]  +  b[i,t]  +  (rest[i] + S[i,t] - mean_i S[.,t]) / T,
 
-    a[i,q] = dE/dqa * (score[i,q] - mean_i score[.,q]) / questions      paid to the steps that read q's evidence, and
-                                                                        `spill` of it to later ones, which could lose it
-    b[i,t] = -dE/dcompression * (g[i,t] - mean_i g[.,t]) / chunk tokens   paid to step t, whose memory grew by g tokens
-    rest[i]: what is left (questions without evidence, the product of qa and compression): paid to every step,
+    E[i] - mean_i E = sum_q c[i,q] + sum_t b[i,t] + rest[i],
+    c[i,q] = dE/dqa * (score[i,q] - mean_i score[.,q]) / questions,
+    share[q,t] = 1 for the steps that read q's evidence, `spill` for later ones, which could lose it, else 0,
+    b[i,t] = -dE/dcompression * (g[i,t] - mean_i g[.,t]) / chunk tokens   where the memory grew by g tokens in step t,
+    rest[i]: what is left (questions without evidence, the product of qa and compression),
 
 with the derivatives at the group's mean. A step is then no longer paid for what other steps did, which is most of the
 noise in `episode`. The share b is what makes it safe: with the answers alone nobody would be blamed for using up the
-memory, and the policy stores everything. With one chunk it is `episode`, exactly.
+memory, and the policy stores everything. But for `spill`, the advantages of an episode's steps sum to what it was paid
+above the mean of its group (E plus the mean of S): nothing is paid twice. Refused: S as it is, beside answers that are
+paid once. The longer the stream, the less an answer counts then beside the success of a call (docs/credit.md has what
+that costs). With one chunk it is `episode`, exactly.
 
 `counterfactual`: as `evidence`, with no labels needed: what the answers lose without step t,
 
     v[i,t] = mean_q (score[i,q] - score of q without step t)            found out by memrl.rollout.counterfactual
 
-takes the place of a[i,q]: dE/dqa * (v[i,t] - mean_i v[.,t]) is paid to step t. What single steps do not explain (an
-answer that two steps hold is lost by neither) stays with all steps. With one chunk it is `episode`, exactly.
+takes the place of the answers' shares: dE/dqa * (v[i,t] - mean_i v[.,t]) is paid to step t, exactly its loss. What
+single steps do not explain (an answer that two steps hold is lost by neither) is shared by all. With one chunk it is
+`episode`, exactly.
 
 `normalize_parts` (GDPO, arXiv 2601.05242; with every mode but `pooled`): a[i,t] is a sum over the parts k. Each part's
 share a_k is divided by its own standard deviation in the group before it is weighted, and the sums by one sigma over
@@ -139,6 +144,7 @@ def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: R
     else:
         centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
         if config.mode != "episode":
+            centred = [row / len(row) for row in centred]
             for moved in _moved(episodes, config, weights).values():
                 centred = [row + gained for row, gained in zip(centred, moved, strict=True)]
         flat = np.concatenate(centred)
@@ -171,7 +177,7 @@ def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights:
     }
     if config.mode != "episode":
         for part, moved in _moved(episodes, config, weights).items():
-            rows[part] = [row + gained for row, gained in zip(rows[part], moved, strict=True)]
+            rows[part] = [row / len(row) + gained for row, gained in zip(rows[part], moved, strict=True)]
     for part in STEP_PARTS:
         paid = [
             np.array([step_value({part: step.parts.get(part, 0.0)}, weights) for step in episode.steps])
@@ -196,8 +202,8 @@ def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
 
 
 def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> dict[str, list[Array]]:
-    """What `evidence` and `counterfactual` add to `episode` at each step, by part: credit taken from all steps and paid
-    to those that earned it."""
+    """What `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by part:
+    credit taken from all steps and paid to those that earned it."""
     parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
     slopes = episode_slopes(parts, weights)
     moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in EPISODE_PARTS}
@@ -205,12 +211,12 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
     growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
     for episode, row, grown in zip(episodes, moved["compression"], _against_position(growth), strict=True):
         paid = -slopes["compression"] * grown / episode.chunk_tokens
-        row += paid - paid.sum()
+        row += paid - paid.sum() / len(row)
 
     if config.mode == "counterfactual":
         worths = _against_position([_worths(episode) for episode in episodes])
         for row, gained in zip(moved["qa"], worths, strict=True):
-            row += slopes["qa"] * (gained - gained.sum())
+            row += slopes["qa"] * (gained - gained.sum() / len(row))
         return moved
 
     scores: dict[str, list[float]] = defaultdict(list)
@@ -226,7 +232,7 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
             credit = slopes["qa"] * (answer.score - means[answer.question_id]) / len(episode.answers)
             share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
             share[np.isin(chunks, answer.evidence)] = 1.0
-            row += credit * (share - 1.0)
+            row += credit * (share - 1.0 / len(row))
     return moved
 
 

@@ -85,7 +85,7 @@ def check_judge(config: Config) -> None:
 
     async def ask() -> None:
         try:
-            await judge.canaries()
+            await judge.check()
         finally:
             await judge.close()
 

@@ -17,7 +17,7 @@ from envs.tools import ToolCall
 from memrl.config import Config
 from memrl.endpoint import Endpoint, reader_endpoint
 from memrl.errors import ConfigError, EngineError
-from memrl.judge import Probe, open_judge
+from memrl.judge import open_judge
 from memrl.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rollout.counterfactual import StepWorth
@@ -56,8 +56,8 @@ class RolloutWorker:
         self._parts = reward_parts(config.rewards.preset)
         self._endpoint: Endpoint | None = None
         self._reader = self._open_reader()
-        self._judge = open_judge(config, engine, self.prompter)
-        self._grading = Grading(config, self._judge)
+        self.judge = open_judge(config, engine, self.prompter)
+        self._grading = Grading(config, self.judge)
 
     def _open_reader(self) -> Reader:
         reader, budget = self.config.reader, self.config.memory.retrieve_budget
@@ -210,10 +210,10 @@ class RolloutWorker:
         """
         answer = await self._reader.answer(question, memory, order=order)
         found = score(question.metric, answer.text, list(question.answers))
-        rubric = self._judge.rubric(source) if self._judge else None
+        rubric = self.judge.rubric(source) if self.judge else None
         verdict = None
-        if self._judge is not None and rubric is not None:
-            verdict = await self._judge.grade_answer(
+        if self.judge is not None and rubric is not None:
+            verdict = await self.judge.grade_answer(
                 question.text,
                 question.answers,
                 answer.text,
@@ -238,18 +238,19 @@ class RolloutWorker:
             attempts=answer.attempts,
         )
 
-    async def check_judge(self) -> list[Probe]:
-        """Grade the judge's canaries; none where there is no judge.
+    async def check_judge(self) -> None:
+        """Have the judge grade its canaries, where there is one.
 
         Raises:
             JudgeError: it failed one.
         """
-        return await self._judge.canaries() if self._judge is not None else []
+        if self.judge is not None:
+            await self.judge.check()
 
     async def close(self) -> None:
         """End what the engine has started, and the connections to endpoints, where there are any."""
         self.engine.close()
         if self._endpoint is not None:
             await self._endpoint.close()
-        if self._judge is not None:
-            await self._judge.close()
+        if self.judge is not None:
+            await self.judge.close()

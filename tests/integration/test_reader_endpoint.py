@@ -128,11 +128,11 @@ def strike(monkeypatch: pytest.MonkeyPatch, blow: Callable[[], None]) -> None:
     ask = RolloutWorker.ask
     dealt: list[bool] = []
 
-    async def asked(self: RolloutWorker, question: Any, memory: Any, order: tuple[int, ...]) -> Any:
+    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, order: tuple[int, ...]) -> Any:
         if order[0] == STRUCK and not dealt:
             dealt.append(True)
             blow()
-        return await ask(self, question, memory, order)
+        return await ask(self, source, question, memory, order)
 
     monkeypatch.setattr(RolloutWorker, "ask", asked)
 

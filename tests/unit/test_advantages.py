@@ -11,7 +11,7 @@ from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.learner.advantages import group_advantages
 from memrl.records import AnswerRecord, Completion, Episode, Group, Step
-from rewards.compose import PRESETS, RewardWeights, episode_value
+from rewards.compose import PRESETS, RewardWeights, episode_value, total
 
 WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
 
@@ -174,8 +174,11 @@ def test_evidence_pays_every_piece_of_evidence_whole_and_spills_between_them() -
 
 def test_evidence_falls_back_to_episode_for_questions_without() -> None:
     group = make_evidence_group([[1.0, 1.0], [0.0, 1.0]], [None, None], FLAT_MEMORY)
-    np.testing.assert_allclose(matrix(group, EVIDENCE), matrix(group, AdvantageConfig(normalize_std=False)), atol=1e-12)
-    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], 0.25, atol=1e-12)
+    episode = matrix(group, AdvantageConfig(normalize_std=False))
+    np.testing.assert_allclose(matrix(group, EVIDENCE), episode / 3, atol=1e-12)
+    np.testing.assert_allclose(
+        matrix(group, replace(EVIDENCE, normalize_std=True)), matrix(group, AdvantageConfig()), atol=1e-4
+    )
 
 
 def test_evidence_charges_memory_to_the_step_that_wrote_it() -> None:
@@ -239,12 +242,35 @@ def test_a_step_that_cost_an_answer_is_blamed_for_it() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.0, -0.5], [0.0, 0.5]], atol=1e-12)
 
 
-def test_what_single_steps_do_not_explain_stays_with_all() -> None:
+def test_what_single_steps_do_not_explain_is_shared_by_all() -> None:
     group = make_worth_group([[[0.0], [0.0]], [[0.0], [0.0]]], base=[1.0])
     other = group.episodes[1]
     lost = [other.answers[0].model_copy(update={"score": 0.0})]
     group.episodes[1] = other.model_copy(update={"answers": lost, "parts": {**other.parts, "qa": 0.0}})
-    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.5, 0.5], [-0.5, -0.5]], atol=1e-12)
+    np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.25, 0.25], [-0.25, -0.25]], atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+@pytest.mark.parametrize("mode", ["evidence", "counterfactual"])
+def test_nothing_is_paid_twice(mode: str, weights: RewardWeights) -> None:
+    rng = np.random.default_rng(1)
+    worths = rng.integers(-1, 2, (5, 4, 3)).astype(float).tolist()
+    group = make_worth_group(worths, base=[0.0, 1.0, 0.5])
+    for i, episode in enumerate(group.episodes):
+        answers = [answer.model_copy(update={"evidence": [q]}) for q, answer in enumerate(episode.answers)]
+        steps = [
+            step.model_copy(
+                update={"parts": {"tool_success": float(rng.random())}, "memory_tokens": int(rng.integers(0, 20))}
+            )
+            for step in episode.steps
+        ]
+        parts = {**episode.parts, "compression": 1 - steps[-1].memory_tokens / episode.chunk_tokens}
+        group.episodes[i] = episode.model_copy(update={"answers": answers, "steps": steps, "parts": parts})
+    totals = np.array([total(e.parts, [step.parts for step in e.steps], weights) for e in group.episodes])
+    config = AdvantageConfig(mode=mode, spill=0.0, normalize_std=False)
+    found = group_advantages([group], config, weights).samples
+    paid = np.array([sample.advantage for sample in found]).reshape(5, 4).sum(axis=1)
+    np.testing.assert_allclose(paid, totals - totals.mean(), atol=1e-12)
 
 
 @pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"]])
@@ -267,3 +293,41 @@ def test_counterfactual_says_when_the_worth_is_not_known() -> None:
     group = make_evidence_group([[1.0], [0.0]], [[0]], FLAT_MEMORY)
     with pytest.raises(ConfigError, match="without finding out what its steps are worth"):
         group_advantages([group], COUNTERFACTUAL, WEIGHTS)
+
+
+def parts_apart(mode: str = "episode", **changes: float) -> AdvantageConfig:
+    return AdvantageConfig(mode=mode, normalize_parts=True, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["episode", "evidence"])
+def test_parts_apart_sum_to_zero_at_each_step_and_have_unit_spread_together(mode: str) -> None:
+    group = make_evidence_group(
+        [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]], [[0], [1]], [[5, 9], [5, 5], [7, 20], [0, 3]]
+    )
+    report = group_advantages([group, replace(group, stream_id="t")], parts_apart(mode), WEIGHTS)
+    table = np.array([sample.advantage for sample in report.samples]).reshape(2, 4, 2)
+    assert table.sum(axis=1) == pytest.approx(0.0, abs=1e-9)
+    assert np.square(table).mean() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_parts_apart_count_by_weight_and_not_by_spread() -> None:
+    qa = [0.50, 0.51, 0.50, 0.51]  # hardly varies
+    success = [[0.0], [0.0], [1.0], [1.0]]
+    group = make_group(qa, success)
+    weights = RewardWeights(qa=1.0, tool_success=0.1, compression=0.0, content=0.0)
+    together = [s.advantage for s in group_advantages([group], AdvantageConfig(mode="episode"), weights).samples]
+    apart = [s.advantage for s in group_advantages([group], parts_apart(), weights).samples]
+    assert together[2] > together[1], "a tenth of a large spread is more than a hundredth"
+    assert apart[1] > apart[2], "answers weigh ten times as much as calls"
+
+
+def test_parts_apart_with_one_part_is_the_usual_group() -> None:
+    group = make_group([0.0, 1.0, 1.0, 0.5], [[1.0, 1.0]] * 4)
+    usual = [s.advantage for s in group_advantages([group], AdvantageConfig(mode="episode"), WEIGHTS).samples]
+    apart = [s.advantage for s in group_advantages([group], parts_apart(), WEIGHTS).samples]
+    assert np.corrcoef(usual, apart)[0, 1] == pytest.approx(1.0)
+
+
+def test_parts_apart_drop_a_group_without_spread() -> None:
+    report = group_advantages([make_group([0.5, 0.5], [[1.0], [1.0]])], parts_apart(), WEIGHTS)
+    assert report.no_spread == ["s"] and not report.samples

@@ -1,5 +1,6 @@
 """Loading, suggestions, types and conflicts: all complaints at once, each with its remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -322,3 +323,24 @@ def test_the_variable_with_the_key_must_be_set(monkeypatch: pytest.MonkeyPatch) 
     assert check_config(config, files=False) == []
     monkeypatch.setenv("MEMRL_TEST_KEY", SECRET)
     assert check_config(config) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["rewards.content=judge"], "rewards.content=judge need a judge, and judge.type is none"),
+        (["judge.answers={locomo: locomo}"], "judge.answers need a judge"),
+        (["judge.type=policy-base"], "nothing is to be graded"),
+        (["judge.answers={nowhere: locomo}"], "judge.answers names the unknown source 'nowhere'"),
+        (["judge.answers={locomo: locomoo}"], "judge.answers.locomo is 'locomoo'; did you mean 'locomo'"),
+        (["judge.type=endpoint", "rewards.content=judge"], "judge.endpoint.url is not set"),
+        (["judge.votes=2"], "judge.votes is 2: of an even number"),
+        (["rewards.alarms={grwth: 1}"], "unknown meter 'grwth'; did you mean 'growth'"),
+        (["rewards.on_alarm=panic"], "rewards.on_alarm is 'panic'"),
+        (["rewards.weights={content: 0.5}"], "nothing is paid for content"),
+        (["advantage.normalize_parts=true", "advantage.mode=pooled"], "advantage.mode is pooled"),
+    ],
+)
+def test_judges_meters_and_content_are_checked_before_anything_slow(words: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        load_config("tiny", words)
