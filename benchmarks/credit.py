@@ -44,6 +44,7 @@ def settings(chunks: int, mode: str, seed: int, folder: Path) -> dict[str, Any]:
         "data.eval": json.dumps([{**source, "questions": 8}]),
         "memory.budget": BUDGET_PER_CHUNK * chunks,
         "reader.type": "lexical",
+        "rewards.weights": "{compression: 0.5, tool_success: 0.2}",
         "advantage.mode": mode,
         "train.steps": STEPS,
         "train.group_size": GROUP_SIZE,

@@ -19,6 +19,7 @@ from memrl.config.check import TINY
 TOKENS_PER_WORD = 1.3
 PROMPT_OVERHEAD = 400  # tokens of instruction and tool schemas, roughly
 READER_OVERHEAD = 100
+WRITES_PER_CHUNK = 4  # texts stored in a step, roughly; each is graded where a judge grades content
 GIB = 2**30
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -137,6 +138,8 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
     wanted = PROMPT_OVERHEAD + config.memory.render_budget + stats.chunk_tokens
     prompt = min(rollout.max_prompt_tokens, wanted)
     has_reader = reader.type != "lexical"
+    graded = bool(config.judge.answers) * stats.questions  # an upper bound: all sources may be among them
+    graded += (config.rewards.content == "judge") * stats.chunks * WRITES_PER_CHUNK
     reader_prompt = min(reader.max_prompt_tokens, config.memory.retrieve_budget + READER_OVERHEAD)
 
     def episodes_cost(episodes: int) -> dict[str, int]:
@@ -149,6 +152,7 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
             "completion_tokens": round(samples * rollout.max_completion_tokens),
             "reader_calls": round(calls),
             "reader_tokens": round(calls * (reader_prompt + reader.max_tokens)),
+            **({"judge_calls": round(episodes * graded * config.judge.votes)} if graded else {}),
         }
 
     step = episodes_cost(train.group_size * train.streams_per_step)
@@ -160,6 +164,12 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
     if reader.type == "endpoint":
         kept = "; an answer that is in the cache costs nothing" if reader.endpoint.cache else ""
         notes.append(f"reader calls are requests to {reader.endpoint.model} at {reader.endpoint.url}{kept}")
+    if graded:
+        where = f"{config.judge.endpoint.model} at {config.judge.endpoint.url}"
+        who = where if config.judge.type == "endpoint" else "the policy's base model"
+        notes.append(
+            f"judge calls go to {who}; they assume {WRITES_PER_CHUNK} stored texts a chunk where it grades these"
+        )
     if rollout.refill_rounds:
         notes.append(f"groups that teach nothing are refilled: up to {1 + rollout.refill_rounds} times the rollout")
     if config.memory.render_budget + stats.longest_chunk_tokens > rollout.max_prompt_tokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,8 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
     missing += complaints
     if not any(complaint.startswith("reader.") for complaint in complaints):
         missing += _reader(config)
+    if not any(complaint.startswith("judge.") for complaint in complaints):
+        missing += _graders(config)
     if config.model.device == "cuda" and not found.gpus:
         missing.append("model.device is cuda, and no GPU is visible here")
     missing += _memory(config, found)
@@ -122,6 +124,20 @@ def _reader(config: Config) -> list[str]:
 
     try:
         check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+    except MemrlError as error:
+        return [str(error)]
+    return []
+
+
+def _graders(config: Config) -> list[str]:
+    """Why the judge behind an endpoint, if there is one, could not be used."""
+    if config.judge.type != "endpoint":
+        return []
+    from memrl.rollout.preflight import check_judge
+
+    patient = replace(config.judge.endpoint, timeout=min(ENDPOINT_SECONDS, config.judge.endpoint.timeout), retries=0)
+    try:
+        check_judge(replace(config, judge=replace(config.judge, endpoint=patient)))
     except MemrlError as error:
         return [str(error)]
     return []

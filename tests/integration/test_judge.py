@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from memrl.cli import main
 from memrl.config import load_config
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.records import Episode
@@ -188,6 +189,14 @@ def test_a_run_does_not_begin_with_a_judge_that_fails_its_canaries(
     with pytest.raises(JudgeError, match=r"failed \d+ of 14 canaries"):
         trainer(tmp_path / "run", at(server))
     assert not (tmp_path / "run").exists(), "nothing was written"
+
+
+def test_the_doctor_asks_the_judge(server: OpenAIServer, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["doctor", "tiny", *(f"{key}={value}" for key, value in at(server).items())]
+    assert main(words) == 0
+    server.chat = judges.generous
+    assert main(words) == 2
+    assert "canaries" in capsys.readouterr().err
 
 
 def test_a_judge_that_turns_is_found_out_on_the_schedule_and_the_step_is_saved(

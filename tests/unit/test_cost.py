@@ -98,3 +98,17 @@ def test_the_shipped_gpu_configs_can_be_estimated() -> None:
         result = estimate(made, stats)
         assert result["model"] is not None
         assert stats.chunks >= 1
+
+
+def test_a_judges_calls_are_counted_by_what_it_grades() -> None:
+    made = config()
+    assert "judge_calls" not in estimate(made, STATS)["per_step"]
+    made.judge.type, made.judge.answers, made.judge.votes = "policy-base", {"squad": "default"}, 3
+    answers = estimate(made, STATS)
+    assert answers["per_step"]["judge_calls"] == 3 * answers["per_step"]["reader_calls"]
+    made.rewards.content = "judge"
+    both = estimate(made, STATS)
+    assert both["per_step"]["judge_calls"] == 3 * (
+        both["per_step"]["reader_calls"] + 4 * both["per_step"]["completions"]
+    )
+    assert "judge calls go to the policy's base model" in "\n".join(both["notes"])
