@@ -219,6 +219,17 @@ def test_a_judge_that_turns_is_found_out_on_the_schedule_and_the_step_is_saved(
     assert told(tmp_path / "run") == told(whole)
 
 
+def test_a_worker_on_ray_asks_the_same_judge(server: OpenAIServer, whole: Path, tmp_path: Path) -> None:
+    trainer(tmp_path / "run", at(server) | {"rollout.workers": 1, "judge.canary_every": 1}).run()
+    for row, other in zip(rows(tmp_path / "run"), rows(whole), strict=True):
+        kept = [
+            key for key in other if key.startswith(("reward/", "judge/")) and not key.endswith(("cached", "retries"))
+        ]
+        assert {key: row[key] for key in kept} == pytest.approx({key: other[key] for key in kept})
+    canaries = [request for request in server.requests if "Ann Berg" in request["messages"][-1]["content"]]
+    assert len(canaries) > 2 * 10, "at the start and after each step"
+
+
 def test_rescoring_keeps_the_verdicts_to_the_bit(whole: Path) -> None:
     for _, before, after, _ in rescore(whole):
         assert before == after

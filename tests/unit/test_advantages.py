@@ -242,6 +242,30 @@ def test_a_step_that_cost_an_answer_is_blamed_for_it() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.0, -0.5], [0.0, 0.5]], atol=1e-12)
 
 
+@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+def test_with_one_chunk_all_modes_agree(weights: RewardWeights) -> None:
+    group = make_worth_group([[[1.0, 0.5]], [[0.0, 1.0]], [[0.0, 0.0]]], base=[0.0, 0.0])
+    for i, episode in enumerate(group.episodes):
+        steps = [
+            step.model_copy(update={"parts": {"tool_success": i / 2, "content": 1 - i / 3}}) for step in episode.steps
+        ]
+        answers = [answer.model_copy(update={"evidence": [0]}) for answer in episode.answers]
+        group.episodes[i] = episode.model_copy(update={"steps": steps, "answers": answers})
+    found = [
+        [sample.advantage for sample in group_advantages([group], AdvantageConfig(mode=mode), weights).samples]
+        for mode in ("pooled", "episode", "evidence", "counterfactual")
+    ]
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-9)
+
+
+def test_a_step_that_no_question_depends_on_gets_no_credit_for_answers() -> None:
+    group = make_evidence_group([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]], [[2], [2]], [[5, 5, 5]] * 3)
+    found = matrix(group, replace(EVIDENCE, spill=0.0))
+    np.testing.assert_allclose(found[:, :2], 0.0, atol=1e-12)
+    assert np.abs(found[:, 2]).min() > 0
+
+
 def test_what_single_steps_do_not_explain_is_shared_by_all() -> None:
     group = make_worth_group([[[0.0], [0.0]], [[0.0], [0.0]]], base=[1.0])
     other = group.episodes[1]
