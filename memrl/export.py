@@ -49,7 +49,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
     if out.exists():
         raise ConfigError(f"{out} exists already; give another --out.")
     config = load_config(run / CONFIG_FILE, [f"model.path={model}"] if model else [], check=False)
-    source = _find_adapter(run, adapter)
+    source = find_adapter(run, adapter)
     tokenizer = load_tokenizer(config)
     asked = _question(config, tokenizer)
     expected = _score(PeftModel.from_pretrained(load_model(config), str(source)), asked)
@@ -71,7 +71,12 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
     return gap
 
 
-def _find_adapter(run: Path, wanted: str) -> Path:
+def find_adapter(run: Path, wanted: str) -> Path:
+    """The folder of a run's adapter: `best` (held-out QA), `last`, or a version's name.
+
+    Raises:
+        ConfigError, CheckpointError: there is none of that name, or it is damaged.
+    """
     folder = run / "adapters"
     names = sorted(path.name for path in folder.glob("v*") if path.is_dir() and path.suffix == "")
     if not names:

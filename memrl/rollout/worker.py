@@ -94,7 +94,7 @@ class RolloutWorker:
         """
         memory = self.new_memory()
         steps, calls, held = await self._read(stream, memory, seed, adapter, place, temperature)
-        answers = await self._ask_all(stream, memory, (*place, len(steps)))
+        answers = await self.ask_all(stream, memory, (*place, len(steps)))
         steps = await self._grading.grade(stream, steps, held, (*place, len(steps) + 2))
         asked_again = 0
         if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
@@ -189,7 +189,7 @@ class RolloutWorker:
             self.new_memory, self.config.memory.retrieve_budget, ask, self.config.advantage.counterfactual_steps
         )
 
-    async def _ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
+    async def ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""
         questions = [
             asyncio.ensure_future(self.ask(stream.source, question, memory, (*order, number)))

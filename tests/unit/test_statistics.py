@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.evaluation.statistics import Interval, bootstrap_interval
+from memrl.evaluation.statistics import Interval, bootstrap_interval, paired_difference
 
 SCORES = st.lists(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5), min_size=1, max_size=8)
 
@@ -63,3 +64,24 @@ def test_impossible_input_is_refused(values: list[list[float]], options: dict[st
 def test_the_interval_lies_within_the_scores(values: list[list[float]]) -> None:
     interval = bootstrap_interval(values, resamples=50)
     assert -1e-12 <= interval.low <= interval.high <= 1.0 + 1e-12
+
+
+def test_a_paired_difference_is_found_where_every_stream_agrees() -> None:
+    one = [0.5 + 0.01 * place for place in range(10)]
+    found = paired_difference(one, [value - 0.1 for value in one])
+    assert found.value == pytest.approx(0.1) and found.low == pytest.approx(0.1)
+    assert found.p == pytest.approx(2 / 2**10)
+    many = paired_difference([1.0] * 40, [0.5] * 40)
+    assert many.p == pytest.approx(1 / 10_001)
+
+
+def test_no_difference_is_found_between_equals() -> None:
+    assert paired_difference([0.3, 0.7], [0.3, 0.7]).p == 1.0
+    rng = np.random.default_rng(0)
+    small = [paired_difference(rng.random(8), rng.random(8), seed=seed).p < 0.05 for seed in range(200)]
+    assert sum(small) / len(small) < 0.1, "as often as the level says"
+
+
+def test_a_paired_difference_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="at least one stream"):
+        paired_difference([], [])

@@ -1,0 +1,64 @@
+"""What a baseline is, and a memory of passages for those that keep text as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from envs.building.chunking import sentences
+from envs.memory import MemoryDesign, MemoryItem, MemoryView, StoreMemory, TokenCounter
+from envs.stream import Stream
+from envs.tools import ToolCall, ToolResult
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A memory, and what it cost to write."""
+
+    memory: MemoryDesign
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Baseline(Protocol):
+    """Reads a stream. Raises `EngineError` when its model fails."""
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        """`order` places its requests among all others."""
+        ...
+
+
+def lines(stream: Stream) -> list[tuple[str, str | None]]:
+    """A stream's sentences and when they were said, in order; a dialogue's turns stay on their lines."""
+    return [
+        (sentence, chunk.time)
+        for chunk in stream.chunks
+        for line in chunk.text.splitlines()
+        for sentence in sentences(line)
+    ]
+
+
+def keep(memory: MemoryDesign, text: str, time: str | None) -> ToolResult:
+    """Insert one passage, dated where it has a time."""
+    arguments = {"memory_type": "episodic" if time else "semantic", "content": text}
+    return memory.execute(ToolCall(name="memory_insert", arguments=arguments), time=time)
+
+
+class Passages(StoreMemory):
+    """Passages of the text. Nothing limits what is held: only what is shown for a question is limited."""
+
+    def __init__(self, passages: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
+        super().__init__(2**62, 0, count)
+        for text, time in passages:
+            keep(self, text, time)
+
+
+class Newest(Passages):
+    """Shows the newest passages that fit, whatever is asked."""
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        view = self._view(sorted(self.items, key=lambda item: -item.order), budget)
+        shown = {item.id for item in view.items}
+        ranked: list[MemoryItem] = [self._items[name] for name, _ in self._index.search(question) if name in shown]
+        return MemoryView(view.items, view.hidden, ranked[0] if ranked else None)

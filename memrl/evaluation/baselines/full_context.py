@@ -1,0 +1,17 @@
+"""Full context: the reader is shown the text itself, its newest part where not all fits in `memory.retrieve_budget`."""
+
+from __future__ import annotations
+
+from envs.stream import Stream
+from memrl.evaluation.baselines.base import Kept, Newest, lines
+from memrl.rollout.worker import RolloutWorker
+
+
+class FullContext:
+    """Keeps all of the text; what is shown does not depend on the question."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._count = worker.prompter.count_tokens
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        return Kept(Newest(lines(stream), self._count))

@@ -1,0 +1,17 @@
+"""No memory: what the reader scores without having read anything."""
+
+from __future__ import annotations
+
+from envs.stream import Stream
+from memrl.evaluation.baselines.base import Kept, Passages
+from memrl.rollout.worker import RolloutWorker
+
+
+class Nothing:
+    """Keeps nothing."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._count = worker.prompter.count_tokens
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        return Kept(Passages([], self._count))

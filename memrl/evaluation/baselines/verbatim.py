@@ -1,0 +1,33 @@
+"""Verbatim notes: sentences as they stand, under the policy's own budget; the oldest make room for the newest.
+
+The reader sees the best of them for the question, as it does for the policy's memory. So this is also BM25 retrieval at
+equal memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from envs.stream import Stream
+from envs.tools import ResultCode, ToolCall
+from memrl.evaluation.baselines.base import Kept, keep, lines
+from memrl.rollout.worker import RolloutWorker
+
+
+class Verbatim:
+    """Keeps the newest sentences that fit in `memory.budget`."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._worker = worker
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        memory = self._worker.new_memory()
+        held: deque[str] = deque()
+        for text, time in lines(stream):
+            result = keep(memory, text, time)
+            while result.code is ResultCode.OVER_BUDGET and held:
+                memory.execute(ToolCall(name="memory_delete", arguments={"memory_id": held.popleft()}))
+                result = keep(memory, text, time)
+            if result.item_id is not None:
+                held.append(result.item_id)
+        return Kept(memory)

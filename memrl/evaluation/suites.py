@@ -1,0 +1,91 @@
+"""Suites: what methods are compared on. A set of streams, and the settings that go with it.
+
+run                          the run's own held-out streams (data.eval)
+synthetic:chunks=24          a source with options; those of the run's data.eval hold where none are given
+data/squad                   a set that `memrl data build` made: its eval.jsonl
+synthetic:chunks=24,memory.budget=220      with a dot, a setting of the run's config for this suite alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from envs.sources import SOURCES
+from envs.stream import Stream
+from envs.suggest import did_you_mean
+from memrl.config import Config
+from memrl.data import StreamFeed
+from memrl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of streams, and `key=value` settings of the run's config that it changes."""
+
+    name: str
+    streams: tuple[Stream, ...]
+    settings: tuple[str, ...] = ()
+
+
+def open_suite(words: str, config: Config, most: int) -> Suite:
+    """The suite that `words` name.
+
+    Args:
+        config: of the run, for its data and seed.
+        most: streams to take.
+
+    Raises:
+        ConfigError: there is no such suite, or it has no streams.
+        DataError: its options or files are wrong.
+    """
+    name, _, given = words.partition(":")
+    pairs = [pair.split("=", 1) for pair in _split(given)]
+    if any(len(pair) < 2 for pair in pairs):
+        raise ConfigError(f"suite {words!r}: options are written NAME:key=value,key=value")
+    settings = tuple("=".join(pair) for pair in pairs if "." in pair[0])
+    options = {key: _parsed(value) for key, value in pairs if "." not in key}
+    specs: Sequence[dict[str, object]]
+    if name == "run":
+        specs = [{**spec, **options} for spec in config.data.eval]
+    elif name in SOURCES:
+        base = next((spec for spec in config.data.eval if spec.get("source") == name), {"source": name})
+        specs = [{**base, **options}]
+    elif Path(name).is_dir() or Path(name).is_file():
+        specs = [{"source": "jsonl", "path": str(_file(Path(name))), **options}]
+    else:
+        known = ["run", *SOURCES]
+        raise ConfigError(f"there is no suite {name!r}{did_you_mean(name, known)} A built set is named by its folder.")
+    streams = StreamFeed(specs, config.data.path, config.eval.seed, cycle=False).take(most)
+    if not streams:
+        raise ConfigError(f"suite {words!r} has no streams")
+    return Suite(words, tuple(streams), settings)
+
+
+def _parsed(value: str) -> object:
+    return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index, call-overload]
+
+
+def _split(options: str) -> list[str]:
+    """At commas that are in no brackets."""
+    parts, depth = [""], 0
+    for letter in options:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _file(path: Path) -> Path:
+    """The held-out streams of a built set, or its only ones."""
+    if path.is_file():
+        return path
+    found = [path / name for name in ("eval.jsonl", "streams.jsonl", "train.jsonl") if (path / name).is_file()]
+    if not found:
+        raise ConfigError(f"{path} is no built set: it has no eval.jsonl. Build one by memrl data build.")
+    return found[0]

@@ -1,0 +1,135 @@
+"""`memrl eval` on a real run: one reader for every method; it goes on where it stopped, and repeats what failed alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrl.cli import main
+from memrl.config import load_config
+from memrl.errors import ReaderError
+from memrl.evaluation.compare import METHODS
+from memrl.rollout.worker import RolloutWorker
+from memrl.trainer import Trainer
+from tests.support import quiet
+
+LONGER = "synthetic:chunks=4,memory.budget=36"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    source = "[{source: synthetic, chunks: 2, sentences: 3, people: 16, questions: 4, metric: substring}]"
+    words = {
+        "run.dir": folder, "model.device": "cpu", "data.train": source, "data.eval": source, "reader.type": "lexical",
+        "train.steps": 1, "train.group_size": 4, "train.streams_per_step": 2, "eval.streams": 4, "eval.every": 0,
+        "memory.budget": 18, "memory.core_budget": 6, "rollout.max_completion_tokens": 64,
+    }  # fmt: skip
+    config = load_config("tiny", [f"{key}={value}" for key, value in words.items()])
+    Trainer(config, name="evaluated", resume=False, console=quiet()).run()
+    return folder
+
+
+def evaluate(run: Path, out: Path, *words: str) -> dict[str, Any]:
+    assert main(["eval", str(run), "--streams", "4", "--out", str(out), *words]) == 0
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return found
+
+
+def answers(out: Path) -> dict[str, list[str]]:
+    return {str(path.relative_to(out)): path.read_text().splitlines() for path in out.rglob("*.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("whole") / "eval"
+    return out, evaluate(run, out, "--suite", "run", "--suite", LONGER)
+
+
+def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, Any]]) -> None:
+    out, found = whole
+    assert found["reader"] == "lexical" and found["judge"] is None
+    assert [(row["suite"], row["method"]) for row in found["results"]] == [
+        (suite, method) for suite in ("run", LONGER) for method in METHODS
+    ]
+    rows = {(row["suite"], row["method"]): row for row in found["results"]}
+    for row in rows.values():
+        assert row["streams"] == 4 and row["failures"] == 0 and row["reader_calls"] == row["questions"] == 16
+        assert 0 <= row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"] <= 1
+    assert rows["run", "nothing"]["score"]["value"] == 0.0 and rows["run", "nothing"]["memory_tokens"] == 0
+    for suite, budget in (("run", 18), (LONGER, 36)):
+        for method in ("policy", "untrained", "verbatim", "rolling_summary"):
+            assert rows[suite, method]["memory_tokens"] <= budget
+        assert rows[suite, "bm25"]["memory_tokens"] > budget, "it keeps the whole text"
+        assert rows[suite, "policy"]["policy_better_by"] is None
+        assert rows[suite, "nothing"]["policy_better_by"]["value"] == rows[suite, "policy"]["score"]["value"]
+    assert {row["chunks"] for row in found["by_chunks"]} == {2, 4}
+    assert found["macro"]["bm25"] == pytest.approx(
+        (rows["run", "bm25"]["score"]["value"] + rows[LONGER, "bm25"]["score"]["value"]) / 2
+    )
+    table = (out / "results.md").read_text()
+    assert table.count("| policy |") == 2 and "Mean over suites" in table
+    assert (out / "results.png").stat().st_size > 10_000
+
+
+def test_the_policys_evaluation_is_the_one_of_its_training(run: Path, whole: tuple[Path, dict[str, Any]]) -> None:
+    summary = json.loads((run / "summary.json").read_text())["eval"]
+    rows = {row["method"]: row for row in whole[1]["results"] if row["suite"] == "run"}
+    assert rows["policy"]["score"]["value"] == pytest.approx(summary["best"]["qa"]["value"])
+    assert rows["untrained"]["score"]["value"] == pytest.approx(summary["before"]["qa"]["value"])
+
+
+def test_nothing_is_measured_twice_and_a_cut_line_is_measured_again(
+    run: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "eval"
+    first = evaluate(run, out, "--baselines", "nothing")
+    before = answers(out)
+    assert evaluate(run, out, "--baselines", "nothing") == first
+    assert answers(out) == before
+    cut = next(path for path in out.rglob("policy.jsonl"))
+    cut.write_text(cut.read_text()[:-50])
+    again = evaluate(run, out, "--baselines", "nothing")
+    for row, other in zip(again["results"], first["results"], strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_what_failed_is_counted_and_measured_again_alone(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "eval"
+    ask = RolloutWorker.ask
+
+    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, order: tuple[int, ...]) -> Any:
+        if order[1] == 2:
+            raise ReaderError("nobody answers")
+        return await ask(self, source, question, memory, order)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RolloutWorker, "ask", asked)
+        assert main(["eval", str(run), "--streams", "4", "--out", str(out), "--baselines", "verbatim"]) == 1
+    assert "2 streams could not be measured" in capsys.readouterr().err
+    rows = json.loads((out / "results.json").read_text())["results"]
+    assert [(row["streams"], row["failures"]) for row in rows] == [(3, 1), (3, 1)]
+    found = evaluate(run, out, "--baselines", "verbatim")
+    assert [(row["streams"], row["failures"]) for row in found["results"]] == [(4, 0), (4, 0)]
+    assert all(len(lines) == 5 for lines in answers(out).values()), "one more line for what failed"
+
+
+def test_bad_input_is_named_before_anything_slow(
+    run: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        ([str(tmp_path)], "no run folder"),
+        ([str(run), "--baselines", "magic"], "unknown method 'magic'"),
+        ([str(run), "--suite", "nowhere"], "no suite 'nowhere'"),
+        ([str(run), "--adapter", "v00099"], "no adapter v00099"),
+        ([str(run), "--streams", "0"], "at least 1"),
+        ([str(run), "synthetic"], "settings are written key=value"),
+        ([str(run), "--streams", "3", "--out", str(whole[0])], "holds another evaluation"),
+    ):
+        assert main(["eval", *words]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

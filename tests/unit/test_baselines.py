@@ -1,0 +1,116 @@
+"""Baselines: what each keeps, what the reader is shown of it, and that none exceeds its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from envs.memory import StoreMemory, count_words
+from envs.sources import open_source
+from envs.stream import Chunk, Question, Stream
+from memrl.config import load_config
+from memrl.errors import ConfigError
+from memrl.evaluation.baselines import BASELINES
+from memrl.evaluation.baselines.base import Kept
+from memrl.evaluation.suites import open_suite
+
+TEXTS = ("Ann lives in Rome. It rained.", "Bob plays the oboe. Ann lives in Oslo now.", "The bus was late.")
+STREAM = Stream(
+    id="s",
+    source="test",
+    chunks=tuple(Chunk(text=text, time=f"May {day}") for day, text in enumerate(TEXTS, start=1)),
+    questions=(Question(id="q", text="Where does Ann live?", answers=("Oslo",)),),
+)
+
+
+def worker(budget: int = 20, shown: int = 16) -> Any:
+    """What the baselines without a model need of a worker."""
+    memory = SimpleNamespace(budget=budget, retrieve_budget=shown)
+    return SimpleNamespace(
+        prompter=SimpleNamespace(count_tokens=count_words),
+        config=SimpleNamespace(memory=memory),
+        new_memory=lambda: StoreMemory(budget, 0, count_words),
+    )
+
+
+def read(name: str, stream: Stream = STREAM, **sizes: int) -> Kept:
+    return asyncio.run(BASELINES[name](worker(**sizes)).read(stream, (0,)))
+
+
+def shown(kept: Kept, question: str = "Where does Ann live?", budget: int = 16) -> list[str]:
+    return [item.content for item in kept.memory.retrieve(question, budget).items]
+
+
+def test_nothing_keeps_nothing() -> None:
+    kept = read("nothing")
+    assert shown(kept) == [] and kept.memory.token_count() == 0
+
+
+def test_full_context_shows_the_newest_that_fits_whatever_is_asked() -> None:
+    kept = read("full_context")
+    assert shown(kept, budget=1000) == [
+        "Ann lives in Rome.", "It rained.", "Bob plays the oboe.", "Ann lives in Oslo now.", "The bus was late.",
+    ]  # fmt: skip
+    assert shown(kept, budget=30) == ["Ann lives in Oslo now.", "The bus was late."]
+    assert shown(kept, "Who plays the oboe?", budget=30) == shown(kept, budget=30)
+    best = kept.memory.retrieve("Where does Ann live?", 30).best
+    assert best is not None and best.content == "Ann lives in Oslo now."
+
+
+def test_bm25_shows_what_fits_the_question_of_all_that_was_said() -> None:
+    kept = read("bm25", budget=1)
+    assert shown(kept, "Who plays the oboe?", budget=12) == ["Bob plays the oboe."]
+    assert kept.memory.token_count() > 20, "it keeps all of the text"
+
+
+def test_bm25_joins_short_sentences_of_one_time_into_passages() -> None:
+    kept = read("bm25", shown=60)
+    assert "Ann lives in Rome. It rained." in shown(kept, budget=1000)
+    assert not any("oboe" in text and "rained" in text for text in shown(kept, budget=1000))
+
+
+def test_verbatim_keeps_the_newest_sentences_under_the_memory_budget() -> None:
+    kept = read("verbatim", budget=16)
+    assert kept.memory.token_count() <= 16
+    held = [item["content"] for item in kept.memory.snapshot()["items"]]
+    assert held == ["Ann lives in Oslo now.", "The bus was late."]
+
+
+@pytest.mark.parametrize("name", ["full_context", "bm25", "verbatim"])
+def test_a_long_stream_is_kept_in_order_and_shown_within_the_budget(name: str) -> None:
+    stream = next(iter(open_source("dialogues", {"count": 1, "sessions": 40})))
+    kept = read(name, stream, budget=300)
+    for question in stream.questions[:5]:
+        view = kept.memory.retrieve(question.text, 100)
+        assert sum(count_words(item.line()) + 1 for item in view.items) <= 100
+        assert [item.order for item in view.items] == sorted(item.order for item in view.items)
+
+
+def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> None:
+    config = load_config("tiny")
+    own = open_suite("run", config, 3)
+    longer = open_suite("synthetic:chunks=9,memory.budget=80", config, 2)
+    assert len(own.streams) == 3 and own.settings == ()
+    assert [len(stream.chunks) for stream in longer.streams] == [9, 9]
+    assert longer.settings == ("memory.budget=80",)
+    assert open_suite("run", config, 3).streams == own.streams, "the same streams for every method"
+    (tmp_path / "eval.jsonl").write_text(STREAM.model_dump_json() + "\n")
+    assert open_suite(str(tmp_path), config, 5).streams == (STREAM,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("synthetik", "did you mean 'synthetic'"),
+        ("synthetic:chunks", "options are written NAME:key=value"),
+        ("docs", "no built set"),
+    ],
+)
+def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(ConfigError, match=message):
+        open_suite(words, load_config("tiny"), 1)
