@@ -166,6 +166,10 @@ class StoreMemory:
         """All items but the core, oldest id first within each store."""
         return tuple(self._items.values())
 
+    def get(self, item_id: str) -> MemoryItem | None:
+        """The item of that id (`core` for the core paragraph), if it is held."""
+        return self._core if item_id == "core" else self._items.get(item_id)
+
     @property
     def core(self) -> str:
         return self._core.content if self._core else ""
@@ -292,7 +296,11 @@ class StoreMemory:
 
     def snapshot(self) -> dict[str, Any]:
         held = ([self._core] if self._core else []) + list(self._items.values())
-        return {"items": [dict(vars(item)) for item in held], "counters": dict(self._counters), "writes": self._writes}
+        return {"items": [dict(vars(item)) for item in held], **self.counts()}
+
+    def counts(self) -> dict[str, Any]:
+        """What `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
+        return {"counters": dict(self._counters), "writes": self._writes}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._clear()

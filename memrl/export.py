@@ -123,6 +123,7 @@ def _describe(config: Config, adapter: str, format: str) -> dict[str, Any]:
         "memrl": memrl.__version__,
         "format": format,
         "base_model": config.model.path,
+        "dtype": config.model.dtype,
         "adapter": adapter,
         "memory": asdict(config.memory),
         "dialect": rollout.dialect,
@@ -130,5 +131,10 @@ def _describe(config: Config, adapter: str, format: str) -> dict[str, Any]:
         "example": rollout.example,
         "max_prompt_tokens": rollout.max_prompt_tokens,
         "max_completion_tokens": rollout.max_completion_tokens,
-        "reader": {"max_tokens": config.reader.max_tokens, "instruction": config.reader.instruction},
+        "reader": {
+            "max_tokens": config.reader.max_tokens,
+            "max_prompt_tokens": config.reader.max_prompt_tokens,
+            "instruction": config.reader.instruction,
+            "quoted": config.reader.quoted,
+        },
     }

@@ -69,10 +69,11 @@ class EndpointAsker:
 class EngineAsker:
     """The policy's base model, adapter off, in the worker's own engine."""
 
-    def __init__(self, engine: Engine, prompter: Prompter, model: str, cache: AnswerCache | None) -> None:
+    def __init__(self, config: Config, engine: Engine, prompter: Prompter, cache: AnswerCache | None) -> None:
         self._engine = engine
         self._prompter = prompter
-        self._model = model
+        self._model = config.model.path
+        self._longest = config.rollout.max_prompt_tokens
         self._cache = cache
 
     async def complete(
@@ -83,6 +84,11 @@ class EngineAsker:
         if found is not None:
             return Reply(found.text, found.prompt_tokens, found.completion_tokens, attempts=0)
         ids = self._prompter.encode([dict(message) for message in messages])
+        if len(ids) > self._longest:
+            raise JudgeError(
+                f"the judge's prompt has {len(ids)} tokens, rollout.max_prompt_tokens allows {self._longest}. Raise "
+                "it, or use judge.type=endpoint."
+            )
         completion = await self._engine.generate(ids, Sampling(max_tokens, 0.0), None, order=order)
         text = self._prompter.decode(completion.ids)
         accept(text)
@@ -296,4 +302,4 @@ def open_judge(config: Config, engine: Engine | None = None, prompter: Prompter 
     if config.judge.type == "endpoint":
         return Judge(config, EndpointAsker(Endpoint(config.judge.endpoint, "judge", cache)))
     assert engine is not None and prompter is not None
-    return Judge(config, EngineAsker(engine, prompter, config.model.path, cache))
+    return Judge(config, EngineAsker(config, engine, prompter, cache))

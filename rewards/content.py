@@ -144,7 +144,7 @@ def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
     names = {_stem(word.casefold()) for word in _WORD.findall(window) if word[0].isupper()}
     wanted = wanted - names or wanted
     clauses = [clause for clause in _CLAUSE.split(window) if clause.strip()]
-    most = max(len(wanted & content_words(clause)) for clause in clauses)
+    most = max((len(wanted & content_words(clause)) for clause in clauses), default=0)
     return {_negative(clause) for clause in clauses if len(wanted & content_words(clause)) == most}
 
 

@@ -1,4 +1,4 @@
-"""`memrl eval` on a real run: one reader for every method; it goes on where it stopped, and repeats what failed alone."""
+"""`memrl eval` on a real run: one reader for every method; it goes on where it stopped, and repeats failures alone."""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envs.sources import open_source
 from envs.stream import Chunk, Question, Stream
@@ -92,6 +94,19 @@ def test_halumems_updates_name_what_they_replace(tmp_path: object) -> None:
     replaced = [point for chunk in points for point in chunk if point.replaces]
     held = {point.text for chunk in points for point in chunk}
     assert replaced and all(set(point.replaces) <= held for point in replaced)
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text()), max_size=3))
+def test_no_text_is_too_strange(text: str, passages: list[tuple[str, str]]) -> None:
+    unfaithful(text, passages)
+    unfaithful(text, [*passages, (text, "")])
+    extraction([Point(text or "x", (text,))], [text], [text])
+
+
+@given(st.lists(st.sampled_from(["and", "not", "Ann", ",", ".", ";", "7", "lives", "...", "(or)", "Don't", "\n"])))
+def test_nor_any_heap_of_words(words: list[str]) -> None:
+    text = " ".join(words)
+    unfaithful(text, [(text, text), (text[::-1], "")])
 
 
 LIVES = Point("Ann lives in Lisbon.", ("Ann lives in Rome.",))
