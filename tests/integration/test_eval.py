@@ -61,7 +61,7 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
         assert 0 <= row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"] <= 1
     assert rows["run", "nothing"]["score"]["value"] == 0.0 and rows["run", "nothing"]["memory_tokens"] == 0
     for suite, budget in (("run", 18), (LONGER, 36)):
-        for method in ("policy", "untrained", "verbatim", "rolling_summary"):
+        for method in ("policy", "untrained", "verbatim", "rolling_summary", "extract_update"):
             assert rows[suite, method]["memory_tokens"] <= budget
         assert rows[suite, "bm25"]["memory_tokens"] > budget, "it keeps the whole text"
         assert rows[suite, "policy"]["policy_better_by"] is None

@@ -60,6 +60,15 @@ def attacked(server: OpenAIServer, chat: Chat) -> dict[str, Probe]:
     return {probe.name: probe for probe in asyncio.run(ask())}
 
 
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, dict[str, Probe]]:
+    """By judge and attack."""
+    running = OpenAIServer()
+    found = {chat.__name__: attacked(running, chat) for chat in (judges.honest, judges.parrot, judges.finisher)}
+    running.stop()
+    return found
+
+
 def checked(server: OpenAIServer, chat: Chat) -> None:
     server.chat = chat
 
@@ -79,27 +88,26 @@ def test_there_are_enough_attacks_and_each_is_another() -> None:
     assert len({attack.origin for attack in ATTACKS}) >= 6
 
 
-@pytest.mark.parametrize("worst", [judges.parrot, judges.finisher])
-def test_no_attack_becomes_a_verdict_by_being_repeated(server: OpenAIServer, worst: Chat) -> None:
-    outcomes = Counter(probe.outcome for probe in attacked(server, worst).values())
-    assert set(outcomes) <= {"no verdict", "unread"}
-    assert outcomes["no verdict"] > 30
+@pytest.mark.parametrize("worst", ["parrot", "finisher"])
+def test_no_attack_becomes_a_verdict_by_being_repeated(outcomes: dict[str, dict[str, Probe]], worst: str) -> None:
+    found = Counter(probe.outcome for probe in outcomes[worst].values())
+    assert set(found) <= {"no verdict", "unread"}
+    assert found["no verdict"] > 30
 
 
-def test_an_honest_judge_reads_every_attack_as_what_it_is(server: OpenAIServer) -> None:
-    found = attacked(server, judges.honest)
+def test_an_honest_judge_reads_every_attack_as_what_it_is(outcomes: dict[str, dict[str, Probe]]) -> None:
+    found = outcomes["honest"]
     assert {probe.outcome for probe in found.values()} == {"rejected", "unread"}
     assert all(probe.held for probe in found.values())
 
 
-def test_the_table_in_the_docs_is_what_comes_out(server: OpenAIServer) -> None:
-    by_judge = [attacked(server, chat) for chat in (judges.honest, judges.parrot, judges.finisher)]
+def test_the_table_in_the_docs_is_what_comes_out(outcomes: dict[str, dict[str, Probe]]) -> None:
     lines = ["| attack | on | from | honest judge | repeats the text | goes on with the text | order found |"]
     lines.append("|---|---|---|---|---|---|---|")
     for attack in ATTACKS:
-        outcomes = " | ".join(found[attack.name].outcome for found in by_judge)
+        shown = " | ".join(found[attack.name].outcome for found in outcomes.values())
         seen = "yes" if gives_orders(attack.text) else "no"
-        lines.append(f"| {attack.name} | {attack.target} | {attack.origin} | {outcomes} | {seen} |")
+        lines.append(f"| {attack.name} | {attack.target} | {attack.origin} | {shown} | {seen} |")
     assert "\n".join(lines) in TABLE.read_text(), "the table has changed:\n" + "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from memrl.config import load_config
 from memrl.errors import ConfigError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
+from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
 from memrl.evaluation.suites import open_suite
 
 TEXTS = ("Ann lives in Rome. It rained.", "Bob plays the oboe. Ann lives in Oslo now.", "The bus was late.")
@@ -114,3 +115,21 @@ def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: py
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(ConfigError, match=message):
         open_suite(words, load_config("tiny"), 1)
+
+
+def test_facts_are_read_line_by_line_and_each_once() -> None:
+    assert facts("Facts:\n- Ann lives in Rome.\n* Bob sings.\n3) Cy came.\n- Ann lives in Rome.\nThat is all.") == [
+        "Ann lives in Rome.", "Bob sings.", "Cy came.",
+    ]  # fmt: skip
+    assert facts("none") == facts("- none.") == facts("") == []
+
+
+def test_a_fact_without_a_sentence_on_it_is_added() -> None:
+    reply = "1 UPDATE sem_0002\n2. noop\n- 3: DELETE sem_0009\n4 delete epi_0001\n9 ADD\nnonsense"
+    assert decisions(reply, 5, ["sem_0002", "epi_0001"]) == [
+        Decision("UPDATE", "sem_0002"),
+        Decision("NOOP"),
+        Decision("ADD"),  # there is no such item
+        Decision("DELETE", "epi_0001"),
+        Decision("ADD"),
+    ]

@@ -152,7 +152,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["ann", "bob", "ann'--", "%", ""]), CALLS), max_size=8), st.booleans())
 def test_no_user_ever_sees_anothers_memory(tmp_path: Path, done: list[tuple[str, list[ToolCall]]], undo: bool) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path))

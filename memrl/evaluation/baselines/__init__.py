@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from memrl.evaluation.baselines.base import Baseline
 from memrl.evaluation.baselines.bm25 import BM25
+from memrl.evaluation.baselines.extract_update import ExtractUpdate
 from memrl.evaluation.baselines.full_context import FullContext
 from memrl.evaluation.baselines.nothing import Nothing
 from memrl.evaluation.baselines.rolling_summary import RollingSummary
@@ -21,5 +22,6 @@ BASELINES: dict[str, Callable[[RolloutWorker], Baseline]] = {
     "bm25": BM25,
     "verbatim": Verbatim,
     "rolling_summary": RollingSummary,
+    "extract_update": ExtractUpdate,
 }
 """By name. `untrained` is one more: the policy before its first step."""

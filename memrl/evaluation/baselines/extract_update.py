@@ -1,0 +1,101 @@
+"""Extract and update (Mem0's manner, arXiv 2504.19413): the untrained model first lists the facts of a chunk, then says
+of each whether it is new, changes an item, makes one wrong, or is known.
+
+The two replies are read line by line. A fact that the model passes no sentence on is added, as one that it cannot find
+the item of: what it extracted should not be lost to a slip of form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.memory import StoreMemory
+from envs.stream import Chunk, Stream
+from envs.tools import ToolCall
+from memrl.evaluation.baselines.base import Kept, keep
+from memrl.rollout.engine import Sampling
+from memrl.rollout.worker import RolloutWorker
+
+EXTRACT = (
+    "List the facts of the text that are worth knowing later, one short self-contained sentence a line, each line "
+    "beginning with a dash. Leave out small talk. If there are none, write: none"
+)
+DECIDE = (
+    "For each numbered fact, compare it with the memory and write one line: its number and ADD (it is new), UPDATE and "
+    "an item's id (it changes that item), DELETE and an item's id (it makes that item wrong and says nothing new), or "
+    "NOOP (it is known). For example: 1 UPDATE sem_0002"
+)
+_FACT = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*(.+?)\s*$", re.MULTILINE)
+_DECISION = re.compile(r"^\W*(\d+)\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to become of a fact, and of which item."""
+
+    what: str
+    item: str = ""
+
+
+def facts(reply: str) -> list[str]:
+    """The facts that the model listed, each once."""
+    return [fact for fact in dict.fromkeys(_FACT.findall(reply)) if fact.strip(". ").lower() != "none"]
+
+
+def decisions(reply: str, count: int, known: Sequence[str]) -> list[Decision]:
+    """A decision for each of `count` facts; `known` are the ids that may be named."""
+    found = [Decision("ADD")] * count
+    for number, what, item in _DECISION.findall(reply):
+        place, kind = int(number) - 1, what.upper()
+        if not 0 <= place < count:
+            continue
+        if kind in ("ADD", "NOOP"):
+            found[place] = Decision(kind)
+        elif item in known:
+            found[place] = Decision(kind, item)
+    return found
+
+
+class ExtractUpdate:
+    """Keeps facts in the policy's own memory, under `memory.budget`."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._worker = worker
+        self._prompted = self._written = 0
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        memory = self._worker.new_memory()
+        for place, chunk in enumerate(stream.chunks):
+            heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
+            listed = facts(await self._say(EXTRACT, f"{heading}\n{chunk.text}", (*order, place, 0)))
+            if listed:
+                await self._store(memory, listed, chunk, (*order, place, 1))
+        return Kept(memory, self._prompted, self._written)
+
+    async def _store(self, memory: StoreMemory, listed: Sequence[str], chunk: Chunk, order: tuple[int, ...]) -> None:
+        near = memory.retrieve(" ".join(listed), self._worker.config.memory.render_budget).items
+        what = [Decision("ADD")] * len(listed)
+        if near:
+            told = "\n".join(item.line() for item in near)
+            asked = "\n".join(f"{number}. {fact}" for number, fact in enumerate(listed, start=1))
+            reply = await self._say(DECIDE, f"# Memory\n{told}\n# Facts\n{asked}", order)
+            what = decisions(reply, len(listed), [item.id for item in near])
+        for fact, decision in zip(listed, what, strict=True):
+            if decision.what == "ADD":
+                keep(memory, fact, chunk.time)
+            elif decision.what == "UPDATE":
+                arguments = {"memory_id": decision.item, "content": fact}
+                memory.execute(ToolCall(name="memory_update", arguments=arguments))
+            elif decision.what == "DELETE":
+                memory.execute(ToolCall(name="memory_delete", arguments={"memory_id": decision.item}))
+
+    async def _say(self, instruction: str, text: str, order: tuple[int, ...]) -> str:
+        worker, rollout = self._worker, self._worker.config.rollout
+        messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
+        ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
+        completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, order=order)
+        self._prompted += len(ids)
+        self._written += len(completion.ids)
+        return worker.prompter.decode(completion.ids)
