@@ -27,7 +27,7 @@ from rich.console import Console
 from envs.dialects import DIALECTS
 from memrl.config import Config, save_config
 from memrl.data import StreamFeed
-from memrl.errors import CheckpointError, EngineError, RewardHacked
+from memrl.errors import CheckpointError, EngineError, JudgeError, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.statistics import Interval
 from memrl.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
@@ -147,7 +147,7 @@ class Trainer:
         """
         try:
             self._train()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, JudgeError, RewardHacked):
             self._save_unsaved()
             raise
         finally:
@@ -388,7 +388,7 @@ class Trainer:
         self._unsaved = None
 
     def _save_unsaved(self) -> None:
-        """After Ctrl-C: the last finished step, where `run.save_every` had left it out."""
+        """The last finished step, where `run.save_every` had left it out."""
         if self._unsaved is None:
             return
         step, state, learner = self._unsaved

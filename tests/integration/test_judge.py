@@ -245,8 +245,9 @@ def test_an_alarm_warns_once_and_stops_where_it_is_told_to(tmp_path: Path, caplo
     assert [row["alarm/growth"] for row in rows(tmp_path / "warned")[1:]] == [1.0, 1.0]
     assert sum("growth is" in record.message for record in caplog.records) == 1
     with pytest.raises(RewardHacked, match=r"step 1: growth is 0\.\d+, above 0"):
-        trainer(tmp_path / "stopped", alarms | {"rewards.on_alarm": "stop"}).run()
+        trainer(tmp_path / "stopped", alarms | {"rewards.on_alarm": "stop", "run.save_every": 5}).run()
     assert len(rows(tmp_path / "stopped")) == 2
+    assert (tmp_path / "stopped" / "checkpoints" / "step_00001").is_dir(), "the step that raised it is saved"
     assert rows(tmp_path / "stopped") == rows(tmp_path / "warned")[:2]
 
 
