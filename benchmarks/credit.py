@@ -135,13 +135,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for row, place, height in zip(mine, x, y, strict=True):
             if row["reached"] < row["seeds"]:
                 note = f"{row['reached']}/{row['seeds']}"
-                axes.annotate(note, (place, height), (6, 4), textcoords="offset points", fontsize=8, color=colour)
+                axes.annotate(note, (place, height), (-24 + 30 * shift, 5), textcoords="offset points", color=colour)
     lengths = sorted({row["chunks"] for row in rows})
     axes.set_xscale("log", base=2)
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.set_xlabel("chunks a stream")
     axes.set_ylabel(f"episodes to {TARGET} held-out accuracy")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(row["high"] for row in rows))
     axes.grid(True, axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
