@@ -30,7 +30,7 @@ STREAM = Stream(
 
 def worker(budget: int = 20, shown: int = 16) -> Any:
     """What the baselines without a model need of a worker."""
-    memory = SimpleNamespace(budget=budget, retrieve_budget=shown)
+    memory = SimpleNamespace(budget=budget, core_budget=0, retrieve_budget=shown)
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
         config=SimpleNamespace(memory=memory),
@@ -133,3 +133,11 @@ def test_a_fact_without_a_sentence_on_it_is_added() -> None:
         Decision("DELETE", "epi_0001"),
         Decision("ADD"),
     ]
+
+
+def test_what_a_passage_costs_to_show_does_not_grow_with_the_text() -> None:
+    chunks = tuple(Chunk(text=f"Person {number} sings.") for number in range(2000))
+    kept = read("verbatim", STREAM.model_copy(update={"chunks": chunks}), budget=40)
+    items = kept.memory.retrieve("Who sings?", 100).items
+    assert len(items) > 3 and int(items[-1].id[4:]) == 2000
+    assert [item.line().partition(":")[0] for item in items] == [f"sem_{n:04d}" for n in range(1, len(items) + 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from envs.building.chunking import sentences
@@ -45,7 +45,33 @@ def keep(memory: MemoryDesign, text: str, time: str | None) -> ToolResult:
     return memory.execute(ToolCall(name="memory_insert", arguments=arguments), time=time)
 
 
-class Passages(StoreMemory):
+@dataclass(frozen=True)
+class Passage(MemoryItem):
+    """Shown under its number in the view: its id grows with the text, and so does what some tokenizers take for it."""
+
+    number: int = 1
+
+    def line(self) -> str:
+        shown = f"{self.id[:4]}{self.number:04d}"
+        return MemoryItem(shown, self.store, self.content, self.time, self.order).line()
+
+
+class Notes(StoreMemory):
+    """Passages of the text under a budget."""
+
+    def _keep(self, item: MemoryItem) -> None:
+        super()._keep(Passage(item.id, item.store, item.content, item.time, item.order))
+
+    def _view(self, wanted: list[MemoryItem], budget: int) -> MemoryView:
+        view = super()._view(wanted, budget)
+        items = tuple(
+            replace(item, number=place)  # type: ignore[call-arg]
+            for place, item in enumerate(view.items, start=1)
+        )
+        return MemoryView(items, view.hidden, view.best)
+
+
+class Passages(Notes):
     """Passages of the text. Nothing limits what is held: only what is shown for a question is limited."""
 
     def __init__(self, passages: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 
 from envs.stream import Stream
 from envs.tools import ResultCode, ToolCall
-from memrl.evaluation.baselines.base import Kept, keep, lines
+from memrl.evaluation.baselines.base import Kept, Notes, keep, lines
 from memrl.rollout.worker import RolloutWorker
 
 
@@ -21,7 +21,8 @@ class Verbatim:
         self._worker = worker
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
-        memory = self._worker.new_memory()
+        sizes = self._worker.config.memory
+        memory = Notes(sizes.budget, sizes.core_budget, self._worker.prompter.count_tokens)
         held: deque[str] = deque()
         for text, time in lines(stream):
             result = keep(memory, text, time)
