@@ -18,7 +18,7 @@ CAPITALS = {"France": "Paris", "Italy": "Rome"}
 
 def from_nothing(memory: str, question: str) -> str:
     """Knows two capitals, and has been given nothing to read."""
-    assert memory == "(empty)"
+    assert memory == "| (empty)"
     return next((city for land, city in CAPITALS.items() if land in question), "unknown")
 
 
