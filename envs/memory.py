@@ -167,8 +167,10 @@ class StoreMemory:
         return tuple(self._items.values())
 
     def get(self, item_id: str) -> MemoryItem | None:
-        """The item of that id (`core` for the core paragraph), if it is held."""
-        return self._core if item_id == "core" else self._items.get(item_id)
+        """The item of that id (`core` for the core paragraph), if it is held; white space around it does not count, as
+        in calls."""
+        name = _one_line(item_id)
+        return self._core if name == "core" else self._items.get(name)
 
     @property
     def core(self) -> str:

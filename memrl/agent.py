@@ -15,13 +15,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from envs.dialects import DIALECTS
 from envs.memory import MemoryItem
-from envs.memory_env import MemoryEnv
 from envs.stream import Chunk, Question, Stream
 from envs.tools import ToolResult
 from memrl.config import Config, MemoryConfig, ModelConfig, ReaderConfig, RolloutConfig
@@ -33,6 +33,7 @@ from memrl.reader import Answer, PolicyBaseReader
 from memrl.records import AdapterRef
 from memrl.rollout.build import build_engine
 from memrl.rollout.engine import Engine, Sampling
+from memrl.rollout.environment import new_env
 from memrl.rollout.prompting import Prompter
 
 Result = TypeVar("Result")
@@ -48,21 +49,21 @@ class MemoryAgent:
     """
 
     def __init__(
-        self, config: Config, engine: Engine, tokenizer: Any, adapter: AdapterRef | None, file: MemoryFile
+        self, config: Config, engine: Engine, prompter: Prompter, adapter: AdapterRef | None, file: MemoryFile
     ) -> None:
         self._config = config
         self._engine = engine
         self._adapter = adapter
         self._file = file
-        self._prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
-        self._reader = PolicyBaseReader(config.reader, config.memory.retrieve_budget, engine, self._prompter)
+        self._prompter = prompter
+        self._reader = PolicyBaseReader(config.reader, config.memory.retrieve_budget, engine, prompter)
         self._asked = 0
         self._loop = asyncio.new_event_loop()
         self._reading = asyncio.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="MemoryAgent", daemon=True)
         self._thread.start()
         if adapter is not None:
-            self._wait(engine.load_adapter(adapter))
+            self._begin(engine.load_adapter(adapter)).result()
 
     @classmethod
     def open(
@@ -113,7 +114,7 @@ class MemoryAgent:
         try:
             engine = build_engine(config, end_ids(config, tokenizer))
             adapter = None if merged else AdapterRef(1, "exported", str(folder))
-            return cls(config, engine, tokenizer, adapter, file)
+            return cls(config, engine, prompter, adapter, file)
         except BaseException:
             file.close()
             raise
@@ -128,7 +129,7 @@ class MemoryAgent:
             ConfigError: it is longer than the policy's prompt allows.
             EngineError: the model failed; nothing was changed.
         """
-        return self._wait(self._read(text, time))
+        return self._begin(self._read(text, time)).result()
 
     def ask(self, question: str) -> Answer:
         """Answer from the memory alone.
@@ -136,15 +137,15 @@ class MemoryAgent:
         Raises:
             EngineError, ReaderError: the model failed.
         """
-        return self._wait(self._ask(question))
+        return self._begin(self._ask(question)).result()
 
     async def aread(self, text: str, *, time: str | None = None) -> list[ToolResult]:
         """`read`, awaited."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._read(text, time), self._loop))
+        return await asyncio.wrap_future(self._begin(self._read(text, time)))
 
     async def aask(self, question: str) -> Answer:
         """`ask`, awaited."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(question), self._loop))
+        return await asyncio.wrap_future(self._begin(self._ask(question)))
 
     @property
     def memory(self) -> tuple[MemoryItem, ...]:
@@ -182,7 +183,8 @@ class MemoryAgent:
     async def _read(self, text: str, time: str | None) -> list[ToolResult]:
         rollout = self._config.rollout
         async with self._reading:
-            observation = self._environment(text, time).observe()
+            stream = Stream(id="read", source=WHO, chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
+            observation = new_env(self._config, self._prompter, stream, self._file.state()).observe()
             ids = self._prompter.encode(observation.messages, observation.tools)
             if len(ids) > rollout.max_prompt_tokens:
                 raise ConfigError(
@@ -196,26 +198,16 @@ class MemoryAgent:
             return self._file.execute(calls[: self._config.memory.max_calls], time=time, by=WHO, why=text)
 
     async def _ask(self, question: str) -> Answer:
-        asked = Question(id="q", text=question, answers=("?",))
-        return await self._reader.answer(asked, self._file.state(), order=self._order())
-
-    def _environment(self, text: str, time: str | None) -> MemoryEnv:
-        memory = self._config.memory
-        question = Question(id="q", text="?", answers=("?",))
-        stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(question,))
-        return MemoryEnv(
-            stream,
-            self._file.state(),
-            self._prompter.dialect,
-            instruction=self._config.rollout.instruction,
-            example=self._config.rollout.example,
-            render_budget=memory.render_budget,
-            max_calls=memory.max_calls,
-        )
+        return await self._reader.answer(_asked(question), self._file.state(), order=self._order())
 
     def _order(self) -> tuple[int, ...]:
         self._asked += 1
         return (0, self._asked)
 
-    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def _asked(question: str) -> Question:
+    """A question whose answer nobody knows."""
+    return Question(id="q", text=question, answers=("?",))

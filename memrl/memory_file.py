@@ -21,17 +21,19 @@ from envs.tools import ToolCall, ToolResult
 from memrl.errors import DataError
 
 FORMAT = 1
-UNDO = "undo "
-"""Begins the reason of a change that takes back another; its version follows."""
 BUSY_SECONDS = 30.0
 """How long another process may hold the file."""
+_LAST = """
+SELECT max(version) FROM history WHERE user = :user AND undoes IS NULL
+AND version NOT IN (SELECT undoes FROM history WHERE user = :user AND undoes IS NOT NULL)
+"""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS users (user TEXT PRIMARY KEY, version INTEGER, writes INTEGER, counters TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS items (
     user TEXT, id TEXT, store TEXT, content TEXT, time TEXT, place INTEGER, PRIMARY KEY (user, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (
     number INTEGER PRIMARY KEY, user TEXT, version INTEGER, at REAL, by TEXT, why TEXT, item TEXT,
-    before TEXT, after TEXT);
+    before TEXT, after TEXT, undoes INTEGER);
 CREATE INDEX IF NOT EXISTS history_of ON history (user, version);
 """
 
@@ -48,6 +50,8 @@ class Change:
     item_id: str
     before: MemoryItem | None
     after: MemoryItem | None
+    undoes: int | None = None
+    """The version that it takes back, where it is an undoing."""
 
 
 class MemoryFile:
@@ -108,12 +112,7 @@ class MemoryFile:
         Args:
             time: stamped on episodic items that name none.
             by, why: for the history.
-
-        Raises:
-            ValueError: the reason reads like that of an undoing.
         """
-        if why.startswith(UNDO):
-            raise ValueError(f"a reason may not begin with {UNDO!r}: undoings are called so")
         with self._transaction():
             self._refresh()
             touched: dict[str, MemoryItem | None] = {}
@@ -136,13 +135,10 @@ class MemoryFile:
         """
         with self._transaction():
             self._refresh()
-            told = self.history()
-            undone = {int(change.why.removeprefix(UNDO)) for change in told if change.why.startswith(UNDO)}
-            left = [change.version for change in told if not change.why.startswith(UNDO)]
-            last = max((version for version in left if version not in undone), default=None)
+            (last,) = self._database.execute(_LAST, {"user": self.user}).fetchone()
             if last is None:
                 return []
-            changes = [change for change in told if change.version == last]
+            changes = self._changes("AND version = ?", last)
             state = self._memory.snapshot()
             held = {item["id"]: item for item in state["items"]}
             now = {change.item_id: self._memory.get(change.item_id) for change in changes}
@@ -151,19 +147,19 @@ class MemoryFile:
                 if change.before is not None:
                     held[change.item_id] = dict(vars(change.before))
             self._memory.restore({**state, "items": list(held.values())})
-            self._write(now, by, f"{UNDO}{last}")
+            self._write(now, by, "", undoes=last)
             return changes
 
     def history(self, item_id: str | None = None) -> list[Change]:
         """Every change of this user's memory, or of one item, oldest first."""
-        query = "SELECT version, at, by, why, item, before, after FROM history WHERE user = ?"
-        given: tuple[Any, ...] = (self.user,)
-        if item_id is not None:
-            query, given = f"{query} AND item = ?", (self.user, item_id)
-        rows = self._database.execute(f"{query} ORDER BY number", given)
+        return self._changes() if item_id is None else self._changes("AND item = ?", item_id)
+
+    def _changes(self, which: str = "", *given: Any) -> list[Change]:
+        columns = "version, at, by, why, item, before, after, undoes"
+        query = f"SELECT {columns} FROM history WHERE user = ? {which} ORDER BY number"
         return [
-            Change(version, at, by, why, item, _item(before), _item(after))
-            for version, at, by, why, item, before, after in rows
+            Change(version, at, by, why, item, _item(before), _item(after), undoes)
+            for version, at, by, why, item, before, after, undoes in self._database.execute(query, (self.user, *given))
         ]
 
     def state(self) -> StoreMemory:
@@ -213,11 +209,12 @@ class MemoryFile:
         self._memory.restore({"items": items, "counters": json.loads(counters), "writes": writes})
         self._version = version
 
-    def _write(self, touched: dict[str, MemoryItem | None], by: str, why: str) -> None:
+    def _write(self, touched: dict[str, MemoryItem | None], by: str, why: str, *, undoes: int | None = None) -> None:
         """Bring the file to the state in memory.
 
         Args:
             touched: items that may have changed, and what they were.
+            undoes: the version that this takes back.
         """
         changed = {name: before for name, before in touched.items() if before != self._memory.get(name)}
         if not changed:
@@ -230,11 +227,8 @@ class MemoryFile:
             else:
                 row = (self.user, name, after.store, after.content, after.time, after.order)
                 database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-            told = (self.user, version, clock.time(), by, why, name, _json(before), _json(after))
-            database.execute(
-                "INSERT INTO history (user, version, at, by, why, item, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                told,
-            )
+            told = (self.user, version, clock.time(), by, why, name, _json(before), _json(after), undoes)
+            database.execute("INSERT INTO history VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", told)
         state = self._memory.counts()
         database.execute(
             "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?)",

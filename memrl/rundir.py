@@ -26,14 +26,17 @@ def holds_run(folder: Path) -> bool:
     return any(entry.name not in DRY_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
 
 
-class MetricsFile:
-    """`metrics.jsonl`: one object a line, `step` first."""
+class JsonLines:
+    """A file of one JSON object a line, which a kill may have cut short."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add one row and force it to the disk."""
+        """Add one row and force it to the disk. What a kill cut short goes first: nothing can be joined to it."""
+        text = self.path.read_bytes() if self._is_cut() else b""
+        if text:
+            write_bytes_atomic(self.path, text[: text.rfind(b"\n") + 1])
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
@@ -45,6 +48,17 @@ class MetricsFile:
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def _is_cut(self) -> bool:
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+
+
+class MetricsFile(JsonLines):
+    """`metrics.jsonl`: `step` first in each row."""
 
     def cut(self, step: int) -> None:
         """Drop the rows after `step`, which a resumed run will write again."""

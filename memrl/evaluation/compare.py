@@ -11,13 +11,13 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from envs.stream import Stream
 from memrl.config import Config, load_config
@@ -30,7 +30,7 @@ from memrl.models import end_ids, load_tokenizer
 from memrl.records import AdapterRef, AnswerRecord
 from memrl.rollout.build import build_engine
 from memrl.rollout.worker import RolloutWorker, request_seed
-from memrl.rundir import CONFIG_FILE
+from memrl.rundir import CONFIG_FILE, JsonLines
 
 POLICY, UNTRAINED = "policy", "untrained"
 METHODS = (POLICY, UNTRAINED, *BASELINES)
@@ -159,8 +159,8 @@ async def _suite(
     advance: Callable[[], None],
 ) -> list[Measured]:
     slug = re.sub(r"[^\w.=-]+", "-", suite.name).strip("-")
-    file = out / "answers" / slug / f"{method}.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = JsonLines(out / "answers" / slug / f"{method}.jsonl")
+    file.path.parent.mkdir(parents=True, exist_ok=True)
     known = {one.stream: one for one in _read(file) if not one.failure}
     slots = asyncio.Semaphore(worker.config.rollout.max_batch)
 
@@ -168,24 +168,20 @@ async def _suite(
         if stream.id not in known:
             async with slots:
                 known[stream.id] = await _measure(worker, suite.name, method, adapters, number, stream)
-            with file.open("a", encoding="utf-8") as opened:
-                opened.write(known[stream.id].model_dump_json() + "\n")
+            file.append(known[stream.id].model_dump(mode="json"))
         advance()
         return known[stream.id]
 
     return list(await asyncio.gather(*(one(number, stream) for number, stream in enumerate(suite.streams))))
 
 
-def _read(file: Path) -> Iterator[Measured]:
-    """The records of a file, of which a later one counts; a last line that a kill cut short is left out."""
-    if not file.is_file():
-        return
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
-        if line.endswith("\n"):
-            try:
-                yield Measured.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(f"{file}, line {number} is damaged; remove it to have it measured again.") from error
+def _read(file: JsonLines) -> list[Measured]:
+    """The records of a file, of which a later one counts."""
+    try:
+        return [Measured.model_validate(row) for row in file.rows()]
+    except ValueError as error:
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"{file.path} is damaged ({why}); remove it to have its streams measured again.") from error
 
 
 async def _measure(

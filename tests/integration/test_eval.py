@@ -93,6 +93,7 @@ def test_nothing_is_measured_twice_and_a_cut_line_is_measured_again(
     cut = next(path for path in out.rglob("policy.jsonl"))
     cut.write_text(cut.read_text()[:-50])
     again = evaluate(run, out, "--baselines", "nothing")
+    assert evaluate(run, out, "--baselines", "nothing") == again, "nothing was joined to what was cut"
     for row, other in zip(again["results"], first["results"], strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
 

@@ -110,8 +110,18 @@ def test_undo_takes_back_one_change_after_another(tmp_path: Path) -> None:
     assert file.undo() == []
     file.execute([insert("Ann lives in Rome.")])
     assert file.undo() and texts(file) == []
-    with pytest.raises(ValueError, match="undo"):
-        file.execute([insert("x")], why="undo 1")
+    assert [change.undoes for change in file.history()][-2:] == [None, file.history()[-2].version]
+    # What was read may say what it likes.
+    file.execute([insert("x")], why="undo 1")
+    assert [(change.why, change.undoes) for change in file.undo()] == [("undo 1", None)]
+
+
+def test_an_id_is_known_however_it_is_spaced(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite")
+    file.execute([insert("Ann lives in Rome.")])
+    assert file.execute([update(" sem_0001\n", "Ann lives in Oslo.")])[0].ok
+    assert file.history()[-1].before is not None
+    assert file.undo() and texts(file) == ["Ann lives in Rome."]
 
 
 def test_a_copy_is_whole_and_of_its_moment(tmp_path: Path) -> None:
