@@ -327,7 +327,7 @@ def _eval(arguments: argparse.Namespace) -> None:
     if arguments.streams < 1:
         raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
     from memrl.evaluation.compare import METHODS, POLICY, evaluate, judge_name, reader_name
-    from memrl.evaluation.results import draw, markdown, results
+    from memrl.evaluation.results import draw, markdown, results, shown
     from memrl.files import write_json_atomic, write_text_atomic
     from memrl.report.progress import RunProgress
 
@@ -353,13 +353,13 @@ def _eval(arguments: argparse.Namespace) -> None:
     draw(found, out / "results.png")
     table = Table("suite", "method", "score", "memory tokens", "policy better by", "p", "failed")
     for row in found["results"]:
-        score, gap = row["score"], row["policy_better_by"]
+        gap = row["policy_better_by"]
         table.add_row(
             escape(row["suite"]),
             row["method"],
-            "" if score is None else escape(f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"),
+            escape(shown(row["score"])),
             f"{row['memory_tokens'] or 0:,.0f}",
-            "" if gap is None else escape(f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"),
+            escape(shown(gap, "+")),
             "" if gap is None else f"{gap['p']:.4f}",
             str(row["failures"]),
         )

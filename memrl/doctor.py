@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import requires
 from pathlib import Path
@@ -105,9 +106,9 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
     complaints = check_config(config)
     missing += complaints
     if not any(complaint.startswith("reader.") for complaint in complaints):
-        missing += _reader(config)
+        missing += _refused(lambda: _reader(config))
     if not any(complaint.startswith("judge.") for complaint in complaints):
-        missing += _graders(config)
+        missing += _refused(lambda: _grader(config))
     if config.model.device == "cuda" and not found.gpus:
         missing.append("model.device is cuda, and no GPU is visible here")
     missing += _memory(config, found)
@@ -116,31 +117,26 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
     return Verdict(name, missing)
 
 
-def _reader(config: Config) -> list[str]:
-    """Why the reader's endpoint, if there is one, would not answer."""
-    if config.reader.type != "endpoint":
-        return []
-    from memrl.rollout.preflight import check_reader
-
+def _refused(check: Callable[[], None]) -> list[str]:
+    """Why whoever is asked would not answer, or could not be used."""
     try:
-        check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+        check()
     except MemrlError as error:
         return [str(error)]
     return []
 
 
-def _graders(config: Config) -> list[str]:
-    """Why the judge behind an endpoint, if there is one, could not be used."""
-    if config.judge.type != "endpoint":
-        return []
+def _reader(config: Config) -> None:
+    from memrl.rollout.preflight import check_reader
+
+    check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+
+
+def _grader(config: Config) -> None:
     from memrl.rollout.preflight import check_judge
 
     patient = replace(config.judge.endpoint, timeout=min(ENDPOINT_SECONDS, config.judge.endpoint.timeout), retries=0)
-    try:
-        check_judge(replace(config, judge=replace(config.judge, endpoint=patient)))
-    except MemrlError as error:
-        return [str(error)]
-    return []
+    check_judge(replace(config, judge=replace(config.judge, endpoint=patient)))
 
 
 def _memory(config: Config, found: Diagnosis) -> list[str]:

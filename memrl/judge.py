@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from envs.stream import Question
 from memrl.answer_cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from memrl.config import Config
 from memrl.endpoint import Endpoint, Messages, Reply
@@ -122,7 +123,6 @@ class Judge:
 
     def __init__(self, config: Config, asker: Asker) -> None:
         self._config = config.judge
-        self._answers = bool(config.judge.answers)
         self._content = config.rewards.content == "judge"
         self._content_rubric = "memalpha" if config.rewards.preset == "memalpha" else "default"
         self._asker = asker
@@ -131,9 +131,18 @@ class Judge:
         """Close its connections and cache."""
         await self._asker.close()
 
-    def rubric(self, source: str) -> str | None:
-        """How answers to a source's questions are graded; None: by their metric."""
-        return self._config.answers.get(source)
+    async def verdict(self, source: str, question: Question, answer: str, order: Order) -> Verdict | None:
+        """On an answer to a source's question; None where `judge.answers` leaves it to its metric.
+
+        Raises:
+            JudgeError: the judge gave no verdict.
+            EngineError: its engine failed.
+        """
+        rubric = self._config.answers.get(source)
+        if rubric is None:
+            return None
+        kind = "abstention" if question.metric == "abstention" else question.kind
+        return await self.grade_answer(question.text, question.answers, answer, rubric=rubric, kind=kind, order=order)
 
     async def grade_answer(
         self,

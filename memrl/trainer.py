@@ -48,6 +48,7 @@ from memrl.rollout.prompting import Prompter
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
 from rewards.compose import resolve_weights
+from rewards.meters import ALARMS
 
 log = logging.getLogger(__name__)
 CHECKED_STREAMS = 16
@@ -189,9 +190,9 @@ class Trainer:
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
                 self._record(row, groups, time.monotonic() - began)
-                self._watch(groups)
+                self._watch(row)
 
-    def _watch(self, groups: list[Group]) -> None:
+    def _watch(self, row: dict[str, Any]) -> None:
         """Alarms of the meters, and the judge's canaries on their schedule; after the step is saved.
 
         Raises:
@@ -199,17 +200,16 @@ class Trainer:
             JudgeError: the judge fails a canary by now.
         """
         rewards, every = self.config.rewards, self.config.judge.canary_every
-        played = [episode for group in groups for episode in group.episodes]
-        _, alarms = meter_figures(played, rewards.alarms)
-        for alarm in alarms:
+        for name in (name for name in ALARMS if row.get(f"alarm/{name}")):
+            alarm = f"{name} is {row[f'meters/{name}']:.2f}, above {rewards.alarms.get(name, ALARMS[name]):g}"
             if rewards.on_alarm == "stop":
                 raise RewardHacked(
                     f"step {self.step}: {alarm} (rewards.alarms). Look at its episodes in {self.folder / 'episodes'}; "
                     "then mend the reward, or raise that alarm, and --resume."
                 )
-            if alarm.split()[0] not in self._alarmed:  # once a run
+            if name not in self._alarmed:  # once a run
                 log.warning("step %d: %s (rewards.alarms); look at %s", self.step, alarm, self.folder / "episodes")
-                self._alarmed.add(alarm.split()[0])
+                self._alarmed.add(name)
         if self.config.judge.type != "none" and every and self.step % every == 0:
             self.pool.check_judge()
 
@@ -349,7 +349,7 @@ class Trainer:
             **reader_costs(answers),
             **judge_costs(verdicts(played)),
             **agreement(played),
-            **meter_figures(played, self.config.rewards.alarms)[0],
+            **meter_figures(played, self.config.rewards.alarms),
         }
 
     def _counted(self, what: str) -> int:

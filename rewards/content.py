@@ -17,13 +17,14 @@ exact for copies, fair for condensed sentences, blind to paraphrase and to swapp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from envs.stream import Stream
 from rewards.injection import gives_orders
+from rewards.metrics import stands_in
 
 COVERED = 0.8
 """Share of a text's content words that its passage must have."""
@@ -171,16 +172,16 @@ def gold_points(stream: Stream) -> list[list[Point]] | None:
     if listed is not None:
         replaced = stream.metadata.get("memory_replaces", {})
         return [[_point(given, replaced) for given in chunk] for chunk in listed]
-    found: list[list[Point]] = [[] for _ in stream.chunks]
+    points: list[list[Point]] = [[] for _ in stream.chunks]
     for question in stream.questions:
         if question.metric in {"abstention", "choice", "code_rules", "boxed"}:
             continue
         for chunk in question.evidence or ():
-            said = [answer for answer in question.answers if holds(stream.chunks[chunk].text, answer)]
+            said = [answer for answer in question.answers if stands_in(answer, stream.chunks[chunk].text)]
             point = Point(said[0], verbatim=True) if said else None
-            if point is not None and point not in found[chunk]:
-                found[chunk].append(point)
-    return found if any(found) else None
+            if point is not None and point not in points[chunk]:
+                points[chunk].append(point)
+    return points if any(points) else None
 
 
 def _point(given: str | Mapping[str, Any], replaced: Mapping[str, Sequence[str]]) -> Point:
@@ -209,8 +210,7 @@ def extraction(points: Sequence[Point], before: Sequence[str], after: Sequence[s
 
 
 def _held(point: Point, items: Iterable[str]) -> bool:
-    test: Callable[[str, str], bool] = holds if point.verbatim else _covers
-    return any(test(item, point.text) for item in items)
+    return any(stands_in(point.text, item) if point.verbatim else _covers(item, point.text) for item in items)
 
 
 def _covers(item: str, text: str) -> bool:
@@ -220,12 +220,6 @@ def _covers(item: str, text: str) -> bool:
         and _anchors(text) <= content_words(item)
         and len(wanted & content_words(item)) >= HELD * len(wanted)
     )
-
-
-def holds(text: str, value: str) -> bool:
-    """Whether a value stands in a text as whole words, whatever the case and spacing."""
-    words = " ".join(value.casefold().split())
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", " ".join(text.casefold().split())) is not None
 
 
 def _share(found: Sequence[bool]) -> float:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from envs.stream import Stream
 from envs.tools import ResultCode, ToolResult
-from rewards.content import content_words, holds
+from rewards.content import content_words
 from rewards.injection import gives_orders
+from rewards.metrics import stands_in
 
 ALARMS: dict[str, float] = {
     "bogus_calls": 0.5,
@@ -122,15 +123,13 @@ def duplicate_share(items: Sequence[str]) -> float:
 
 def _leaks(stream: Stream, written: Written) -> bool:
     """Whether a text holds the gold answer of a question that only later chunks answer, and no chunk so far says."""
-    for question in stream.questions:
-        if not question.evidence or min(question.evidence) <= written.chunk or question.metric in {"choice", "boxed"}:
-            continue
-        for gold in question.answers:
-            if holds(written.text, gold) and not any(
-                holds(chunk.text, gold) or holds(chunk.time or "", gold) for chunk in stream.chunks[: written.chunk + 1]
-            ):
-                return True
-    return False
+    read = [text for chunk in stream.chunks[: written.chunk + 1] for text in (chunk.text, chunk.time or "")]
+    return any(
+        stands_in(gold, written.text) and not any(stands_in(gold, text) for text in read)
+        for question in stream.questions
+        if question.evidence and min(question.evidence) > written.chunk and question.metric not in {"choice", "boxed"}
+        for gold in question.answers
+    )
 
 
 def raised(meters: dict[str, float], alarms: dict[str, float]) -> list[str]:

@@ -39,7 +39,7 @@ def _normalise(text: str) -> str:
     return bare or _lower(text)
 
 
-def _found(needle: str, haystack: str) -> bool:
+def stands_in(needle: str, haystack: str) -> bool:
     """Whether `needle` stands in `haystack` as whole words, whatever the case and spacing."""
     words = _lower(needle)
     return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", _lower(haystack)) is not None
@@ -57,7 +57,7 @@ def exact_match(answer: str, golds: Sequence[str]) -> float:
 
 def substring(answer: str, golds: Sequence[str]) -> float:
     """1 where a gold stands in the answer as whole words."""
-    return float(any(_found(gold, answer) for gold in golds))
+    return float(any(stands_in(gold, answer) for gold in golds))
 
 
 def substring_memalpha(answer: str, golds: Sequence[str]) -> float:
@@ -122,7 +122,7 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
 def abstention(answer: str, golds: Sequence[str]) -> float:
     """1 where the answer says that it is not known, in one of the golds' words, and little else: an answer and a doubt
     after it is no abstention."""
-    return float(len(answer.split()) <= ABSTENTION_WORDS and any(_found(gold, answer) for gold in golds))
+    return float(len(answer.split()) <= ABSTENTION_WORDS and any(stands_in(gold, answer) for gold in golds))
 
 
 def choice(answer: str, golds: Sequence[str]) -> float:
@@ -138,7 +138,7 @@ def choice(answer: str, golds: Sequence[str]) -> float:
 
 def _share_found(parts: Sequence[str], answer: str) -> float:
     wanted = [part for part in parts if part.strip()]
-    return sum(_found(part, answer) for part in wanted) / len(wanted) if wanted else 0.0
+    return sum(stands_in(part, answer) for part in wanted) / len(wanted) if wanted else 0.0
 
 
 def keyword_coverage(answer: str, golds: Sequence[str]) -> float:

@@ -125,7 +125,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_judge(config, files),
         *_sizes(config),
         *_processes(config),
-        *_weights(config),
+        *_rewards(config),
         *_data(config, files),
         *(_model(config.model.path) if files else ()),
     ]
@@ -275,7 +275,7 @@ def _judge(config: Config, files: bool) -> Iterator[str]:
         yield f"judge.votes is {judge.votes}: of an even number, half may stand against half; use {judge.votes + 1}"
 
 
-def _weights(config: Config) -> Iterator[str]:
+def _rewards(config: Config) -> Iterator[str]:
     for meter, alarm in config.rewards.alarms.items():
         if meter not in ALARMS:
             yield f"rewards.alarms: unknown meter {meter!r}{did_you_mean(meter, ALARMS)}"

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from envs.stream import Stream
-from memrl.config import Config, load_config
+from memrl.config import Config, JudgeConfig, ReaderConfig, load_config
 from memrl.errors import ConfigError, DataError, InfrastructureError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.suites import Suite, open_suite
@@ -138,16 +138,18 @@ def _claim(out: Path, config: Config, adapter: Path, streams: int) -> None:
 
 def reader_name(config: Config) -> str:
     """Who reads; part of what a score means."""
-    if config.reader.type == "policy-base":
-        return f"policy-base ({config.model.path})"
-    return str(config.reader.endpoint.model) if config.reader.type == "endpoint" else config.reader.type
+    return _named(config, config.reader)
 
 
 def judge_name(config: Config) -> str | None:
     """Who judges, where anybody does."""
-    if config.judge.type == "policy-base":
+    return None if config.judge.type == "none" else _named(config, config.judge)
+
+
+def _named(config: Config, who: ReaderConfig | JudgeConfig) -> str:
+    if who.type == "policy-base":
         return f"policy-base ({config.model.path})"
-    return str(config.judge.endpoint.model) if config.judge.type == "endpoint" else None
+    return str(who.endpoint.model) if who.type == "endpoint" else who.type
 
 
 async def _suite(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from memrl.evaluation.compare import POLICY, Measured
 from memrl.evaluation.statistics import bootstrap_interval, paired_difference
+from memrl.report.rewards import mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
@@ -19,8 +20,8 @@ def results(measured: Sequence[Measured], *, reader: str, judge: str | None) -> 
     """All figures.
 
     `score` is the mean over streams of each stream's mean question score, with a 95 % bootstrap interval over streams;
-    `macro` the plain mean of a method's scores over suites; `against_policy` is paired by stream. A stream that failed
-    is in no score, and counted in `failures`.
+    `macro` the plain mean of a method's scores over suites; `policy_better_by` is paired by stream. A stream that
+    failed is in no score, and counted in `failures`.
     """
     cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for one in measured:
@@ -31,7 +32,7 @@ def results(measured: Sequence[Measured], *, reader: str, judge: str | None) -> 
         if row["score"] is not None:
             scores[row["method"]].append(row["score"]["value"])
     suites = len({row["suite"] for row in rows})
-    macro = {name: sum(found) / len(found) for name, found in scores.items() if len(found) == suites}
+    macro = {name: mean(found) for name, found in scores.items() if len(found) == suites}
     return {"reader": reader, "judge": judge, "results": rows, "macro": macro, "by_chunks": _by_chunks(measured)}
 
 
@@ -50,10 +51,10 @@ def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Me
         "streams": len(done),
         "failures": len(found) - len(done),
         "questions": sum(len(one.answers) for one in done),
-        "score": asdict(bootstrap_interval([[a.score for a in one.answers] for one in done])) if done else None,
-        "by_kind": {kind: sum(values) / len(values) for kind, values in sorted(kinds.items())},
-        "memory_tokens": _average(one.memory_tokens for one in done),
-        "chunk_tokens": _average(one.chunk_tokens for one in done),
+        "score": _score(done) if done else None,
+        "by_kind": {kind: mean(values) for kind, values in sorted(kinds.items())},
+        "memory_tokens": _average([one.memory_tokens for one in done]),
+        "chunk_tokens": _average([one.chunk_tokens for one in done]),
         "prompt_tokens": sum(one.prompt_tokens for one in done),
         "completion_tokens": sum(one.completion_tokens for one in done),
         "reader_calls": sum(len(one.answers) for one in done),
@@ -63,13 +64,16 @@ def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Me
     }
 
 
+def _score(done: Sequence[Measured]) -> dict[str, float]:
+    return asdict(bootstrap_interval([[answer.score for answer in one.answers] for one in done]))
+
+
 def _mean(one: Measured) -> float:
-    return sum(answer.score for answer in one.answers) / len(one.answers)
+    return mean([answer.score for answer in one.answers])
 
 
-def _average(values: Iterable[int]) -> float | None:
-    held = list(values)
-    return round(sum(held) / len(held), 1) if held else None
+def _average(values: Sequence[int]) -> float | None:
+    return round(mean(values), 1) if values else None
 
 
 def _by_chunks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -83,7 +87,7 @@ def _by_chunks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             "method": method,
             "chunks": chunks,
             "streams": len(found),
-            "score": asdict(bootstrap_interval([[a.score for a in one.answers] for one in found])),
+            "score": _score(found),
         }
         for (method, chunks), found in sorted(cells.items())
     ]
@@ -100,8 +104,8 @@ def markdown(found: dict[str, Any]) -> str:
         for row in sorted(rows, key=lambda row: -(row["score"] or {"value": -1.0})["value"]):
             gap = row["policy_better_by"]
             lines.append(
-                f"| {row['method']} | {_shown(row['score'])} | {row['memory_tokens'] or 0:,.0f} of "
-                f"{row['chunk_tokens'] or 0:,.0f} | {_shown(gap)} | {'' if gap is None else format(gap['p'], '.4f')} | "
+                f"| {row['method']} | {shown(row['score'])} | {row['memory_tokens'] or 0:,.0f} of "
+                f"{row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | {'' if gap is None else format(gap['p'], '.4f')} | "
                 f"{row['failures']} |"
             )
     if len(found["macro"]) and len({row["suite"] for row in found["results"]}) > 1:
@@ -110,8 +114,13 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(interval: dict[str, float] | None) -> str:
-    return "" if interval is None else f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+def shown(interval: dict[str, float] | None, sign: str = "") -> str:
+    """`0.889 [0.854, 0.920]`; nothing where there is none.
+
+    Args:
+        sign: `+` to show it always.
+    """
+    return "" if interval is None else "{value:{0}.3f} [{low:{0}.3f}, {high:{0}.3f}]".format(sign, **interval)
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

@@ -23,20 +23,20 @@ def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def meter_figures(episodes: Sequence[Episode], overrides: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
-    """Means of the meters of reward hacking with 1 or 0 for each alarm, and each alarm that is raised, in words.
+def meter_figures(episodes: Sequence[Episode], overrides: Mapping[str, float]) -> dict[str, float]:
+    """Means of the meters of reward hacking, with 1 or 0 for each alarm.
 
     Args:
         overrides: alarms in place of those of `rewards.meters`.
     """
     if not episodes:
-        return {}, []
+        return {}
     meters = {name: mean([episode.meters[name] for episode in episodes]) for name in ALARMS}
-    alarms = {**ALARMS, **overrides}
-    above = raised(meters, alarms)
-    figures = {f"meters/{name}": value for name, value in meters.items()}
-    figures |= {f"alarm/{name}": float(name in above) for name in ALARMS}
-    return figures, [f"{name} is {meters[name]:.2f}, above {alarms[name]:g}" for name in above]
+    above = raised(meters, {**ALARMS, **overrides})
+    return {
+        **{f"meters/{name}": value for name, value in meters.items()},
+        **{f"alarm/{name}": float(name in above) for name in ALARMS},
+    }
 
 
 def mean(values: Sequence[float]) -> float:

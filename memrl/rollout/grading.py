@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from envs.stream import Chunk, Stream
 from memrl.config import Config
@@ -26,13 +26,8 @@ class Grading:
         self._longest = config.rollout.max_completion_tokens
         self._judge = judge if self._mode == "judge" else None
 
-    async def grade(
-        self, stream: Stream, steps: Sequence[Step], held: Sequence[Sequence[str]], order: Order
-    ) -> list[Step]:
+    async def grade(self, stream: Stream, steps: Sequence[Step], order: Order) -> list[Step]:
         """The steps with `checks`, and with the part `content` where it is paid.
-
-        Args:
-            held: texts of the memory's items after each step.
 
         Raises:
             JudgeError, EngineError: the judge failed.
@@ -41,7 +36,7 @@ class Grading:
         checks = await asyncio.gather(*(self._checks(stream, step, (*order, step.chunk)) for step in steps))
         graded = []
         before: Sequence[str] = ()
-        for step, found, after in zip(steps, checks, held, strict=True):
+        for step, found, after in zip(steps, checks, _held(steps), strict=True):
             update: dict[str, object] = {"checks": found}
             if self._mode != "none":
                 right = [check.right for check in found]
@@ -60,9 +55,9 @@ class Grading:
         written = [(str(result.item_id), str(result.store), result.content) for result in step.results]
         told = [(item, store, text) for item, store, text in written if text]
         so_far = stream.chunks[: step.chunk + 1]
+        passages = [(chunk.text, chunk.time or "") for chunk in so_far]
         checks = [
-            ContentCheck(item_id=item, text=text, unfaithful=unfaithful(text, _passages(so_far)))
-            for item, _, text in told
+            ContentCheck(item_id=item, text=text, unfaithful=unfaithful(text, passages)) for item, _, text in told
         ]
         if self._judge is None:
             return checks
@@ -92,8 +87,16 @@ class Grading:
         )
 
 
-def _passages(chunks: Sequence[Chunk]) -> list[tuple[str, str]]:
-    return [(chunk.text, chunk.time or "") for chunk in chunks]
+def _held(steps: Sequence[Step]) -> Iterator[list[str]]:
+    """The texts that the memory held after each step."""
+    texts: dict[str, str] = {}
+    for step in steps:
+        for change in step.diff:
+            if change["after"] is None:
+                del texts[change["id"]]
+            else:
+                texts[change["id"]] = change["after"]
+        yield list(texts.values())
 
 
 def _shown(chunk: Chunk, replaced: str | None) -> str:

@@ -93,9 +93,9 @@ class RolloutWorker:
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
         """
         memory = self.new_memory()
-        steps, calls, held = await self._read(stream, memory, seed, adapter, place, temperature)
+        steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
         answers = await self.ask_all(stream, memory, (*place, len(steps)))
-        steps = await self._grading.grade(stream, steps, held, (*place, len(steps) + 2))
+        steps = await self._grading.grade(stream, steps, (*place, len(steps) + 2))
         asked_again = 0
         if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
             worth = self._step_worth(stream.source, (*place, len(steps) + 1))
@@ -107,6 +107,8 @@ class RolloutWorker:
             "qa": self._parts.qa([answer.score for answer in answers]),
             "compression": self._parts.compression(memory.token_count(), chunk_tokens),
         }
+        snapshot = memory.snapshot()
+        items = [item["content"] for item in snapshot["items"]]
         return Episode(
             stream_id=stream.id,
             source=stream.source,
@@ -115,11 +117,11 @@ class RolloutWorker:
             seed=seed,
             steps=steps,
             answers=answers,
-            memory=memory.snapshot(),
+            memory=snapshot,
             chunk_tokens=chunk_tokens,
             memory_tokens=memory.token_count(),
             parts=parts,
-            meters=self._grading.meters(stream, steps, held[-1], growth=memory.token_count() / chunk_tokens),
+            meters=self._grading.meters(stream, steps, items, growth=memory.token_count() / chunk_tokens),
             asked_again=asked_again,
             total=total(parts, [step.parts for step in steps], self._weights),
         )
@@ -132,14 +134,13 @@ class RolloutWorker:
         adapter: AdapterRef,
         place: tuple[int, int, int],
         temperature: float | None,
-    ) -> tuple[list[Step], list[list[ToolCall]], list[list[str]]]:
-        """The steps, the calls that each carried out, and the texts that the memory held after each."""
+    ) -> tuple[list[Step], list[list[ToolCall]]]:
+        """The steps, and the calls that each carried out."""
         config = self.config
         env = new_env(config, self.prompter, stream, memory)
         heat = config.rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
-        held: list[list[str]] = []
         while not env.done:
             chunk = env.position
             observation = env.observe()
@@ -163,7 +164,6 @@ class RolloutWorker:
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
-            held.append([item["content"] for item in memory.snapshot()["items"]])
             steps.append(
                 Step(
                     chunk=chunk,
@@ -176,7 +176,7 @@ class RolloutWorker:
                     parts={"tool_success": self._parts.tool_success(result.results)},
                 )
             )
-        return steps, calls, held
+        return steps, calls
 
     def _step_worth(self, source: str, order: tuple[int, ...]) -> StepWorth:
         """What finds out the worth of one episode's steps; `order` places its questions to the reader."""
@@ -210,17 +210,7 @@ class RolloutWorker:
         """
         answer = await self._reader.answer(question, memory, order=order)
         found = score(question.metric, answer.text, list(question.answers))
-        rubric = self.judge.rubric(source) if self.judge else None
-        verdict = None
-        if self.judge is not None and rubric is not None:
-            verdict = await self.judge.grade_answer(
-                question.text,
-                question.answers,
-                answer.text,
-                rubric=rubric,
-                kind="abstention" if question.metric == "abstention" else question.kind,
-                order=(*order, 1),
-            )
+        verdict = await self.judge.verdict(source, question, answer.text, (*order, 1)) if self.judge else None
         return AnswerRecord(
             question_id=question.id,
             kind=question.kind,

@@ -76,4 +76,4 @@ def test_hallucinations_and_orders() -> None:
 def test_alarms_can_be_moved() -> None:
     found = meters(results=(OK,))
     assert raised(found, {**ALARMS, "growth": 0.2}) == ["growth"]
-    assert meter_figures([], {}) == ({}, [])
+    assert meter_figures([], {}) == {}

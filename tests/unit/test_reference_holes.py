@@ -57,8 +57,7 @@ def test_a_call_that_failed_earns_no_content_reward(preset: str) -> None:
             memory_tokens=result.memory_tokens,
         )  # fmt: skip
         config = Config(rewards=RewardConfig(preset=preset, content="lexical"), rollout=RolloutConfig())
-        held = [item.content for item in memory.items]
-        (graded,) = asyncio.run(Grading(config, None).grade(STREAM, [step], [held], ()))
+        (graded,) = asyncio.run(Grading(config, None).grade(STREAM, [step], ()))
         worth[name] = graded.parts["content"]
         assert len(graded.checks) == (name == "done")
     assert worth["failed"] < worth["done"] == 1.0

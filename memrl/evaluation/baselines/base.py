@@ -8,8 +8,10 @@ from typing import Protocol
 
 from envs.building.chunking import sentences
 from envs.memory import MemoryDesign, MemoryItem, MemoryView, StoreMemory, TokenCounter
-from envs.stream import Stream
+from envs.stream import Chunk, Stream
 from envs.tools import ToolCall, ToolResult
+from memrl.rollout.engine import Sampling
+from memrl.rollout.worker import RolloutWorker
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,40 @@ class Kept:
     completion_tokens: int = 0
 
 
+class Speaker:
+    """The untrained model, asked greedily; counts what it costs."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._worker = worker
+        self._prompted = self._written = 0
+
+    async def say(self, instruction: str, text: str, order: tuple[int, ...]) -> str:
+        """What it replies to an instruction and a text, of which the end counts where both do not fit."""
+        worker, rollout = self._worker, self._worker.config.rollout
+        messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
+        ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
+        completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, order=order)
+        self._prompted += len(ids)
+        self._written += len(completion.ids)
+        return worker.prompter.decode(completion.ids)
+
+    def kept(self, memory: MemoryDesign) -> Kept:
+        """A memory that it was asked for."""
+        return Kept(memory, self._prompted, self._written)
+
+
 class Baseline(Protocol):
     """Reads a stream. Raises `EngineError` when its model fails."""
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
         """`order` places its requests among all others."""
         ...
+
+
+def page(chunk: Chunk) -> str:
+    """A chunk under its heading."""
+    heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
+    return f"{heading}\n{chunk.text}"
 
 
 def lines(stream: Stream) -> list[tuple[str, str | None]]:

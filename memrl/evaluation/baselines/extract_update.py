@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from envs.memory import StoreMemory
 from envs.stream import Chunk, Stream
 from envs.tools import ToolCall
-from memrl.evaluation.baselines.base import Kept, keep
-from memrl.rollout.engine import Sampling
+from memrl.evaluation.baselines.base import Kept, Speaker, keep, page
 from memrl.rollout.worker import RolloutWorker
 
 EXTRACT = (
@@ -63,16 +62,15 @@ class ExtractUpdate:
 
     def __init__(self, worker: RolloutWorker) -> None:
         self._worker = worker
-        self._prompted = self._written = 0
+        self._speaker = Speaker(worker)
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
         memory = self._worker.new_memory()
         for place, chunk in enumerate(stream.chunks):
-            heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
-            listed = facts(await self._say(EXTRACT, f"{heading}\n{chunk.text}", (*order, place, 0)))
+            listed = facts(await self._speaker.say(EXTRACT, page(chunk), (*order, place, 0)))
             if listed:
                 await self._store(memory, listed, chunk, (*order, place, 1))
-        return Kept(memory, self._prompted, self._written)
+        return self._speaker.kept(memory)
 
     async def _store(self, memory: StoreMemory, listed: Sequence[str], chunk: Chunk, order: tuple[int, ...]) -> None:
         near = memory.retrieve(" ".join(listed), self._worker.config.memory.render_budget).items
@@ -80,7 +78,7 @@ class ExtractUpdate:
         if near:
             told = "\n".join(item.line() for item in near)
             asked = "\n".join(f"{number}. {fact}" for number, fact in enumerate(listed, start=1))
-            reply = await self._say(DECIDE, f"# Memory\n{told}\n# Facts\n{asked}", order)
+            reply = await self._speaker.say(DECIDE, f"# Memory\n{told}\n# Facts\n{asked}", order)
             what = decisions(reply, len(listed), [item.id for item in near])
         for fact, decision in zip(listed, what, strict=True):
             if decision.what == "ADD":
@@ -90,12 +88,3 @@ class ExtractUpdate:
                 memory.execute(ToolCall(name="memory_update", arguments=arguments))
             elif decision.what == "DELETE":
                 memory.execute(ToolCall(name="memory_delete", arguments={"memory_id": decision.item}))
-
-    async def _say(self, instruction: str, text: str, order: tuple[int, ...]) -> str:
-        worker, rollout = self._worker, self._worker.config.rollout
-        messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
-        ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
-        completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, order=order)
-        self._prompted += len(ids)
-        self._written += len(completion.ids)
-        return worker.prompter.decode(completion.ids)

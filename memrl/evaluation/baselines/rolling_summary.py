@@ -5,8 +5,7 @@ from __future__ import annotations
 from envs.building.chunking import sentences
 from envs.memory import StoreMemory
 from envs.stream import Stream
-from memrl.evaluation.baselines.base import Kept, keep
-from memrl.rollout.engine import Sampling
+from memrl.evaluation.baselines.base import Kept, Speaker, keep, page
 from memrl.rollout.worker import RolloutWorker
 
 INSTRUCTION = (
@@ -23,21 +22,14 @@ class RollingSummary:
         self._worker = worker
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
-        worker, rollout = self._worker, self._worker.config.rollout
+        worker, speaker = self._worker, Speaker(self._worker)
         instruction = INSTRUCTION.format(words=max(worker.config.memory.budget * 3 // 4, 1))
         memory = worker.new_memory()
-        prompted = written = 0
         for place, chunk in enumerate(stream.chunks):
             notes = " ".join(item.content for item in memory.items)
-            heading = f"# Text ({chunk.time})" if chunk.time else "# Text"
-            asked = f"# Notes\n{notes or '(none yet)'}\n{heading}\n{chunk.text}"
-            messages = [{"role": "system", "content": instruction}, {"role": "user", "content": asked}]
-            ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
-            sampling = Sampling(rollout.max_completion_tokens, 0.0)
-            completion = await worker.engine.generate(ids, sampling, None, order=(*order, place))
-            prompted, written = prompted + len(ids), written + len(completion.ids)
-            memory = self._held(worker.prompter.decode(completion.ids))
-        return Kept(memory, prompted, written)
+            asked = f"# Notes\n{notes or '(none yet)'}\n{page(chunk)}"
+            memory = self._held(await speaker.say(instruction, asked, (*order, place)))
+        return speaker.kept(memory)
 
     def _held(self, text: str) -> StoreMemory:
         memory = self._worker.new_memory()
