@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class Notes(StoreMemory):
     def _keep(self, item: MemoryItem) -> None:
         super()._keep(Passage(item.id, item.store, item.content, item.time, item.order))
 
-    def _view(self, wanted: list[MemoryItem], budget: int) -> MemoryView:
+    def _view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         view = super()._view(wanted, budget)
         items = tuple(
             replace(item, number=place)  # type: ignore[call-arg]
