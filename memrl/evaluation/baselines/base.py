@@ -13,6 +13,9 @@ from envs.tools import ToolCall, ToolResult
 from memrl.rollout.engine import Sampling
 from memrl.rollout.worker import RolloutWorker
 
+PASSAGES_SHOWN = 4
+"""So many passages should fit in what is shown."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -69,6 +72,20 @@ def lines(stream: Stream) -> list[tuple[str, str | None]]:
     ]
 
 
+def passages(stream: Stream, most: int, count: TokenCounter) -> list[tuple[str, str | None]]:
+    """A stream's sentences, joined to passages of at most `most` tokens, and when they were said; a longer sentence is
+    a passage of its own."""
+    found: list[tuple[str, str | None]] = []
+    for text, time in lines(stream):
+        if found and found[-1][1] == time:
+            joined = f"{found[-1][0]} {text}"
+            if count(joined) <= most:
+                found[-1] = (joined, time)
+                continue
+        found.append((text, time))
+    return found
+
+
 def keep(memory: MemoryDesign, text: str, time: str | None) -> ToolResult:
     """Insert one passage, dated where it has a time."""
     arguments = {"memory_type": "episodic" if time else "semantic", "content": text}
@@ -104,9 +121,9 @@ class Notes(StoreMemory):
 class Passages(Notes):
     """Passages of the text. Nothing limits what is held: only what is shown for a question is limited."""
 
-    def __init__(self, passages: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
+    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
         super().__init__(2**62, 0, count)
-        for text, time in passages:
+        for text, time in held:
             keep(self, text, time)
 
 
