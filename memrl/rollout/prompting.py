@@ -49,7 +49,7 @@ class Prompter:
         """
         messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
         schemas = [tool.json_schema() for tool in tools]
-        if tools and not self._template_renders(tools[0]):
+        if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
             first, *rest = messages
             described = {**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}
             messages, schemas = [described, *rest], []
