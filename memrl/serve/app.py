@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 import memrl
 from envs.tools import ToolCall, clean_text
-from memrl.errors import ConfigError, InfrastructureError, MemrlError
+from memrl.errors import ConfigError, InfrastructureError, MemrlError, PromptTooLong
 from memrl.reader import Answer
 from memrl.serve.limits import OPEN, Busy, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
@@ -46,7 +46,7 @@ LONGEST_ERROR = 2000
 REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
     HTTPStatus.FORBIDDEN: "There is no token, and the request is for or from another machine than this one.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, or a sentence in it, is too long.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, or a sentence of the text is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, or the memory's file is locked.",
@@ -165,12 +165,13 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(MemrlError)
     async def failed(request: Request, error: MemrlError) -> Response:
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | PromptTooLong):
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, clean_text(str(error)))
+        if isinstance(error, Busy):
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
         log.error("%s: %s", request.url.path, error)
         if isinstance(error, InfrastructureError):
-            headers = {"Retry-After": "1"} if isinstance(error, Busy) else None
-            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, clean_text(str(error)), headers)
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, clean_text(str(error)))
         return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, clean_text(str(error)))
 
     @app.exception_handler(sqlite3.OperationalError)

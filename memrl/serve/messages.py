@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from envs.memory import MemoryItem, StoreMemory
+from envs.memory import MemoryItem
 from envs.tools import ToolResult, clean_text
 from memrl.memory_file import Change
 
@@ -22,7 +22,6 @@ Text = Annotated[str, BeforeValidator(_clean)]
 # \x1c to \x1f are white space to Python alone
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
-OperationName = Annotated[str, Field(json_schema_extra={"enum": [tool.name for tool in StoreMemory.tools]})]
 
 
 class _Given(BaseModel):
@@ -51,7 +50,7 @@ class Search(_Given):
 class Operation(_Given):
     """One call of a memory tool."""
 
-    name: OperationName
+    name: Literal["memory_insert", "memory_update", "memory_delete"]
     arguments: dict[str, Text] = Field(description="As the tool of that name takes them over MCP.")
 
 
