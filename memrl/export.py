@@ -67,7 +67,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
                 f"the {format} model of {source} is {gap:.2g} nats a token away from base + adapter "
                 f"(bound {bound:.2g}); nothing was exported. Export the adapter instead."
             )
-        write_json_atomic(folder / AGENT_FILE, _describe(config, source.name, format))
+        write_json_atomic(folder / AGENT_FILE, _describe(config, source.name, format, _chunk_tokens(config, tokenizer)))
     return gap
 
 
@@ -116,7 +116,13 @@ def _load_merged(config: Config, folder: Path) -> Any:
     return load_model(replace(config, model=replace(config.model, path=str(folder))))
 
 
-def _describe(config: Config, adapter: str, format: str) -> dict[str, Any]:
+def _chunk_tokens(config: Config, tokenizer: Any) -> int:
+    """The longest chunk of the first training streams, in the policy's tokens."""
+    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(16)
+    return max(len(tokenizer.encode(chunk.text)) for stream in streams for chunk in stream.chunks)
+
+
+def _describe(config: Config, adapter: str, format: str, chunk_tokens: int) -> dict[str, Any]:
     """What an agent must know to use the model as it was trained."""
     rollout = config.rollout
     return {
@@ -131,6 +137,7 @@ def _describe(config: Config, adapter: str, format: str) -> dict[str, Any]:
         "example": rollout.example,
         "max_prompt_tokens": rollout.max_prompt_tokens,
         "max_completion_tokens": rollout.max_completion_tokens,
+        "chunk_tokens": chunk_tokens,
         "reader": {
             "max_tokens": config.reader.max_tokens,
             "max_prompt_tokens": config.reader.max_prompt_tokens,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from envs.tools import ResultCode, ToolCall
 from memrl import MemoryAgent
-from memrl.errors import ConfigError
+from memrl.errors import ConfigError, DataError
 
 TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")
 
@@ -60,10 +61,45 @@ def test_users_of_one_file_do_not_meet(exported_policy: Path, tmp_path: Path) ->
         assert bob.ask("Where does Nora live?").retrieved == ()
 
 
-def test_a_text_that_is_too_long_is_refused_and_changes_nothing(exported_policy: Path, tmp_path: Path) -> None:
+def test_the_model_is_shared_and_the_memories_are_not(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", user="ann", device="cpu") as ann:
+        with ann.for_user("bob") as bob:
+            for text in TEXTS:
+                ann.read(text)
+            assert ann.memory and not bob.memory
+        assert ann.ask("Where does Nora live?").prompt_tokens, "closing one leaves the model to the others"
+
+
+def test_operations_and_search_need_no_model(exported_policy: Path, tmp_path: Path) -> None:
     with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
-        with pytest.raises(ConfigError, match="Read it in pieces"):
-            agent.read("Nora lives in Bern. " * 200)
+        insert = ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Nora lives in Bern."})
+        gone = ToolCall(name="memory_delete", arguments={"memory_id": "sem_0009"})
+        assert [result.code for result in agent.execute([insert, gone], by="a person", why="a test")] == [
+            ResultCode.OK,
+            ResultCode.UNKNOWN_ID,
+        ]
+        assert [item.content for item in agent.search("Where does Nora live?").items] == ["Nora lives in Bern."]
+        assert [(change.by, change.why) for change in agent.history()] == [("a person", "a test")]
+
+
+def test_a_long_text_is_read_in_pieces_of_whole_sentences(exported_policy: Path, tmp_path: Path) -> None:
+    names = ("Nora", "Karl", "Mara", "Vito")
+    facts = [f"{name} {what}." for what in ("lives in Bern", "has a dog", "works as a baker") for name in names]
+    lines = [f"{fact} It rained {day} days." for day, fact in enumerate(facts)]
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu", budget=500) as agent:
+        agent.read("\n".join([*lines[:6], " ".join(lines[6:])]), time="May 1")
+        pieces = list(dict.fromkeys(change.why for change in agent.history()))
+        assert len(pieces) > 2
+        places = [number for piece in pieces for number, fact in enumerate(facts) if fact in piece]
+        assert places == sorted(set(places)), "in order, and nothing twice"
+
+
+def test_a_sentence_that_is_too_long_is_refused_and_changes_nothing(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
+        with pytest.raises(ConfigError, match="Break it up"):
+            agent.read("Nora lives in Bern. " + "Nora lives in Bern and " * 200)
+        with pytest.raises(DataError, match="the text is empty"):
+            agent.read(" \n ")
         assert agent.memory == () and agent.history() == []
 
 
