@@ -219,7 +219,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
         known += ["--rewards", "--metric", "--suite", "--baselines", "--streams"]
         known += ["--store", "--user", "--mcp", "--http", "--host", "--port", "--token-env", "--max-body", "--rate"]
-        known += ["--base-model", "--device"]
+        known += ["--base-model", "--engine", "--device"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):

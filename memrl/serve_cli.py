@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ examples:
   memrl serve exported/tiny --store memory.sqlite
   memrl serve exported/tiny --store memory.sqlite --mcp --user ann
   MEMRL_TOKEN=... memrl serve exported/tiny --store memory.sqlite --host 0.0.0.0 --mcp --http --user ann"""
+
+ENGINES = ("transformers", "vllm")
 
 
 def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -43,6 +46,7 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--max-body", type=int, metavar="BYTES", help="the longest request (default: 1048576)")
     serve.add_argument("--rate", type=int, metavar="N", help="requests a minute of one client (default: 600)")
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
+    serve.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"default: {ENGINES[0]}")
     serve.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     serve.set_defaults(command=_serve)
 
@@ -70,17 +74,19 @@ def _serve(arguments: argparse.Namespace) -> None:
             store=arguments.store,
             user=arguments.user,
             base_model=arguments.base_model,
+            engine=arguments.engine,
             device=arguments.device,
         )
 
-    if arguments.mcp and not arguments.http:
-        serve_stdio(open_agent, limits)
-    else:
-        serve_http(
-            open_agent,
-            limits,
-            host=arguments.host,
-            port=arguments.port,
-            token_env=arguments.token_env,
-            mcp=arguments.mcp,
-        )
+    with suppress(KeyboardInterrupt):  # the way to end it
+        if arguments.mcp and not arguments.http:
+            serve_stdio(open_agent, limits)
+        else:
+            serve_http(
+                open_agent,
+                limits,
+                host=arguments.host,
+                port=arguments.port,
+                token_env=arguments.token_env,
+                mcp=arguments.mcp,
+            )

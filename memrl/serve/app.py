@@ -34,6 +34,7 @@ from memrl.serve.messages import (
     Results,
     Search,
     UserName,
+    complaints,
 )
 from memrl.serve.users import Users
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MCP_PATH = "/mcp"
-LONGEST_ERROR = 2000
 REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
     HTTPStatus.FORBIDDEN: "There is no token, and the request is for or from another machine than this one.",
@@ -159,9 +159,7 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def wrong(request: Request, error: RequestValidationError) -> Response:
-        # Without the input, which may be long, or what no JSON can hold.
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, clean_text(said)[:LONGEST_ERROR])
+        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, complaints(error.errors()))
 
     @app.exception_handler(MemrlError)
     async def failed(request: Request, error: MemrlError) -> Response:

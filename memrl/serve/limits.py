@@ -13,6 +13,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -108,7 +109,10 @@ class Guard:
         refused = self._refuse(scope)
         if refused is not None:
             return await refused(scope, receive, send)
-        body = await self._body(receive)
+        try:
+            body = await self._body(receive)
+        except ClientDisconnect:
+            return None
         if body is None:
             return await self._too_large()(scope, receive, send)
         arrived: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -143,6 +147,8 @@ class Guard:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._most:
                 return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from envs.memory import DELETE, INSERT, MemoryItem, StoreMemory
 from envs.tools import ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls
-from memrl.serve.messages import Ask, Read, Search
+from memrl.serve.messages import Ask, Read, Search, complaints
 
 if TYPE_CHECKING:
     from memrl.agent import MemoryAgent
@@ -78,8 +79,8 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
         try:
             return await to_thread.run_sync(tools[params.name].call, params.arguments or {})
         except ValidationError as error:
-            return _failed("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-        except MemrlError as error:
+            return _failed(complaints(error.errors()))
+        except (MemrlError, sqlite3.OperationalError) as error:
             return _failed(str(error))
 
     async def list_resources(ctx: ServerRequestContext[Any], params: Any) -> types.ListResourcesResult:
@@ -143,7 +144,7 @@ def _tool(
 
 def _told(results: list[ToolResult]) -> types.CallToolResult:
     """What became of operations; an error where there was one and none succeeded."""
-    lines = [f"{result.name}: {_outcome(result)}" for result in results]
+    lines = [f"{result.name or 'call'}: {_outcome(result)}" for result in results]
     failed = bool(results) and not any(result.ok for result in results)
     return _result(
         "\n".join(lines) or "nothing to remember",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -11,6 +12,7 @@ from envs.tools import ToolResult, clean_text
 from memrl.memory_file import Change
 
 MOST_OPERATIONS = 256
+LONGEST_COMPLAINT = 2000
 
 
 def _clean(value: Any) -> Any:
@@ -22,6 +24,12 @@ Text = Annotated[str, BeforeValidator(_clean)]
 # \x1c to \x1f are white space to Python alone
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
+
+
+def complaints(errors: Iterable[Any]) -> str:
+    """What pydantic found wrong, without what was given: that may be long, or be what no JSON can hold."""
+    said = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors)
+    return clean_text(said)[:LONGEST_COMPLAINT]
 
 
 class _Given(BaseModel):

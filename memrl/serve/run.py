@@ -51,7 +51,7 @@ def serve_http(
     token_env: str | None = None,
     mcp: bool = False,
 ) -> None:
-    """Serve REST, and with `mcp` MCP beside it, until interrupted.
+    """Serve REST, and with `mcp` MCP beside it, until interrupted (KeyboardInterrupt).
 
     Args:
         port: 0 takes a free one.
@@ -67,8 +67,7 @@ def serve_http(
         settings = uvicorn.Config(app, log_config=None, proxy_headers=False, ws="none", server_header=False)
         where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         log.info("serving %s%s%s", where, f", MCP at {where}{MCP_PATH}" if mcp else "", "" if token else ", no token")
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has ended
-            uvicorn.Server(settings).run(sockets=[listening])
+        uvicorn.Server(settings).run(sockets=[listening])
 
 
 def read_token(host: str, token_env: str | None) -> str | None:
