@@ -7,16 +7,17 @@ import http.client
 import itertools
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
@@ -62,17 +63,27 @@ def client(agent: MemoryAgent) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def port(exported_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Where the command serves REST and MCP (for the user ann), with a token. It ends well when interrupted."""
+    """Where the command serves REST and MCP (for the user ann), with a token. It runs in a thread: torch is loaded."""
+    started: list[uvicorn.Server] = []
+
+    class Noted(uvicorn.Server):
+        async def startup(self, *arguments: Any, **options: Any) -> None:
+            await super().startup(*arguments, **options)
+            started.append(self)
+
     store = tmp_path_factory.mktemp("http") / "memory.sqlite"
     limits = ("--max-body", "100000", "--rate", "1000000")
-    words = command(exported_policy, store, "--mcp", "--http", "--user", "ann", "--port", "0", *limits)
-    server = subprocess.Popen(words, env=environment(MEMRL_TOKEN=TOKEN), stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    told = next(line for line in server.stderr if "serving" in line)
-    yield int(re.findall(r"http://127\.0\.0\.1:(\d+)", told)[0])
-    server.send_signal(signal.SIGINT)
-    _, rest = server.communicate(timeout=30)
-    assert server.returncode == 0 and "Traceback" not in rest and TOKEN not in told + rest
+    _, _, _, *words = command(exported_policy, store, "--mcp", "--http", "--user", "ann", "--port", "0", *limits)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
+        patch.setenv("MEMRL_TOKEN", TOKEN)
+        patch.setattr(uvicorn, "Server", Noted)
+        ended = thread.submit(cli.main, words)
+        while not started:
+            assert not ended.done(), ended.result()
+            time.sleep(0.05)
+        yield started[0].servers[0].sockets[0].getsockname()[1]
+        started[0].should_exit = True
+        assert ended.result(timeout=30) == cli.OK
 
 
 def operation(name: str, **arguments: str) -> dict[str, Any]:
