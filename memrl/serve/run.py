@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -29,7 +30,9 @@ TOKEN = "MEMRL_TOKEN"
 
 
 def serve_stdio(open_agent: Callable[[], MemoryAgent], limits: Limits) -> None:
-    """Serve MCP over standard input and output until the client closes them."""
+    """Serve MCP over standard input and output until the client closes them, or an interrupt ends the process."""
+    # The thread that reads standard input cannot be interrupted; what was written is on the disk.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with contextlib.redirect_stdout(sys.stderr):  # loading a model may print, and stdout is the protocol's
         agent = open_agent()
 
