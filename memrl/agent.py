@@ -65,6 +65,7 @@ class MemoryAgent:
         store: Path | str,
         user: str = "default",
         budget: int | None = None,
+        piece_tokens: int | None = None,
         engine: str = "transformers",
         served: Served | None = None,
         base_model: str | None = None,
@@ -77,6 +78,7 @@ class MemoryAgent:
             store: the memory's file; made where there is none.
             user: whose memory.
             budget: tokens that the memory may hold; None: as in training.
+            piece_tokens: of a text read at once, where they fit; None: of the longest chunk in training.
             engine: transformers or vllm, in this process.
             served: a server that has the policy already; instead of an engine here.
             base_model: where the base model of an adapter is, if no longer where it was trained.
@@ -97,7 +99,7 @@ class MemoryAgent:
         prompter = Prompter(load_tokenizer(exported.config), DIALECTS[exported.config.rollout.dialect]())
         file = _open_file(exported.config, prompter, store, user)
         try:
-            return cls(_Policy(exported, prompter, served), file, owns_policy=True)
+            return cls(_Policy(exported, prompter, served, piece_tokens), file, owns_policy=True)
         except BaseException:
             file.close()
             raise
@@ -160,6 +162,10 @@ class MemoryAgent:
         """All that is remembered."""
         return self._policy.run(lambda: self._file.items)
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the policy reads it: what budgets are counted in."""
+        return self._policy.prompter.count_tokens(text)
+
     def history(self, item_id: str | None = None) -> list[Change]:
         """Every change, or those of one item: when, who, why (the text that was read), before and after."""
         return self._policy.run(lambda: self._file.history(item_id))
@@ -207,7 +213,7 @@ class _Policy:
         ConfigError, EngineError: the model cannot be loaded.
     """
 
-    def __init__(self, exported: Exported, prompter: Prompter, served: Served | None) -> None:
+    def __init__(self, exported: Exported, prompter: Prompter, served: Served | None, piece_tokens: int | None) -> None:
         self.config = exported.config
         self.prompter = prompter
         self._adapter = exported.adapter
@@ -234,7 +240,7 @@ class _Policy:
             self.close()
             raise
         self._room = room
-        self._piece = min(room, exported.chunk_tokens or room)
+        self._piece = min(room, piece_tokens or exported.chunk_tokens or room)
 
     def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Start `work` in the loop, from any thread."""
