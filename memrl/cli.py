@@ -32,6 +32,7 @@ from memrl.errors import ConfigError, DataError, MemrlError
 from memrl.eval_cli import add_eval_command
 from memrl.report.console import wide_console
 from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+from memrl.serve_cli import add_serve_command
 from memrl.sets.guard import guard
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -165,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
     rescore.set_defaults(command=_rescore, configured=False)
 
+    add_serve_command(commands, common)
     add_data_commands(commands, common)
 
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
@@ -192,7 +194,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
         known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
         known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
         known += ["--rewards", "--metric", "--suite", "--baselines", "--streams", "--seeds", "--base-model", "--served"]
-        known += ["--served-as", "--base-served-as", "--api-key-env"]
+        known += ["--served-as", "--base-served-as", "--api-key-env", "--store", "--user", "--mcp", "--http", "--host"]
+        known += ["--port", "--token-env", "--max-body", "--rate", "--engine", "--device"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
