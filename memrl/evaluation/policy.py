@@ -82,7 +82,8 @@ def open_policy(
     def from_config(settings: Sequence[str]) -> Config:
         return load_config(file, [*moved, *settings])
 
-    return Policy(f"{file.stem} ({from_config([]).model.path})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"))
+    model = load_config(file, moved, check=False).model.path
+    return Policy(f"{file.stem} ({model})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"))
 
 
 def _ref(folder: Path) -> AdapterRef:
