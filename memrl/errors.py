@@ -43,6 +43,10 @@ class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
 
+class PushError(MemrlError):
+    """A finished export could not be uploaded."""
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
@@ -54,6 +58,7 @@ __all__ = [
     "JudgeError",
     "LearnerError",
     "MemrlError",
+    "PushError",
     "ReaderError",
     "RewardHacked",
 ]

@@ -24,13 +24,12 @@ from memrl.config import Config, JudgeConfig, ReaderConfig, load_config
 from memrl.errors import ConfigError, DataError, InfrastructureError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.suites import Suite, open_suite
-from memrl.export import find_adapter
 from memrl.files import write_json_atomic
 from memrl.models import end_ids, load_tokenizer
 from memrl.records import AdapterRef, AnswerRecord
 from memrl.rollout.build import build_engine
 from memrl.rollout.worker import RolloutWorker, request_seed
-from memrl.rundir import CONFIG_FILE, JsonLines
+from memrl.rundir import CONFIG_FILE, JsonLines, find_adapter
 
 POLICY, UNTRAINED = "policy", "untrained"
 METHODS = (POLICY, UNTRAINED, *BASELINES)
