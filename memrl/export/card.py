@@ -217,7 +217,7 @@ def _data(part: str, specs: list[dict[str, Any]], path: str | None) -> Iterator[
 def _limits(config: Config, format: str) -> Iterator[str]:
     memory = config.memory
     yield (
-        f"It was trained with a memory of {memory.budget:,} tokens, of which it is shown {memory.render_budget:,} as it "
+        f"It was trained with a memory of {memory.budget:,} tokens, of which it sees {memory.render_budget:,} as it "
         f"reads, and with prompts of up to {config.rollout.max_prompt_tokens:,}; longer texts have to be cut in pieces."
     )
     yield (
