@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from memrl.config import Config
 from memrl.data import parse_spec
+from memrl.evaluation.compare import IDENTITY
 from memrl.export.agent_file import AGENT_FILE, EXAMPLE
 from memrl.export.check import Check
 from memrl.export.gguf import FILE
@@ -106,7 +107,8 @@ def _licence(config: Config) -> str | None:
 
 
 def _use(told: Mapping[str, Any], page: str) -> str:
-    opened = ', base_model="THE BASE MODEL"' if told["format"] == "adapter" and told["base_model"] != "tiny" else ""
+    found = told["format"] != "adapter" or told["base_model"] == "tiny" or _on_hub(told["base_model"])
+    opened = "" if found else ', base_model="THE BASE MODEL"'
     agent = f"""\
 ```python
 from memrl import MemoryAgent
@@ -190,7 +192,7 @@ def _evaluation(folder: Path, adapter: str) -> str:
     """The table of `memrl eval`, and whose it is."""
     try:
         table = (folder / "results.md").read_text(encoding="utf-8").strip()
-        measured = Path(json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["adapter"]).name
+        measured = Path(json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["adapter"]).name
     except FileNotFoundError:
         return "`memrl eval` was not run on it: there are no figures beside baselines."
     whose = "this adapter" if measured == adapter else f"adapter {measured} of the run, NOT of this one ({adapter})"

@@ -37,8 +37,8 @@ def push(folder: Path, repo: str) -> str:
     """
     hub = HfApi()
     try:
-        hub.create_repo(repo, private=True, exist_ok=True)
-        commit = hub.upload_folder(repo_id=repo, folder_path=folder, commit_message="memrl export")
+        made = hub.create_repo(repo, private=True, exist_ok=True)
+        commit = hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="memrl export")
     except (HTTPError, OSError, ValueError) as error:  # refused; nobody there, or offline mode; a card it finds wrong
         asked = "refuses" if isinstance(error, HfHubHTTPError | ValueError) else "cannot be reached"
         raise PushError(
