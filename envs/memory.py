@@ -6,8 +6,9 @@ Invariant: ids are monotonic and never reused, so the same calls always give the
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -156,6 +157,9 @@ class StoreMemory:
         self._core: MemoryItem | None = None
         self._items: dict[str, MemoryItem] = {}
         self._tokens: dict[str, int] = {}
+        self._held = 0
+        self._latest: dict[str, MemoryItem] = {}
+        """All items, the last written last."""
         self._seen: dict[tuple[str, str], str] = {}
         self._counters = {"semantic": 0, "episodic": 0}
         self._writes = 0
@@ -177,7 +181,7 @@ class StoreMemory:
         return self._core.content if self._core else ""
 
     def token_count(self) -> int:
-        return sum(self._tokens.values())
+        return self._held
 
     # Tools ------------------------------------------------------------------------------------------------------
 
@@ -254,6 +258,8 @@ class StoreMemory:
 
     def _keep(self, item: MemoryItem) -> None:
         self._tokens[item.id] = self._count(_counted(item))
+        self._held += self._tokens[item.id]
+        self._latest[item.id] = item
         self._seen[_key(item)] = item.id
         if item.store == "core":
             self._core = item
@@ -262,7 +268,8 @@ class StoreMemory:
             self._index.add(item.id, _counted(item))
 
     def _forget(self, item: MemoryItem) -> None:
-        del self._tokens[item.id]
+        self._held -= self._tokens.pop(item.id)
+        del self._latest[item.id]
         del self._seen[_key(item)]
         self._index.remove(item.id)
 
@@ -270,18 +277,21 @@ class StoreMemory:
 
     def render(self, chunk: str, budget: int) -> MemoryView:
         """Core, then the last `recent` writes, then the items most relevant to the chunk while they fit."""
-        latest = sorted(self._items.values(), key=lambda item: -item.order)[: self.recent]
-        relevant = [self._items[item_id] for item_id, _ in self._index.search(chunk)]
-        return self._view([*latest, *relevant], budget)
+        written = (item for item in reversed(self._latest.values()) if item is not self._core)
+        return self._view(itertools.chain(itertools.islice(written, self.recent), self._relevant(chunk)), budget)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         """Core, then the items that match the question best while they fit."""
-        return self._view([self._items[item_id] for item_id, _ in self._index.search(question)], budget)
+        return self._view(self._relevant(question), budget)
 
-    def _view(self, wanted: list[MemoryItem], budget: int) -> MemoryView:
+    def _relevant(self, text: str) -> Iterator[MemoryItem]:
+        return (self._items[item_id] for item_id, _ in self._index.ranked(text))
+
+    def _view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         chosen: dict[str, MemoryItem] = {}
+        best: MemoryItem | None = None
         used = 0
-        for item in ([self._core] if self._core else []) + wanted:
+        for item in itertools.chain([self._core] if self._core else [], wanted):
             tokens = self._count(item.line()) + 1  # the line break
             # What could never be shown must not hide what can.
             if item.id in chosen or tokens > budget:
@@ -290,8 +300,9 @@ class StoreMemory:
                 break
             chosen[item.id] = item
             used += tokens
+            if best is None and item is not self._core:
+                best = item
         held = len(self._items) + (self._core is not None)
-        best = next((item for item in wanted if item.id in chosen), None)
         return MemoryView(tuple(sorted(chosen.values(), key=lambda item: item.order)), held - len(chosen), best)
 
     # State ------------------------------------------------------------------------------------------------------

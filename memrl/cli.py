@@ -28,9 +28,11 @@ from envs.suggest import nearest
 from memrl.config import Config, config_name, load_config, save_config
 from memrl.data import StreamFeed, check_data
 from memrl.data_cli import add_data_commands
-from memrl.errors import ConfigError, DataError, EngineError, MemrlError
+from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.eval_cli import add_eval_command
 from memrl.report.console import wide_console
 from memrl.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+from memrl.serve_cli import add_serve_command
 from memrl.sets.guard import guard
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -117,32 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
     doctor.set_defaults(command=_doctor)
 
-    evaluation = commands.add_parser(
-        "eval",
-        parents=[common],
-        help="a run's policy against baselines",
-        description=(
-            "Measure a run's policy and baselines on suites of streams, with the same reader and budgets. What --out "
-            "holds already is not measured again."
-        ),
-        epilog="example: memrl eval runs/tiny --suite run --suite synthetic:chunks=24,memory.budget=220",
-        allow_abbrev=False,
-    )
-    evaluation.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    evaluation.add_argument("words", nargs="*", metavar="key=value", help="settings in place of the run's")
-    evaluation.add_argument(
-        "--suite",
-        action="append",
-        metavar="NAME[:key=value,...]",
-        help="run (its own held-out streams; the default), a source, or the folder of a built set; may be repeated",
-    )
-    evaluation.add_argument(
-        "--baselines", nargs="+", default=["all"], metavar="NAME", help="all (default), none, or names"
-    )
-    evaluation.add_argument("--streams", type=int, default=64, metavar="N", help="streams of a suite (default: 64)")
-    evaluation.add_argument("--adapter", default="best", help="best (default), last, or a version like v00012")
-    evaluation.add_argument("--out", type=Path, metavar="DIR", help="default: <RUN>/eval")
-    evaluation.set_defaults(command=_eval, configured=False)
+    add_eval_command(commands, common)
 
     judge = commands.add_parser(
         "judge",
@@ -195,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
     rescore.set_defaults(command=_rescore, configured=False)
 
+    add_serve_command(commands, common)
     add_data_commands(commands, common)
 
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
@@ -221,7 +199,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if options or (rest and not hasattr(arguments, "words")):
         known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
         known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
-        known += ["--rewards", "--metric", "--suite", "--baselines", "--streams", "--push"]
+        known += ["--rewards", "--metric", "--suite", "--baselines", "--streams", "--seeds", "--base-model", "--served"]
+        known += ["--served-as", "--base-served-as", "--api-key-env", "--store", "--user", "--mcp", "--http", "--host"]
+        known += ["--port", "--token-env", "--max-body", "--rate", "--engine", "--device", "--push"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -325,54 +305,6 @@ def _doctor(arguments: argparse.Namespace) -> None:
     judged = [verdict for verdict in found.verdicts if not verdict.runs]
     if arguments.config and judged:
         raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
-
-
-def _eval(arguments: argparse.Namespace) -> None:
-    if wrong := [word for word in arguments.words if "=" not in word]:
-        raise ConfigError(f"{', '.join(wrong)}: settings are written key=value; suites are named by --suite")
-    if arguments.streams < 1:
-        raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
-    from memrl.evaluation.compare import METHODS, POLICY, evaluate, judge_name, reader_name
-    from memrl.evaluation.results import draw, markdown, results, shown
-    from memrl.files import write_json_atomic, write_text_atomic
-    from memrl.report.progress import RunProgress
-
-    given = {"all": list(METHODS[1:]), "none": []}
-    baselines = [name for word in arguments.baselines for name in given.get(word, [word])]
-    out: Path = arguments.out or arguments.run / "eval"
-    console = wide_console()
-    progress = RunProgress(Console(stderr=True))
-    with progress:
-        config, measured = evaluate(
-            arguments.run,
-            arguments.suite or ["run"],
-            [POLICY, *dict.fromkeys(baselines)],
-            out,
-            adapter=arguments.adapter,
-            streams=arguments.streams,
-            overrides=arguments.words,
-            phase=progress.phase,
-        )
-    found = results(measured, reader=reader_name(config), judge=judge_name(config))
-    write_json_atomic(out / "results.json", found)
-    write_text_atomic(out / "results.md", markdown(found))
-    draw(found, out / "results.png")
-    table = Table("suite", "method", "score", "memory tokens", "policy better by", "p", "failed")
-    for row in found["results"]:
-        gap = row["policy_better_by"]
-        table.add_row(
-            escape(row["suite"]),
-            row["method"],
-            escape(shown(row["score"])),
-            f"{row['memory_tokens'] or 0:,.0f}",
-            escape(shown(gap, "+")),
-            "" if gap is None else f"{gap['p']:.4f}",
-            str(row["failures"]),
-        )
-    console.print(table)
-    console.print(f"reader: {found['reader']}; everything is in {out}", markup=False)
-    if failed := sum(row["failures"] for row in found["results"]):
-        raise EngineError(f"{failed} streams could not be measured; run the same command again to repeat these alone.")
 
 
 def _judge(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ seeks to its position reads on exactly where it stopped.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.errors import DataError
-from envs.sources import open_source, option_names
+from envs.sources import open_source, source_named
 from envs.stream import Stream
 from envs.suggest import did_you_mean
 from rewards.metrics import METRICS
@@ -42,11 +43,13 @@ def parse_spec(spec: Mapping[str, Any], data_path: str | None) -> SourceSpec:
         raise DataError(f"data source {dict(spec)!r} names no source. Write e.g. {{source: synthetic}}.")
     name = str(spec["source"])
     options = {key: value for key, value in spec.items() if key not in {"source", "weight"}}
-    if "path" in option_names(name) and options.get("path") is None:
+    known = source_named(name).options()
+    if "path" in known and options.get("path") is None:
         options.pop("path", None)
-        if data_path is None:
+        if data_path is not None:
+            options["path"] = data_path
+        elif known["path"] is inspect.Parameter.empty:  # others have a name on the hub
             raise DataError(f"source {name!r} needs a file: set data.path or the source's own `path`.")
-        options["path"] = data_path
     if isinstance(options.get("path"), str):
         options["path"] = str(Path(options["path"]).expanduser())
     weight = spec.get("weight", 1.0)

@@ -27,6 +27,10 @@ class ReaderError(InfrastructureError):
     """The reader could not answer."""
 
 
+class PromptTooLong(ReaderError):
+    """The question and what is remembered of it are more than the reader takes."""
+
+
 class JudgeError(InfrastructureError):
     """The judge could not grade, or its verdict could not be parsed."""
 
@@ -58,6 +62,7 @@ __all__ = [
     "JudgeError",
     "LearnerError",
     "MemrlError",
+    "PromptTooLong",
     "PushError",
     "ReaderError",
     "RewardHacked",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from envs.memory import MemoryDesign, MemoryView
 from envs.stream import Question
-from memrl.errors import ReaderError
+from memrl.errors import PromptTooLong
 
 if TYPE_CHECKING:
     from memrl.config import ReaderConfig
@@ -88,7 +88,7 @@ class PolicyBaseReader:
         view = memory.retrieve(question.text, self._budget)
         prompt_ids = self._prompter.encode(reader_messages(question.text, view, self._config))
         if len(prompt_ids) > self._config.max_prompt_tokens:
-            raise ReaderError(
+            raise PromptTooLong(
                 f"the reader's prompt for question {question.id!r} has {len(prompt_ids)} tokens, "
                 f"{self._config.max_prompt_tokens} are allowed. Raise reader.max_prompt_tokens or lower "
                 "memory.retrieve_budget."

@@ -134,7 +134,7 @@ class Episode(BaseModel):
     source: str
     index: int
     """Place in its group, 0-based."""
-    version: int
+    version: int | None
     seed: int
     steps: list[Step]
     answers: list[AnswerRecord]

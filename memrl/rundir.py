@@ -16,6 +16,8 @@ from memrl.records import Episode, adapter_name
 
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
+EVALUATION_FILE = "evaluation.json"
+"""Says whose evaluation a folder of `memrl eval` holds."""
 DRY_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE}
 
 

@@ -29,6 +29,26 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("quick") / "model", quick=True, console=quiet())
 
 
+@pytest.fixture(scope="session")
+def exported_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `adapter` and `merged`: the embedded model after one step of training, exported."""
+    from memrl.config import load_config
+    from memrl.export import export
+    from memrl.trainer import Trainer
+    from tests.support import quiet
+
+    folder = tmp_path_factory.mktemp("agent")
+    words = {
+        "run.dir": folder / "run", "model.device": "cpu", "train.steps": 1, "train.group_size": 4,
+        "train.streams_per_step": 2, "eval.streams": 2, "eval.every": 0, "reader.type": "lexical",
+    }  # fmt: skip
+    config = load_config("tiny", [f"{key}={value}" for key, value in words.items()])
+    Trainer(config, name="agent", resume=False, console=quiet()).run()
+    export(folder / "run", folder / "adapter")
+    export(folder / "run", folder / "merged", format="merged")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> Iterator[Outcomes]:
     """The rows of docs/reliability.md that the module's tests stand for; a test adds its own when it has passed."""

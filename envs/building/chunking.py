@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from envs.building.tokens import count_tokens
@@ -69,9 +69,9 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _fitting(unit: Unit, limit: int) -> Iterator[tuple[Unit, int]]:
+def _fitting(unit: Unit, limit: int, count: Callable[[str], int]) -> Iterator[tuple[Unit, int]]:
     """A unit, or, where it is too long and may be cut, runs of its sentences; too long a sentence stays whole."""
-    size = count_tokens(unit.text)
+    size = count(unit.text)
     if size <= limit or unit.turn:
         yield unit, size
         return
@@ -79,7 +79,7 @@ def _fitting(unit: Unit, limit: int) -> Iterator[tuple[Unit, int]]:
     room = limit
     points = unit.points
     for sentence in sentences(unit.text):
-        size = count_tokens(sentence)
+        size = count(sentence)
         if held and size > room:
             yield replace(unit, text=" ".join(held), points=points), limit - room
             held, room, points = [], limit, ()
@@ -88,11 +88,15 @@ def _fitting(unit: Unit, limit: int) -> Iterator[tuple[Unit, int]]:
     yield replace(unit, text=" ".join(held), points=points), limit - room
 
 
-def cut(units: Iterable[Unit], chunk_tokens: int) -> list[Piece]:
-    """Chunks of at most `chunk_tokens` (a longer turn or sentence is a chunk of its own), in order."""
+def cut(units: Iterable[Unit], chunk_tokens: int, count: Callable[[str], int] = count_tokens) -> list[Piece]:
+    """Chunks of at most `chunk_tokens` (a longer turn or sentence is a chunk of its own), in order.
+
+    Args:
+        count: tokens of a text; by default an estimate that needs no tokenizer.
+    """
     pieces: list[Piece] = []
     for unit in units:
-        for part, size in _fitting(unit, chunk_tokens):
+        for part, size in _fitting(unit, chunk_tokens, count):
             if not part.text.strip():
                 continue
             last = pieces[-1] if pieces else None

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from memrl.evaluation.compare import POLICY, Measured
+from memrl.evaluation.measure import Measured
+from memrl.evaluation.policy import POLICY
 from memrl.evaluation.statistics import bootstrap_interval, paired_difference
 from memrl.report.rewards import mean
 
@@ -20,8 +21,9 @@ def results(measured: Sequence[Measured], *, reader: str, judge: str | None) -> 
     """All figures.
 
     `score` is the mean over streams of each stream's mean question score, with a 95 % bootstrap interval over streams;
-    `macro` the plain mean of a method's scores over suites; `policy_better_by` is paired by stream. A stream that
-    failed is in no score, and counted in `failures`.
+    `by_set` the same for each published set of a suite that holds several, and `macro` of a row their plain mean; the
+    `macro` of all is the plain mean of a method's scores over suites. `policy_better_by` is paired by stream. A stream
+    that failed is in no score, and counted in `failures`.
     """
     cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for one in measured:
@@ -38,10 +40,10 @@ def results(measured: Sequence[Measured], *, reader: str, judge: str | None) -> 
 
 def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Measured]) -> dict[str, Any]:
     done = [one for one in found if not one.failure]
-    kinds: dict[str, list[float]] = defaultdict(list)
+    sets: dict[str, list[Measured]] = defaultdict(list)
     for one in done:
-        for answer in one.answers:
-            kinds[answer.kind].append(answer.score)
+        sets[one.set_name].append(one)
+    by_set = {name: score(found) for name, found in sorted(sets.items())} if len(sets) > 1 else {}
     theirs = {one.stream: _mean(one) for one in policy if not one.failure}
     pairs = [(theirs[one.stream], _mean(one)) for one in done if one.stream in theirs]
     paired = method != POLICY and pairs
@@ -50,21 +52,34 @@ def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Me
         "method": method,
         "streams": len(done),
         "failures": len(found) - len(done),
+        "failure_rate": round(1 - len(done) / len(found), 4),
         "questions": sum(len(one.answers) for one in done),
-        "score": _score(done) if done else None,
-        "by_kind": {kind: mean(values) for kind, values in sorted(kinds.items())},
+        "score": score(done) if done else None,
+        "by_set": by_set,
+        "macro": mean([score["value"] for score in by_set.values()]) if by_set else None,
+        "by_kind": scores_by_kind(done),
         "memory_tokens": _average([one.memory_tokens for one in done]),
         "chunk_tokens": _average([one.chunk_tokens for one in done]),
         "prompt_tokens": sum(one.prompt_tokens for one in done),
         "completion_tokens": sum(one.completion_tokens for one in done),
-        "reader_calls": sum(len(one.answers) for one in done),
+        "reader_calls": sum(answer.attempts for one in done for answer in one.answers),
         "reader_tokens": sum(a.prompt_tokens + a.completion_tokens for one in done for a in one.answers),
         "seconds": round(sum(one.seconds for one in done), 3),
         "policy_better_by": asdict(paired_difference(*zip(*pairs, strict=True))) if paired else None,
     }
 
 
-def _score(done: Sequence[Measured]) -> dict[str, float]:
+def scores_by_kind(done: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    """`{value, low, high}` of each kind of question."""
+    kinds: dict[str, list[list[float]]] = defaultdict(list)
+    for one in done:
+        for kind in sorted({answer.kind for answer in one.answers}):
+            kinds[kind].append([answer.score for answer in one.answers if answer.kind == kind])
+    return {kind: asdict(bootstrap_interval(values)) for kind, values in sorted(kinds.items())}
+
+
+def score(done: Sequence[Measured]) -> dict[str, float]:
+    """`{value, low, high}`: the mean over streams of each stream's mean, and its interval."""
     return asdict(bootstrap_interval([[answer.score for answer in one.answers] for one in done]))
 
 
@@ -87,26 +102,41 @@ def _by_chunks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             "method": method,
             "chunks": chunks,
             "streams": len(found),
-            "score": _score(found),
+            "score": score(found),
         }
         for (method, chunks), found in sorted(cells.items())
     ]
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A table for each suite, best score first."""
+    """For each suite a table of scores, best first, and one of what they cost."""
     judge = f"; judge: {found['judge']}" if found["judge"] else ""
     lines = [f"Reader: {found['reader']}{judge}. 95 % intervals over streams; differences paired by stream."]
     for suite in dict.fromkeys(row["suite"] for row in found["results"]):
         rows = [row for row in found["results"] if row["suite"] == suite]
+        rows.sort(key=lambda row: -(row["score"] or {"value": -1.0})["value"])
         lines += ["", f"**{suite}**, {max(row['streams'] for row in rows)} streams", ""]
-        lines += ["| method | score | memory tokens | policy better by | p | failed |", "|---|---|---|---|---|---|"]
-        for row in sorted(rows, key=lambda row: -(row["score"] or {"value": -1.0})["value"]):
+        lines += ["| method | score | memory tokens | policy better by | p |", "|---|---|---|---|---|"]
+        for row in rows:
             gap = row["policy_better_by"]
             lines.append(
                 f"| {row['method']} | {shown(row['score'])} | {row['memory_tokens'] or 0:,.0f} of "
-                f"{row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | {'' if gap is None else format(gap['p'], '.4f')} | "
-                f"{row['failures']} |"
+                f"{row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | {'' if gap is None else format(gap['p'], '.4f')} |"
+            )
+        if rows[0]["by_set"]:
+            names = sorted({name for row in rows for name in row["by_set"]})
+            lines += ["", f"| method | mean over sets | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+            for row in rows:
+                cells = [shown(row["by_set"].get(name)) for name in names]
+                macro = "" if row["macro"] is None else f"{row['macro']:.3f}"
+                lines.append(f"| {row['method']} | {macro} | {' | '.join(cells)} |")
+        lines += ["", "| method | prompt + completion tokens | reader calls | reader tokens | seconds | failed |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for row in rows:
+            lines.append(
+                f"| {row['method']} | {row['prompt_tokens']:,} + {row['completion_tokens']:,} "
+                f"| {row['reader_calls']:,} "
+                f"| {row['reader_tokens']:,} | {row['seconds']:,.0f} | {row['failure_rate']:.1%} |"
             )
     if len(found["macro"]) and len({row["suite"] for row in found["results"]}) > 1:
         best = sorted(found["macro"].items(), key=lambda item: -item[1])

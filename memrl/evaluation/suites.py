@@ -1,6 +1,8 @@
 """Suites: what methods are compared on. A set of streams, and the settings that go with it.
 
 run                          the run's own held-out streams (data.eval)
+memalpha-val, memalpha-mab   the validation streams of Mem-α, and MemoryAgentBench as it was cut for Mem-α; from the
+                             hub, or from a folder: memalpha-val:path=DIR
 synthetic:chunks=24          a source with options; those of the run's data.eval hold where none are given
 data/squad                   a set that `memrl data build` made: its eval.jsonl
 synthetic:chunks=24,memory.budget=220      with a dot, a setting of the run's config for this suite alone
@@ -21,22 +23,34 @@ from memrl.config import Config
 from memrl.data import StreamFeed
 from memrl.errors import ConfigError
 
+NAMED: dict[str, dict[str, object]] = {
+    "memalpha-val": {"source": "memalpha", "split": "test"},
+    "memalpha-mab": {"source": "memalpha", "split": "test", "path": "YuWangX/Memalpha-Memoryagentbench"},
+}
+
 
 @dataclass(frozen=True)
 class Suite:
     """A named set of streams, and `key=value` settings of the run's config that it changes."""
 
     name: str
-    streams: tuple[Stream, ...]
+    streams: dict[str, Stream]
+    """By their place in the records: the id, with the seed where two seeds give other streams under one id."""
     settings: tuple[str, ...] = ()
 
 
-def open_suite(words: str, config: Config, most: int) -> Suite:
+def set_of(stream: Stream) -> str:
+    """The published set that a stream belongs to, where its source holds several; else the source."""
+    return str(stream.metadata.get("set") or stream.source)
+
+
+def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> Suite:
     """The suite that `words` name.
 
     Args:
-        config: of the run, for its data and seed.
-        most: streams to take.
+        config: of the run, for its data.
+        most: streams to take for each seed.
+        seeds: of the sources. A stream that several of them give is there once.
 
     Raises:
         ConfigError: there is no such suite, or it has no streams.
@@ -51,18 +65,25 @@ def open_suite(words: str, config: Config, most: int) -> Suite:
     specs: Sequence[dict[str, object]]
     if name == "run":
         specs = [{**spec, **options} for spec in config.data.eval]
+    elif name in NAMED:
+        specs = [{**NAMED[name], **options}]
     elif name in SOURCES:
         base = next((spec for spec in config.data.eval if spec.get("source") == name), {"source": name})
         specs = [{**base, **options}]
     elif Path(name).is_dir() or Path(name).is_file():
         specs = [{"source": "jsonl", "path": str(_file(Path(name))), **options}]
     else:
-        known = ["run", *SOURCES]
+        known = ["run", *NAMED, *SOURCES]
         raise ConfigError(f"there is no suite {name!r}{did_you_mean(name, known)} A built set is named by its folder.")
-    streams = StreamFeed(specs, config.data.path, config.eval.seed, cycle=False).take(most)
+    streams: dict[str, Stream] = {}
+    for seed in seeds:
+        for stream in StreamFeed(specs, config.data.path, seed, cycle=False).take(most):
+            other = streams.setdefault(stream.id, stream)
+            if other != stream:
+                streams[f"{stream.id} ({stream.source}, seed {seed})"] = stream
     if not streams:
         raise ConfigError(f"suite {words!r} has no streams")
-    return Suite(words, tuple(streams), settings)
+    return Suite(words, streams, settings)
 
 
 def _parsed(value: str) -> object:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memrl.config import load_config
+from memrl.config import Config, load_config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, ConfigError
 from memrl.export.agent_file import AGENT_FILE, describe, example_page
@@ -21,6 +21,7 @@ from memrl.export.formats import FORMATS, open_exported, open_trained, write_mod
 from memrl.export.gguf import refuse_uncovered
 from memrl.files import new_folder, write_json_atomic
 from memrl.models import load_tokenizer
+from memrl.rollout.prompting import Prompter
 from memrl.rundir import CONFIG_FILE, find_adapter
 
 __all__ = ["AGENT_FILE", "FORMATS", "Check", "export", "find_adapter"]
@@ -75,7 +76,13 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
             ) from error
         if format == "gguf":  # not before the check: transformers would read it in place of the file's own
             tokenizer.save_pretrained(folder)
-        told = describe(config, found.name, format, policy.prompter)
+        told = describe(config, found.name, format, policy.prompter, _chunk_tokens(config, policy.prompter))
         write_json_atomic(folder / AGENT_FILE, told)
         write_card(folder, run, config, told, example_page(config, policy.prompter), check)
     return check
+
+
+def _chunk_tokens(config: Config, prompter: Prompter) -> int:
+    """The longest chunk of the first training streams."""
+    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(16)
+    return max(prompter.count_tokens(chunk.text) for stream in streams for chunk in stream.chunks)

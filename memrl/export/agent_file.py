@@ -23,9 +23,13 @@ EXAMPLE = Stream(
 )
 
 
-def describe(config: Config, adapter: str, format: str, prompter: Prompter) -> dict[str, Any]:
+def describe(config: Config, adapter: str, format: str, prompter: Prompter, chunk_tokens: int) -> dict[str, Any]:
     """The file's content. `prompts` are the messages that come before the text, or before memory and question, as the
-    chat template is given them; `tools` the schema of each tool by its name."""
+    chat template is given them; `tools` the schema of each tool by its name.
+
+    Args:
+        chunk_tokens: the longest chunk that it read in training.
+    """
     rollout = config.rollout
     memory = new_memory(config, prompter)
     observation = new_env(config, prompter, EXAMPLE, memory).observe()
@@ -49,6 +53,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter) -> d
             "instruction": config.reader.instruction,
             "quoted": config.reader.quoted,
         },
+        "chunk_tokens": chunk_tokens,
         "tools": {tool.name: tool.json_schema() for tool in observation.tools},
         "prompts": {"memorise": memorise[:-1], "answer": answer[:-1]},
         "versions": {name: installed_version(name) for name in VERSIONS},

@@ -18,14 +18,13 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from memrl.config import Config
 from memrl.data import parse_spec
-from memrl.evaluation.compare import IDENTITY
 from memrl.export.agent_file import AGENT_FILE, EXAMPLE
 from memrl.export.check import Check
 from memrl.export.gguf import FILE
 from memrl.files import MANIFEST, write_text_atomic
 from memrl.models import model_path
 from memrl.report.curve import draw_curve
-from memrl.rundir import MetricsFile
+from memrl.rundir import EVALUATION_FILE, MetricsFile
 from memrl.sets.card import CARD_FILE, read_card
 
 CARD = "README.md"
@@ -192,7 +191,7 @@ def _evaluation(folder: Path, adapter: str) -> str:
     """The table of `memrl eval`, and whose it is."""
     try:
         table = (folder / "results.md").read_text(encoding="utf-8").strip()
-        measured = Path(json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["adapter"]).name
+        measured = Path(json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))["policy"]).name
     except FileNotFoundError:
         return "`memrl eval` was not run on it: there are no figures beside baselines."
     whose = "this adapter" if measured == adapter else f"adapter {measured} of the run, NOT of this one ({adapter})"

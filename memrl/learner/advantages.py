@@ -253,6 +253,7 @@ def _worths(episode: Episode) -> Array:
 
 def _samples(episode: Episode, advantages: Array) -> list[Sample]:
     """One sample per step: exactly the ids and log-probs that the engine returned (law 1)."""
+    assert episode.version is not None, "only an adapter learns"
     return [
         Sample(
             prompt_ids=step.prompt_ids,

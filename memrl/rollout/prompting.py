@@ -64,7 +64,7 @@ class Prompter:
         """What the chat template is given: the messages, and the tools' schemas. Where it does not render these, the
         tools are described in the first message instead."""
         messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
-        if tools and not self._template_renders(tools[0]):
+        if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
             first, *rest = messages
             return [{**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}, *rest], []
         return messages, [tool.json_schema() for tool in tools]

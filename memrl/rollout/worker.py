@@ -77,13 +77,14 @@ class RolloutWorker:
         stream: Stream,
         *,
         seed: int,
-        adapter: AdapterRef,
+        adapter: AdapterRef | None,
         place: tuple[int, int, int] = (0, 0, 0),
         temperature: float | None = None,
     ) -> Episode:
         """One attempt at one stream.
 
         Args:
+            adapter: whose; None: the model without one.
             seed: of the whole episode; each request's seed derives from it and the chunk.
             place: (step, stream, episode), the logical order of the requests.
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
@@ -113,7 +114,7 @@ class RolloutWorker:
             stream_id=stream.id,
             source=stream.source,
             index=place[2],
-            version=adapter.version,
+            version=None if adapter is None else adapter.version,
             seed=seed,
             steps=steps,
             answers=answers,
@@ -131,7 +132,7 @@ class RolloutWorker:
         stream: Stream,
         memory: MemoryDesign,
         seed: int,
-        adapter: AdapterRef,
+        adapter: AdapterRef | None,
         place: tuple[int, int, int],
         temperature: float | None,
     ) -> tuple[list[Step], list[list[ToolCall]]]:
@@ -159,8 +160,9 @@ class RolloutWorker:
                 raise EngineError(
                     f"chunk {chunk}: no completion within rollout.step_timeout ({config.rollout.step_timeout:g} s)"
                 ) from None
-            if completion.version != adapter.version:
-                raise EngineError(f"asked for adapter version {adapter.version}, got {completion.version}")
+            version = None if adapter is None else adapter.version
+            if completion.version != version:
+                raise EngineError(f"asked for adapter version {version}, got {completion.version}")
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)

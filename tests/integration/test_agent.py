@@ -10,51 +10,34 @@ from pathlib import Path
 
 import pytest
 
+from envs.tools import ResultCode, ToolCall
 from memrl import MemoryAgent
-from memrl.config import load_config
-from memrl.errors import ConfigError
-from memrl.export import export
-from memrl.trainer import Trainer
-from tests.support import quiet
+from memrl.errors import ConfigError, DataError
 
 TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("agent")
-    words = {
-        "run.dir": folder / "run", "model.device": "cpu", "train.steps": 1, "train.group_size": 4,
-        "train.streams_per_step": 2, "eval.streams": 2, "eval.every": 0, "reader.type": "lexical",
-    }  # fmt: skip
-    config = load_config("tiny", [f"{key}={value}" for key, value in words.items()])
-    Trainer(config, name="agent", resume=False, console=quiet()).run()
-    export(folder / "run", folder / "adapter")
-    export(folder / "run", folder / "merged", format="merged")
-    return folder
-
-
 @pytest.mark.parametrize("form", ["adapter", "merged"])
-def test_it_reads_remembers_and_answers(exported: Path, tmp_path: Path, form: str) -> None:
-    with MemoryAgent.open(exported / form, store=tmp_path / "m.sqlite", device="cpu") as agent:
+def test_it_reads_remembers_and_answers(exported_policy: Path, tmp_path: Path, form: str) -> None:
+    with MemoryAgent.open(exported_policy / form, store=tmp_path / "m.sqlite", device="cpu") as agent:
         results = [result for day, text in enumerate(TEXTS, 1) for result in agent.read(text, time=f"May {day}")]
         held = agent.memory
         assert any(result.ok for result in results) and held
         assert {change.why for change in agent.history()} <= set(TEXTS)
         answer = agent.ask("Where does Nora live?")
         assert answer.prompt_tokens > 0 and set(answer.retrieved) <= {item.id for item in held}
-    with MemoryAgent.open(exported / form, store=tmp_path / "m.sqlite", device="cpu") as again:
+    with MemoryAgent.open(exported_policy / form, store=tmp_path / "m.sqlite", device="cpu") as again:
         assert again.memory == held
         assert again.ask("Where does Nora live?") == answer
         again.save(tmp_path / "copy.sqlite")
         count = len(held)
         assert again.undo() and len(again.memory) < count
-    with MemoryAgent.open(exported / form, store=tmp_path / "copy.sqlite", device="cpu") as copy:
+    with MemoryAgent.open(exported_policy / form, store=tmp_path / "copy.sqlite", device="cpu") as copy:
         assert copy.memory == held
 
 
-def test_the_twins_do_the_same_and_texts_wait_for_each_other(exported: Path, tmp_path: Path) -> None:
-    with MemoryAgent.open(exported / "adapter", store=tmp_path / "plain.sqlite", device="cpu") as plain:
+def test_the_twins_do_the_same_and_texts_wait_for_each_other(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "plain.sqlite", device="cpu") as plain:
         expected = [plain.read(text) for text in TEXTS]
         held, answer = plain.memory, plain.ask("Where does Nora live?")
 
@@ -62,15 +45,15 @@ def test_the_twins_do_the_same_and_texts_wait_for_each_other(exported: Path, tmp
         assert list(await asyncio.gather(*(agent.aread(text) for text in TEXTS))) == expected
         assert await agent.aask("Where does Nora live?") == answer
 
-    with MemoryAgent.open(exported / "adapter", store=tmp_path / "twin.sqlite", device="cpu") as twin:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "twin.sqlite", device="cpu") as twin:
         asyncio.run(use(twin))
         assert twin.memory == held
 
 
-def test_users_of_one_file_do_not_meet(exported: Path, tmp_path: Path) -> None:
+def test_users_of_one_file_do_not_meet(exported_policy: Path, tmp_path: Path) -> None:
     with (
-        MemoryAgent.open(exported / "adapter", store=tmp_path / "m.sqlite", user="ann", device="cpu") as ann,
-        MemoryAgent.open(exported / "adapter", store=tmp_path / "m.sqlite", user="bob", device="cpu") as bob,
+        MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", user="ann", device="cpu") as ann,
+        MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", user="bob", device="cpu") as bob,
     ):
         for text in TEXTS:
             ann.read(text)
@@ -78,10 +61,45 @@ def test_users_of_one_file_do_not_meet(exported: Path, tmp_path: Path) -> None:
         assert bob.ask("Where does Nora live?").retrieved == ()
 
 
-def test_a_text_that_is_too_long_is_refused_and_changes_nothing(exported: Path, tmp_path: Path) -> None:
-    with MemoryAgent.open(exported / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
-        with pytest.raises(ConfigError, match="Read it in pieces"):
-            agent.read("Nora lives in Bern. " * 200)
+def test_the_model_is_shared_and_the_memories_are_not(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", user="ann", device="cpu") as ann:
+        with ann.for_user("bob") as bob:
+            for text in TEXTS:
+                ann.read(text)
+            assert ann.memory and not bob.memory
+        assert ann.ask("Where does Nora live?").prompt_tokens, "closing one leaves the model to the others"
+
+
+def test_operations_and_search_need_no_model(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
+        insert = ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Nora lives in Bern."})
+        gone = ToolCall(name="memory_delete", arguments={"memory_id": "sem_0009"})
+        assert [result.code for result in agent.execute([insert, gone], by="a person", why="a test")] == [
+            ResultCode.OK,
+            ResultCode.UNKNOWN_ID,
+        ]
+        assert [item.content for item in agent.search("Where does Nora live?").items] == ["Nora lives in Bern."]
+        assert [(change.by, change.why) for change in agent.history()] == [("a person", "a test")]
+
+
+def test_a_long_text_is_read_in_pieces_of_whole_sentences(exported_policy: Path, tmp_path: Path) -> None:
+    names = ("Nora", "Karl", "Mara", "Vito")
+    facts = [f"{name} {what}." for what in ("lives in Bern", "has a dog", "works as a baker") for name in names]
+    lines = [f"{fact} It rained {day} days." for day, fact in enumerate(facts)]
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu", budget=500) as agent:
+        agent.read("\n".join([*lines[:6], " ".join(lines[6:])]), time="May 1")
+        pieces = list(dict.fromkeys(change.why for change in agent.history()))
+        assert len(pieces) > 2
+        places = [number for piece in pieces for number, fact in enumerate(facts) if fact in piece]
+        assert places == sorted(set(places)), "in order, and nothing twice"
+
+
+def test_a_sentence_that_is_too_long_is_refused_and_changes_nothing(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
+        with pytest.raises(ConfigError, match="Break it up"):
+            agent.read("Nora lives in Bern. " + "Nora lives in Bern and " * 200)
+        with pytest.raises(DataError, match="the text is empty"):
+            agent.read(" \n ")
         assert agent.memory == () and agent.history() == []
 
 

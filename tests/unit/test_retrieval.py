@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -70,7 +71,29 @@ def test_an_index_kept_up_to_date_equals_one_built_afresh(writes: list[tuple[str
     assert len(index) == len(held)
     assert index.search(query) == fresh.search(query)
     # Nothing of what was removed is left behind.
-    assert {term: dict(posting) for term, posting in index._postings.items()} == dict(fresh._postings)
+    index._pack()
+    assert index.search(query) == fresh.search(query)
+    assert index._ids == fresh._ids
+    assert index._postings == fresh._postings
+
+
+def test_many_items_are_ranked_as_a_few_are() -> None:
+    rng = random.Random(0)
+    vocabulary = [f"w{number}" for number in range(40)]
+    texts = {f"i{number}": " ".join(rng.choices(vocabulary, k=rng.randint(1, 9))) for number in range(1500)}
+    index = BM25Index()
+    for item_id in texts:
+        index.add(item_id, "something else")
+    for item_id, text in texts.items():
+        index.add(item_id, text)  # each leaves a place behind
+    assert len(index._ids) < 2 * len(texts) + 1025
+    query = "w1 w2 w3 w39"
+    found = index.search(query)
+    expected = by_hand(texts, query, 1.5, 0.75)
+    assert dict(found) == pytest.approx(expected) and len(found) > 500
+    order = {item_id: number for number, item_id in enumerate(texts)}
+    assert found == sorted(found, key=lambda pair: (-pair[1], -order[pair[0]]))
+    assert index.search(query, limit=7) == found[:7]
 
 
 def test_of_equals_the_last_written_comes_first() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from memrl.evaluation.baselines.base import Baseline
 from memrl.evaluation.baselines.bm25 import BM25
+from memrl.evaluation.baselines.dense import Dense
 from memrl.evaluation.baselines.extract_update import ExtractUpdate
 from memrl.evaluation.baselines.full_context import FullContext
 from memrl.evaluation.baselines.nothing import Nothing
@@ -20,6 +21,7 @@ BASELINES: dict[str, Callable[[RolloutWorker], Baseline]] = {
     "nothing": Nothing,
     "full_context": FullContext,
     "bm25": BM25,
+    "dense": Dense,
     "verbatim": Verbatim,
     "rolling_summary": RollingSummary,
     "extract_update": ExtractUpdate,

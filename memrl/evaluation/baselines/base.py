@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from envs.stream import Chunk, Stream
 from envs.tools import ToolCall, ToolResult
 from memrl.rollout.engine import Sampling
 from memrl.rollout.worker import RolloutWorker
+
+PASSAGES_SHOWN = 4
+"""So many passages should fit in what is shown."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,20 @@ def lines(stream: Stream) -> list[tuple[str, str | None]]:
     ]
 
 
+def passages(stream: Stream, most: int, count: TokenCounter) -> list[tuple[str, str | None]]:
+    """A stream's sentences, joined to passages of at most `most` tokens, and when they were said; a longer sentence is
+    a passage of its own."""
+    found: list[tuple[str, str | None]] = []
+    for text, time in lines(stream):
+        if found and found[-1][1] == time:
+            joined = f"{found[-1][0]} {text}"
+            if count(joined) <= most:
+                found[-1] = (joined, time)
+                continue
+        found.append((text, time))
+    return found
+
+
 def keep(memory: MemoryDesign, text: str, time: str | None) -> ToolResult:
     """Insert one passage, dated where it has a time."""
     arguments = {"memory_type": "episodic" if time else "semantic", "content": text}
@@ -92,7 +109,7 @@ class Notes(StoreMemory):
     def _keep(self, item: MemoryItem) -> None:
         super()._keep(Passage(item.id, item.store, item.content, item.time, item.order))
 
-    def _view(self, wanted: list[MemoryItem], budget: int) -> MemoryView:
+    def _view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         view = super()._view(wanted, budget)
         items = tuple(
             replace(item, number=place)  # type: ignore[call-arg]
@@ -104,9 +121,9 @@ class Notes(StoreMemory):
 class Passages(Notes):
     """Passages of the text. Nothing limits what is held: only what is shown for a question is limited."""
 
-    def __init__(self, passages: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
+    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
         super().__init__(2**62, 0, count)
-        for text, time in passages:
+        for text, time in held:
             keep(self, text, time)
 
 

@@ -6,11 +6,8 @@ It keeps the whole text, which no memory budget allows: its `memory_tokens` say 
 from __future__ import annotations
 
 from envs.stream import Stream
-from memrl.evaluation.baselines.base import Kept, Passages, lines
+from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
 from memrl.rollout.worker import RolloutWorker
-
-PASSAGES_SHOWN = 4
-"""So many passages should fit in what is shown."""
 
 
 class BM25:
@@ -21,12 +18,4 @@ class BM25:
         self._most = worker.config.memory.retrieve_budget // PASSAGES_SHOWN
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
-        passages: list[tuple[str, str | None]] = []
-        for text, time in lines(stream):
-            if passages and passages[-1][1] == time:
-                joined = f"{passages[-1][0]} {text}"
-                if self._count(joined) <= self._most:
-                    passages[-1] = (joined, time)
-                    continue
-            passages.append((text, time))
-        return Kept(Passages(passages, self._count))
+        return Kept(Passages(passages(stream, self._most, self._count), self._count))

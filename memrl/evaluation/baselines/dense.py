@@ -1,0 +1,72 @@
+"""Dense retrieval over all of the text: the passages whose embeddings are nearest to the question's, up to
+`memory.retrieve_budget`.
+
+The passages are those of `bm25`. It keeps the whole text, which no memory budget allows: its `memory_tokens` say what
+that costs. Embeddings come from sentence-transformers (`eval.embedder`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from envs.memory import MemoryView, TokenCounter
+from envs.stream import Stream
+from memrl.errors import ConfigError
+from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
+from memrl.rollout.worker import RolloutWorker
+
+
+@lru_cache(maxsize=1)
+def load_embedder(path: str) -> Any:
+    """The embedding model of `eval.embedder`, loaded once.
+
+    Raises:
+        ConfigError: sentence-transformers is not installed, or there is no such model.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ConfigError(
+            f"the baseline dense needs sentence-transformers ({error}). Install it: pip install 'memrl[dense]'"
+        ) from error
+    try:
+        return SentenceTransformer(path, device="cpu")
+    except (OSError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"no embedding model can be loaded from eval.embedder {path!r} ({why}). Give a folder with one, or leave "
+            "the baseline dense out."
+        ) from error
+
+
+class Dense:
+    """Keeps all of the text in passages of a few sentences, and their embeddings."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._count = worker.prompter.count_tokens
+        self._most = worker.config.memory.retrieve_budget // PASSAGES_SHOWN
+        self._embedder = load_embedder(worker.config.eval.embedder)
+
+    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+        held = passages(stream, self._most, self._count)
+        memory = await asyncio.to_thread(Embedded, held, self._count, self._embedder)
+        return Kept(memory)
+
+
+class Embedded(Passages):
+    """Passages that are shown by the likeness (cosine) of their embeddings to the question's."""
+
+    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter, embedder: Any) -> None:
+        super().__init__(held, count)
+        self._embedder = embedder
+        self._vectors = embedder.encode(
+            [item.content for item in self.items], normalize_embeddings=True, show_progress_bar=False
+        )
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        asked = self._embedder.encode(question, normalize_embeddings=True, show_progress_bar=False)
+        items = self.items
+        return self._view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)

@@ -1,0 +1,182 @@
+"""The REST API. `/openapi.json` describes it; every error is `{"error": ...}`."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import memrl
+from envs.tools import ToolCall, clean_text
+from memrl.errors import ConfigError, InfrastructureError, MemrlError, PromptTooLong
+from memrl.reader import Answer
+from memrl.serve.limits import OPEN, Busy, Guard, Limits, ModelCalls, refusal
+from memrl.serve.mcp_server import create_mcp
+from memrl.serve.messages import (
+    Ask,
+    Changes,
+    Health,
+    Items,
+    Operations,
+    Read,
+    Refusal,
+    Results,
+    Search,
+    UserName,
+    complaints,
+)
+from memrl.serve.users import Users
+
+if TYPE_CHECKING:
+    from memrl.agent import MemoryAgent
+
+log = logging.getLogger(__name__)
+MCP_PATH = "/mcp"
+REFUSALS = {
+    HTTPStatus.BAD_REQUEST: "The body is no JSON.",
+    HTTPStatus.FORBIDDEN: "There is no token, and the request is for or from another machine than this one.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, or a sentence of the text is too long.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, or the memory's file is locked.",
+}
+NO_TOKEN = {HTTPStatus.UNAUTHORIZED: "The token is missing or wrong."}
+
+
+def create_app(
+    agent: MemoryAgent, *, token: str | None = None, limits: Limits | None = None, mcp: bool = False
+) -> FastAPI:
+    """The REST API over an agent, for as many users as callers name. The agent stays the caller's to close.
+
+    Args:
+        token: what callers must bear; None: anybody on this machine may call (see `Guard`).
+        mcp: serve the agent's own user over MCP too (streamable HTTP, at `/mcp`), under the same token and limits.
+    """
+    limits = limits or Limits()
+    users = Users(agent)
+    calls = ModelCalls(limits.model_calls)
+    mounted = _mcp_app(agent, calls, limits) if mcp else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with mounted.router.lifespan_context(mounted) if mounted else nullcontext():
+            yield
+        users.close()
+
+    app = FastAPI(title="memrl", version=memrl.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, token=token, limits=limits)
+    _explain_errors(app)
+    told = REFUSALS | ({} if token is None else NO_TOKEN)
+    router = APIRouter(
+        prefix="/v1/users/{user}",
+        # Guard checks the token, before a body is parsed; this says so in the OpenAPI document.
+        dependencies=[] if token is None else [Security(HTTPBearer(auto_error=False))],
+        responses={int(status): {"model": Refusal, "description": text} for status, text in told.items()},
+    )
+
+    @router.post("/read")
+    def read(user: UserName, body: Read) -> Results:
+        """Have the policy read a text and remember what is worth it."""
+        with users.of(user) as agent, calls:
+            return Results(results=agent.read(body.text, time=body.time))
+
+    @router.post("/ask")
+    def ask(user: UserName, body: Ask) -> Answer:
+        """Answer a question from the memory alone."""
+        with users.of(user) as agent, calls:
+            return agent.ask(body.question)
+
+    @router.get("/memory")
+    def memory(user: UserName) -> Items:
+        """All that is remembered."""
+        with users.of(user) as agent:
+            return Items(items=agent.memory)
+
+    @router.post("/memory/search")
+    def search(user: UserName, body: Search) -> Items:
+        """The items that would be shown to whoever answers the query."""
+        with users.of(user) as agent:
+            return Items(items=agent.search(body.query).items)
+
+    @router.post("/memory/operations")
+    def operations(user: UserName, body: Operations) -> Results:
+        """Carry out memory operations without asking the policy, in one transaction."""
+        asked = [ToolCall(name=operation.name, arguments=dict(operation.arguments)) for operation in body.operations]
+        with users.of(user) as agent:
+            return Results(results=agent.execute(asked, time=body.time, by="rest", why=body.why))
+
+    @router.get("/history")
+    def history(user: UserName, item: str | None = None) -> Changes:
+        """Every change, or those of one item."""
+        with users.of(user) as agent:
+            return Changes(changes=agent.history(item))
+
+    @router.post("/undo")
+    def undo(user: UserName) -> Changes:
+        """Take back the newest change that is not undone; none where nothing is left."""
+        with users.of(user) as agent:
+            return Changes(changes=agent.undo())
+
+    app.include_router(router)
+
+    @app.get(OPEN, responses={int(HTTPStatus.TOO_MANY_REQUESTS): {"model": Refusal}})
+    def health() -> Health:
+        """Whether the server is up. Needs no token."""
+        return Health(version=memrl.__version__)
+
+    if mounted is not None:
+        app.router.routes.extend(mounted.routes)
+    return app
+
+
+def _mcp_app(agent: MemoryAgent, calls: ModelCalls, limits: Limits) -> Starlette:
+    return create_mcp(agent, calls).streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        stateless_http=True,
+        json_response=True,
+        max_request_body_size=limits.body_bytes,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # Guard does it
+    )
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Every error in the one shape, and only what the caller may know."""
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return refusal(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(request: Request, error: RequestValidationError) -> Response:
+        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, complaints(error.errors()))
+
+    @app.exception_handler(MemrlError)
+    async def failed(request: Request, error: MemrlError) -> Response:
+        if isinstance(error, ConfigError | PromptTooLong):
+            return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, clean_text(str(error)))
+        if isinstance(error, Busy):
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
+        log.error("%s: %s", request.url.path, error)
+        if isinstance(error, InfrastructureError):
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, clean_text(str(error)))
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, clean_text(str(error)))
+
+    @app.exception_handler(sqlite3.OperationalError)
+    async def locked(request: Request, error: sqlite3.OperationalError) -> Response:
+        log.error("%s: %s", request.url.path, error)
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"the memory's file cannot be used now ({error}).")
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> Response:
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the server has failed; its log says how.")

@@ -1,0 +1,176 @@
+"""The MCP server: one user's memory as tools of any MCP client."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from mcp import types
+from mcp.server import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, ValidationError
+
+import memrl
+from envs.memory import DELETE, INSERT, MemoryItem, StoreMemory
+from envs.tools import ToolCall, ToolResult, ToolSchema
+from memrl.errors import MemrlError
+from memrl.serve.limits import ModelCalls
+from memrl.serve.messages import Ask, Read, Search, complaints
+
+if TYPE_CHECKING:
+    from memrl.agent import MemoryAgent
+
+ITEMS = "memory://items"
+INSTRUCTIONS = (
+    "A memory that outlives this conversation. Give texts worth keeping to `read`, which decides what to remember; "
+    "`ask` answers from the memory alone. `memory_insert`, `memory_update` and `memory_delete` change single items."
+)
+Arguments = dict[str, Any]
+
+
+class Nothing(BaseModel):
+    """A tool without arguments."""
+
+
+@dataclass(frozen=True)
+class _Offered:
+    """A tool as clients see it, and what it does."""
+
+    tool: types.Tool
+    call: Callable[[Arguments], types.CallToolResult]
+
+
+def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
+    """An MCP server over an agent's memory. The agent stays the caller's to close."""
+
+    def read(arguments: Arguments) -> types.CallToolResult:
+        given = Read(**arguments)
+        with calls:
+            return _told(agent.read(given.text, time=given.time))
+
+    def ask(arguments: Arguments) -> types.CallToolResult:
+        given = Ask(**arguments)
+        with calls:
+            answer = agent.ask(given.question)
+        return _result(answer.text, asdict(answer))
+
+    def search(arguments: Arguments) -> types.CallToolResult:
+        return _listed(agent.search(Search(**arguments).query).items)
+
+    offered = [
+        *(_memory_tool(agent, schema) for schema in StoreMemory.tools),
+        _tool("memory_search", "The remembered items that match a query best.", Search, search),
+        _tool("memory_list", "All that is remembered.", Nothing, lambda _: _listed(agent.memory)),
+        _tool("read", "Read a text, and remember what is worth it.", Read, read, writes=True),
+        _tool("ask", "Answer a question from the memory alone.", Ask, ask),
+    ]
+    tools = {each.tool.name: each for each in offered}
+
+    async def list_tools(ctx: ServerRequestContext[Any], params: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[each.tool for each in offered])
+
+    async def call_tool(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
+        if params.name not in tools:
+            return _failed(f"no tool {params.name!r}; offered here: {', '.join(tools)}")
+        try:
+            return await to_thread.run_sync(tools[params.name].call, params.arguments or {})
+        except ValidationError as error:
+            return _failed(complaints(error.errors()))
+        except (MemrlError, sqlite3.OperationalError) as error:
+            return _failed(str(error))
+
+    async def list_resources(ctx: ServerRequestContext[Any], params: Any) -> types.ListResourcesResult:
+        told = types.Resource(uri=ITEMS, name="items", description="All that is remembered.", mime_type="text/plain")
+        return types.ListResourcesResult(resources=[told])
+
+    async def read_resource(
+        ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        if str(params.uri) != ITEMS:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"no resource {params.uri}; there is {ITEMS}")
+        items = await to_thread.run_sync(lambda: agent.memory)
+        text = types.TextResourceContents(uri=ITEMS, text=_lines(items), mime_type="text/plain")
+        return types.ReadResourceResult(contents=[text])
+
+    return Server(
+        "memrl",
+        version=memrl.__version__,
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        on_list_resources=list_resources,
+        on_read_resource=read_resource,
+    )
+
+
+def _memory_tool(agent: MemoryAgent, schema: ToolSchema) -> _Offered:
+    """A memory operation, offered as it is to the policy."""
+    function = schema.json_schema()["function"]
+    hints = types.ToolAnnotations(
+        read_only_hint=False,
+        destructive_hint=schema is not INSERT,
+        idempotent_hint=schema is not INSERT,
+        open_world_hint=False,
+    )
+    tool = types.Tool(
+        name=schema.name,
+        description=schema.description,
+        input_schema={**function["parameters"], "additionalProperties": False},
+        annotations=hints,
+    )
+
+    def call(arguments: Arguments) -> types.CallToolResult:
+        return _told(agent.execute([ToolCall(name=schema.name, arguments=arguments)], by="mcp"))
+
+    return _Offered(tool, call)
+
+
+def _tool(
+    name: str,
+    description: str,
+    arguments: type[BaseModel],
+    call: Callable[[Arguments], types.CallToolResult],
+    *,
+    writes: bool = False,
+) -> _Offered:
+    hints = types.ToolAnnotations(read_only_hint=not writes, destructive_hint=writes, open_world_hint=False)
+    schema = arguments.model_json_schema()
+    return _Offered(types.Tool(name=name, description=description, input_schema=schema, annotations=hints), call)
+
+
+def _told(results: list[ToolResult]) -> types.CallToolResult:
+    """What became of operations; an error where there was one and none succeeded."""
+    lines = [f"{result.name or 'call'}: {_outcome(result)}" for result in results]
+    failed = bool(results) and not any(result.ok for result in results)
+    return _result(
+        "\n".join(lines) or "nothing to remember",
+        {"results": [result.model_dump(mode="json") for result in results]},
+        failed=failed,
+    )
+
+
+def _outcome(result: ToolResult) -> str:
+    if not result.ok:
+        return f"failed ({result.code}): {result.message}"
+    return f"{result.item_id} is gone" if result.name == DELETE.name else f"{result.item_id}: {result.content}"
+
+
+def _listed(items: tuple[MemoryItem, ...]) -> types.CallToolResult:
+    return _result(_lines(items), {"items": [asdict(item) for item in items]})
+
+
+def _lines(items: tuple[MemoryItem, ...]) -> str:
+    return "\n".join(item.line() for item in items) or "(empty)"
+
+
+def _failed(message: str) -> types.CallToolResult:
+    return _result(message, failed=True)
+
+
+def _result(text: str, data: dict[str, Any] | None = None, *, failed: bool = False) -> types.CallToolResult:
+    content = [types.TextContent(type="text", text=text)]
+    return types.CallToolResult(content=content, structured_content=data, is_error=failed)

@@ -1,0 +1,95 @@
+"""What goes in and comes out: bodies of the REST API, some of which are the arguments of MCP tools too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from envs.memory import MemoryItem
+from envs.tools import ToolResult, clean_text
+from memrl.memory_file import Change
+
+MOST_OPERATIONS = 256
+LONGEST_COMPLAINT = 2000
+
+
+def _clean(value: Any) -> Any:
+    """JSON can spell lone surrogates, which no file, tokenizer or reply takes."""
+    return clean_text(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_clean)]
+# \x1c to \x1f are white space to Python alone
+Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
+
+
+def complaints(errors: Iterable[Any]) -> str:
+    """What pydantic found wrong, without what was given: that may be long, or be what no JSON can hold."""
+    said = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors)
+    return clean_text(said)[:LONGEST_COMPLAINT]
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Read(_Given):
+    """A text to read."""
+
+    text: Said = Field(description="What was said or written, in any length.")
+    time: Text | None = Field(None, description="When it was said, as text.")
+
+
+class Ask(_Given):
+    """A question to answer from the memory alone."""
+
+    question: Said
+
+
+class Search(_Given):
+    """A query for the items that match it best."""
+
+    query: Said
+
+
+class Operation(_Given):
+    """One call of a memory tool."""
+
+    name: Literal["memory_insert", "memory_update", "memory_delete"]
+    arguments: dict[str, Text] = Field(description="As the tool of that name takes them over MCP.")
+
+
+class Operations(_Given):
+    """Calls that are carried out in one transaction, in this order."""
+
+    operations: list[Operation] = Field(min_length=1, max_length=MOST_OPERATIONS)
+    time: Text | None = Field(None, description="Stamped on episodic items that name none.")
+    why: Text = Field("", description="For the history.")
+
+
+class Results(BaseModel):
+    """What became of each operation. One that failed has changed nothing, and its `code` is not `ok`."""
+
+    results: list[ToolResult]
+
+
+class Items(BaseModel):
+    items: tuple[MemoryItem, ...]
+
+
+class Changes(BaseModel):
+    changes: list[Change]
+
+
+class Health(BaseModel):
+    status: str = "ok"
+    version: str
+
+
+class Refusal(BaseModel):
+    """Why a request was not carried out."""
+
+    error: str
