@@ -140,15 +140,21 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         parents=[common],
         help="take the trained policy out of a run",
-        description="Write a run's adapter, or the model with it merged in, and check that it is the same policy.",
+        description=(
+            "Write a run's adapter, or the model with it merged in, with a model card, and check that it is the same "
+            "policy."
+        ),
         epilog="example: memrl export runs/tiny --format merged --out exported/tiny",
         allow_abbrev=False,
     )
     export.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it may still be going on")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to; must not exist yet")
-    export.add_argument("--format", choices=["adapter", "merged"], default="adapter", help="default: adapter")
-    export.add_argument("--adapter", default="best", metavar="NAME", help="best (default), last, or e.g. v00012")
+    export.add_argument("--format", choices=["adapter", "merged", "gguf"], default="adapter", help="default: adapter")
+    export.add_argument(
+        "--adapter", default="best", metavar="NAME", help="best (default), last, or e.g. v00012 or step_00012"
+    )
     export.add_argument("--model", metavar="PATH", help="the base model, if it is no longer where the run found it")
+    export.add_argument("--push", metavar="OWNER/NAME", help="then upload it to this repository of the Hub")
     export.set_defaults(command=_export)
 
     rescore = commands.add_parser(
@@ -195,7 +201,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
         known += ["--rewards", "--metric", "--suite", "--baselines", "--streams", "--seeds", "--base-model", "--served"]
         known += ["--served-as", "--base-served-as", "--api-key-env", "--store", "--user", "--mcp", "--http", "--host"]
-        known += ["--port", "--token-env", "--max-body", "--rate", "--engine", "--device"]
+        known += ["--port", "--token-env", "--max-body", "--rate", "--engine", "--device", "--push"]
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -322,15 +328,21 @@ def _judge(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from memrl.export import export
+    from memrl.export.push import check_name, push
 
-    gap = export(
+    if arguments.push:
+        check_name(arguments.push)
+    check = export(
         arguments.run,
         arguments.out,
         format=arguments.format,
         adapter=arguments.adapter,
         model=arguments.model,
     )
-    Console().print(f"{arguments.out}: checked, {gap:.2g} nats a token from base + adapter", markup=False)
+    console = Console()
+    console.print(f"{arguments.out}: checked: {check}", markup=False)
+    if arguments.push:
+        console.print(f"uploaded: {push(arguments.out, arguments.push)}", markup=False)
 
 
 def _rescore(arguments: argparse.Namespace) -> None:

@@ -47,6 +47,10 @@ class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
 
+class PushError(MemrlError):
+    """A finished export could not be uploaded."""
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
@@ -59,6 +63,7 @@ __all__ = [
     "LearnerError",
     "MemrlError",
     "PromptTooLong",
+    "PushError",
     "ReaderError",
     "RewardHacked",
 ]

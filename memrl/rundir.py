@@ -10,12 +10,14 @@ from typing import Any
 import zstandard
 from pydantic import ValidationError
 
-from memrl.errors import DataError
-from memrl.files import write_bytes_atomic, write_text_atomic
-from memrl.records import Episode
+from memrl.errors import CheckpointError, ConfigError, DataError
+from memrl.files import find_damage, write_bytes_atomic, write_text_atomic
+from memrl.records import Episode, adapter_name
 
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
+EVALUATION_FILE = "evaluation.json"
+"""Says whose evaluation a folder of `memrl eval` holds."""
 DRY_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE}
 
 
@@ -102,3 +104,36 @@ class EpisodeWriter:
         for file in self.folder.glob("step_*.jsonl.zst"):
             if file.name > self.path(step).name:
                 file.unlink()
+
+
+def find_adapter(run: Path, wanted: str) -> Path:
+    """The folder of a run's adapter: `best` (held-out QA), `last`, a version's name (v00012), or that of the checkpoint
+    that was written with it (step_00012).
+
+    Raises:
+        ConfigError, CheckpointError: there is none of that name, or it is damaged.
+    """
+    folder = run / "adapters"
+    names = sorted(path.name for path in folder.glob("v*") if path.is_dir() and path.suffix == "")
+    if not names:
+        raise CheckpointError(f"{run} has no adapter yet.")
+    rows = MetricsFile(run / "metrics.jsonl").rows()
+    if wanted == "best":
+        scored = [row for row in rows if "eval/qa" in row]
+        best = max(scored, key=lambda row: (row["eval/qa"], -row["step"]), default=None)
+        name = _adapter_of(best) if best else names[-1]
+    elif wanted.startswith("step_"):
+        name = next((_adapter_of(row) for row in rows if f"step_{row['step']:05d}" == wanted), wanted)
+    else:
+        name = names[-1] if wanted == "last" else wanted
+    if name not in names:
+        raise ConfigError(f"{run} has no adapter {name}; it has {', '.join(names)}.")
+    damage = find_damage(folder / name)
+    if damage is not None:
+        raise CheckpointError(f"adapter {folder / name} is damaged: {damage}. Export another: {', '.join(names)}.")
+    return folder / name
+
+
+def _adapter_of(row: dict[str, Any]) -> str:
+    """The adapter that a trainer step left."""
+    return adapter_name(int(row.get("learner/version", 0)))

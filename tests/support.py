@@ -16,8 +16,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from memrl.config import Config, load_config
+from memrl.config import Config, load_config, save_config
+from memrl.files import new_folder
+from memrl.learner.lora import wrap_lora
+from memrl.models import load_model
 from memrl.records import AdapterRef, Completion
+from memrl.rundir import CONFIG_FILE
 
 ROOT = Path(__file__).parents[1]
 SYNTHETIC = "[{source: synthetic, chunks: 2}]"
@@ -49,6 +53,17 @@ def overrides(model: Path, folder: Path, changes: Mapping[str, Any] | None = Non
 
 def small_config(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Config:
     return load_config(ROOT / CONFIG, overrides(model, folder, changes))
+
+
+def untrained_run(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
+    """A run folder with one adapter that matters and nothing else, as soon as a run has published its first."""
+    config = small_config(model, folder, changes)
+    wrapped = wrap_lora(load_model(config), config.model.lora, seed=0)
+    perturb(wrapped, seed=1)
+    save_config(config, folder / CONFIG_FILE)
+    with new_folder(folder / "adapters" / "v00001") as adapter:
+        wrapped.save_pretrained(str(adapter), save_embedding_layers=False)
+    return folder
 
 
 def quiet() -> Console:

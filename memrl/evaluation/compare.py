@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from memrl.errors import ConfigError
-from memrl.evaluation.measure import IDENTITY, Measured, read_records
+from memrl.evaluation.measure import Measured, read_records
 from memrl.evaluation.results import score, scores_by_kind, shown
 from memrl.evaluation.statistics import paired_difference
 from memrl.report.rewards import mean
-from memrl.rundir import JsonLines
+from memrl.rundir import EVALUATION_FILE, JsonLines
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
@@ -74,9 +74,10 @@ def compared(found: dict[str, Any]) -> str:
 
 def _identity(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder} is no evaluation of memrl eval: {IDENTITY} cannot be read ({error}).") from error
+        why = f"{EVALUATION_FILE} cannot be read ({error})"
+        raise ConfigError(f"{folder} is no evaluation of memrl eval: {why}.") from error
     return found
 
 

@@ -33,10 +33,9 @@ from memrl.records import AnswerRecord
 from memrl.rollout.build import build_engine
 from memrl.rollout.endpoint_engine import EndpointEngine
 from memrl.rollout.worker import RolloutWorker, request_seed
-from memrl.rundir import JsonLines
+from memrl.rundir import EVALUATION_FILE, JsonLines
 
 METHODS = (POLICY, UNTRAINED, *BASELINES)
-IDENTITY = "evaluation.json"
 Phase = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
@@ -140,7 +139,7 @@ def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> 
         "reader": reader_name(config),
         "judge": judge_name(config),
     }
-    file = plan.out / IDENTITY
+    file = plan.out / EVALUATION_FILE
     if file.is_file():
         other = json.loads(file.read_text(encoding="utf-8"))
         if changed := [name for name, value in mine.items() if other.get(name) != value]:

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 from memrl.config import Config, find_config, load_config, save_config
 from memrl.errors import ConfigError
-from memrl.export import AGENT_FILE, find_adapter
+from memrl.export import AGENT_FILE
 from memrl.exported import open_exported
 from memrl.records import AdapterRef
 from memrl.rollout.endpoint_engine import Served
-from memrl.rundir import CONFIG_FILE
+from memrl.rundir import CONFIG_FILE, find_adapter
 
 POLICY, UNTRAINED = "policy", "untrained"
 

@@ -47,14 +47,9 @@ class Prompter:
 
         Special tokens spelt out in a message are broken up: no text that was read can end its turn.
         """
-        messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
-        schemas = [tool.json_schema() for tool in tools]
-        if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
-            first, *rest = messages
-            described = {**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}
-            messages, schemas = [described, *rest], []
+        prepared, schemas = self.prepare(messages, tools)
         ids = self.tokenizer.apply_chat_template(
-            list(messages),
+            prepared,
             tools=schemas or None,
             add_generation_prompt=True,
             tokenize=True,
@@ -62,6 +57,17 @@ class Prompter:
             enable_thinking=False,
         )
         return list(ids)
+
+    def prepare(
+        self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()
+    ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+        """What the chat template is given: the messages, and the tools' schemas. Where it does not render these, the
+        tools are described in the first message instead."""
+        messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
+        if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
+            first, *rest = messages
+            return [{**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}, *rest], []
+        return messages, [tool.json_schema() for tool in tools]
 
     def _defuse(self, text: str) -> str:
         return self._special.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)

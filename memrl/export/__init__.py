@@ -1,0 +1,88 @@
+"""From a run to something that can be used without it: an adapter folder, or a model with the adapter merged in, as
+safetensors or as a GGUF file, each with its model card.
+
+What is exported is loaded again and compared with base + adapter (`memrl.export.check`) before it gets its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from memrl.config import Config, load_config
+from memrl.data import StreamFeed
+from memrl.errors import CheckpointError, ConfigError
+from memrl.export.agent_file import AGENT_FILE, describe, example_page
+from memrl.export.card import write_card
+from memrl.export.check import PROMPTS, Check, compare, hear
+from memrl.export.formats import FORMATS, open_exported, open_trained, write_model
+from memrl.export.gguf import refuse_uncovered
+from memrl.files import new_folder, write_json_atomic
+from memrl.models import load_tokenizer
+from memrl.rollout.prompting import Prompter
+from memrl.rundir import CONFIG_FILE, find_adapter
+
+__all__ = ["AGENT_FILE", "FORMATS", "Check", "export", "find_adapter"]
+log = logging.getLogger(__name__)
+
+
+def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "best", model: str | None = None) -> Check:
+    """Write `out`, whole or not at all; works on a run that still goes on.
+
+    Args:
+        format: one of FORMATS: `adapter` (peft's folder), `merged` (safetensors that need no peft), or `gguf`.
+        adapter: `best` (held-out QA), `last`, a version's name like v00012, or a checkpoint's like step_00012.
+        model: where the base model is, if no longer where the run found it.
+
+    Returns:
+        How near what was exported is to base + adapter.
+
+    Raises:
+        ConfigError: `run` is no run, it has no such adapter, `out` exists, the base model cannot be loaded, or the
+            format does not cover it.
+        DataError: the held-out data is no longer there.
+        CheckpointError: the adapter is damaged, or what was exported is not the same policy.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise ConfigError(f"{run} is no run folder: it has no {CONFIG_FILE}.")
+    if out.exists():
+        raise ConfigError(f"{out} exists already; give another --out.")
+    if format not in FORMATS:
+        raise ConfigError(f"there is no format {format!r}; choose from {', '.join(FORMATS)}.")
+    config = load_config(run / CONFIG_FILE, [f"model.path={model}"] if model else [], check=False)
+    found = find_adapter(run, adapter)
+    tokenizer = load_tokenizer(config)
+    if format == "gguf":
+        refuse_uncovered(config, tokenizer)
+    streams = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False).take(PROMPTS)
+    with TemporaryDirectory() as held, new_folder(out) as folder:
+        # a run that goes on removes the adapters that it no longer needs
+        source = Path(shutil.copytree(found, Path(held) / found.name))
+        log.info("%s: base + adapter reads %d held-out streams", found.name, len(streams))
+        expected = hear(open_trained(config, source), config, streams)
+        log.info("%s: writing %s", found.name, format)
+        write_model(format, config, source, tokenizer, folder)
+        log.info("%s: the exported policy reads the same", found.name)
+        policy = open_exported(format, config, folder)
+        try:
+            exact = config.model.dtype == "float32" and format != "gguf"
+            check = compare(policy, config, streams, expected, exact=exact)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"the {format} model of {found} was read again and refused: {error}. Nothing was exported. Export the "
+                "adapter instead."
+            ) from error
+        if format == "gguf":  # not before the check: transformers would read it in place of the file's own
+            tokenizer.save_pretrained(folder)
+        told = describe(config, found.name, format, policy.prompter, _chunk_tokens(config, policy.prompter))
+        write_json_atomic(folder / AGENT_FILE, told)
+        write_card(folder, run, config, told, example_page(config, policy.prompter), check)
+    return check
+
+
+def _chunk_tokens(config: Config, prompter: Prompter) -> int:
+    """The longest chunk of the first training streams."""
+    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(16)
+    return max(prompter.count_tokens(chunk.text) for stream in streams for chunk in stream.chunks)

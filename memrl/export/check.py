@@ -1,0 +1,143 @@
+"""Whether what was exported is the trained policy: its log-probs on real prompts, and an episode played again with it.
+
+The prompts are those of the run's held-out streams. Both policies write and read them by tokenizers of their own, so a
+tokenizer that was exported wrongly shows as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.stream import Stream
+from memrl.config import Config
+from memrl.errors import CheckpointError
+from memrl.records import AdapterRef, Sample
+from memrl.rollout.canary import BOUND, mean_gap, probe
+from memrl.rollout.engine import Engine, Sampling
+from memrl.rollout.environment import new_env, new_memory
+from memrl.rollout.preflight import first_prompt
+from memrl.rollout.prompting import Prompter
+
+PROMPTS = 4
+"""Held-out streams whose first prompts are compared; of these, the shortest is played to its end."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Something that can be asked: an engine, how to speak to it, and the adapter to use (None: as it is)."""
+
+    engine: Engine
+    prompter: Prompter
+    adapter: AdapterRef | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a policy made of the streams; each sample has the policy's own log-probs (nats)."""
+
+    probes: list[Sample]
+    """The first prompt of each stream, its end scored as if it were an answer."""
+    steps: list[Sample]
+    """A whole greedy episode of the shortest stream."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far what was exported is from base + adapter."""
+
+    prompts: int
+    gap: float
+    """Mean distance of the log-probs of one completion (nats a token), at the worst one."""
+    bound: float
+    stream: str
+    """Whose episode was played again."""
+    steps: int
+    same: int
+    """Steps from the first on in which both read and wrote the same tokens."""
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.prompts} real prompts at most {self.gap:.2g} nats a token from base + adapter (bound "
+            f"{self.bound:.2g}); the episode of stream {self.stream!r}, played again, has the same tokens in "
+            f"{self.same} of {self.steps} steps"
+        )
+
+
+def hear(policy: Policy, config: Config, streams: Sequence[Stream]) -> Heard:
+    """Have a policy score the first prompts of the streams and play the shortest one.
+
+    Raises:
+        EngineError: a prompt does not fit the model, or it failed.
+    """
+    return asyncio.run(_hear(policy, config, streams))
+
+
+def compare(policy: Policy, config: Config, streams: Sequence[Stream], expected: Heard, *, exact: bool) -> Check:
+    """Hold an exported policy against what base + adapter made of the same streams.
+
+    Args:
+        exact: refuse an episode with any other token.
+
+    Raises:
+        CheckpointError: it is not the same policy.
+    """
+    return asyncio.run(_compare(policy, config, streams, expected, exact))
+
+
+async def _compare(policy: Policy, config: Config, streams: Sequence[Stream], expected: Heard, exact: bool) -> Check:
+    found = await _hear(policy, config, streams)
+    for stream, mine, theirs in zip(streams, found.probes, expected.probes, strict=True):
+        if _tokens(mine) != _tokens(theirs):
+            raise CheckpointError(f"its tokenizer reads the first prompt of stream {stream.id!r} as other tokens")
+    samples = [*expected.probes, *expected.steps]
+    scored = [await _scored(policy, sample) for sample in samples]
+    pairs = list(zip(found.steps, expected.steps, strict=True))
+    check = Check(
+        prompts=len(samples),
+        gap=max(mean_gap(mine.logprobs, theirs.logprobs) for mine, theirs in zip(scored, samples, strict=True)),
+        bound=BOUND[config.model.dtype],
+        stream=_shortest(streams).id,
+        steps=len(pairs),
+        same=next((n for n, (mine, theirs) in enumerate(pairs) if _tokens(mine) != _tokens(theirs)), len(pairs)),
+    )
+    if not check.gap <= check.bound or (exact and check.same < check.steps):
+        raise CheckpointError(f"it is not the trained policy: {check}")
+    return check
+
+
+async def _hear(policy: Policy, config: Config, streams: Sequence[Stream]) -> Heard:
+    if policy.adapter is not None:
+        await policy.engine.load_adapter(policy.adapter)
+    probes = [probe(first_prompt(config, policy.prompter, stream)) for stream in streams]
+    steps = await _play(policy, config, _shortest(streams))
+    return Heard([await _scored(policy, one) for one in probes], [await _scored(policy, one) for one in steps])
+
+
+async def _play(policy: Policy, config: Config, stream: Stream) -> list[Sample]:
+    prompter = policy.prompter
+    env = new_env(config, prompter, stream, new_memory(config, prompter))
+    sampling = Sampling(config.rollout.max_completion_tokens, 0.0)
+    steps: list[Sample] = []
+    while not env.done:
+        observation = env.observe()
+        ids = prompter.encode(observation.messages, observation.tools)
+        completion = await policy.engine.generate(ids, sampling, policy.adapter)
+        env.step(prompter.decode(completion.ids), truncated=completion.stop == "length")
+        steps.append(Sample(ids, completion.ids, completion.logprobs, 0.0, 0))
+    return steps
+
+
+async def _scored(policy: Policy, sample: Sample) -> Sample:
+    """The sample with the policy's log-probs, all from one pass: decoding token by token rounds otherwise."""
+    logprobs = await policy.engine.score(sample.prompt_ids, sample.completion_ids, policy.adapter)
+    return Sample(sample.prompt_ids, sample.completion_ids, logprobs, 0.0, 0)
+
+
+def _tokens(sample: Sample) -> tuple[list[int], list[int]]:
+    return sample.prompt_ids, sample.completion_ids
+
+
+def _shortest(streams: Sequence[Stream]) -> Stream:
+    return min(streams, key=lambda stream: len(stream.chunks))

@@ -1,0 +1,76 @@
+"""The formats: how each is written, and how it is opened again to be checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from envs.dialects import DIALECTS
+from memrl.config import Config
+from memrl.export.check import Policy
+from memrl.export.gguf import load_gguf, write_gguf
+from memrl.files import MANIFEST, write_json_atomic
+from memrl.models import end_ids, load_model, load_tokenizer, model_path
+from memrl.records import AdapterRef
+from memrl.rollout.prompting import Prompter
+from memrl.rollout.transformers_engine import TransformersEngine
+
+FORMATS = ("adapter", "merged", "gguf")
+
+
+def write_model(format: str, config: Config, adapter: Path, tokenizer: Any, folder: Path) -> None:
+    """Write the weights and the tokenizer; of `gguf` the one inside the file alone (see `open_exported`)."""
+    if format == "adapter":
+        shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        settings["base_model_name_or_path"] = model_path(config)  # it may have moved since the run began
+        write_json_atomic(folder / "adapter_config.json", settings)
+    elif format == "merged":
+        merge(config, adapter).save_pretrained(folder)
+    else:
+        write_gguf(merge(config, adapter), tokenizer, folder)
+    if format != "gguf":
+        tokenizer.save_pretrained(folder)
+
+
+def merge(config: Config, adapter: Path) -> Any:
+    """The base model with the adapter in its weights; merged in float32, so that rounding happens once, at the end."""
+    merged = PeftModel.from_pretrained(load_model(config).float(), str(adapter)).merge_and_unload()
+    return merged.to(getattr(torch, config.model.dtype))
+
+
+def open_trained(config: Config, adapter: Path) -> Policy:
+    """Base + adapter, as the run has them.
+
+    Raises:
+        ConfigError: the base model cannot be loaded.
+    """
+    return _policy(config, load_model(config), load_tokenizer(config), adapter)
+
+
+def open_exported(format: str, config: Config, folder: Path) -> Policy:
+    """What `write_model` wrote, from its own files alone (an adapter's: and the base model).
+
+    Of a `gguf` folder the tokenizer inside the file is opened, as long as no tokenizer.json lies beside it:
+    transformers would take that one.
+    """
+    here = replace(config, model=replace(config.model, path=str(folder)))
+    if format == "adapter":
+        from transformers import AutoTokenizer
+
+        return _policy(config, load_model(config), AutoTokenizer.from_pretrained(folder), folder)
+    if format == "merged":
+        return _policy(config, load_model(here), load_tokenizer(here))
+    return _policy(config, *load_gguf(config, folder))
+
+
+def _policy(config: Config, model: Any, tokenizer: Any, adapter: Path | None = None) -> Policy:
+    engine = TransformersEngine(model, end_ids(config, tokenizer), max_batch=1)
+    prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+    return Policy(engine, prompter, None if adapter is None else AdapterRef(1, "exported", str(adapter)))
