@@ -39,13 +39,13 @@ test: lint ## lint, then every test that needs no GPU
 	$(BIN)/python -m pytest
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
 
 lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch/*.sh launch/*.sbatch .ci/run
+	$(BIN)/shellcheck launch/*.sh examples/*.sh launch/*.sbatch .ci/run
 
 clean: ## remove caches and build outputs (not .venv, not runs/)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: launch/export.sh RUN OUT [--format adapter|merged] [--adapter best|last|vNNNNN] [--model PATH]
+usage: launch/export.sh RUN OUT [--format adapter|merged|gguf] [--adapter best|last|vNNNNN|step_NNNNN] [--model PATH]
 
 Runs `memrl export` on the run folder RUN and writes OUT/adapter and OUT/merged, or only the format that is named.
 The run may still be going on. $MEMRL names the command where it is not on the PATH.
