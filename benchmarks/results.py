@@ -23,7 +23,7 @@ from envs.sources import SOURCES
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
 from memrl.evaluation.policy import POLICY, UNTRAINED, Policy, open_policy
-from memrl.evaluation.results import draw, markdown, results
+from memrl.evaluation.results import draw, markdown, results, shown
 from memrl.files import write_json_atomic, write_text_atomic
 from memrl.report.progress import RunProgress
 
@@ -103,15 +103,79 @@ def main() -> None:
         methods = [POLICY, *BASELINES]
         plan = Plan(suites, methods, asked.out / "real", asked.real_streams, SEEDS[:1], settings)
         found["real"] = measured(real, plan)
+        for row, name in zip(found["real"]["results"], (name for name in REAL for _ in methods), strict=True):
+            row["suite"] = f"{name}:{REAL[name]}"  # without the path
+        found["real"]["reader"] = "policy-base (SmolLM2-135M-Instruct)"
     told = {"machine": platform.processor() or platform.machine(), "date": date.today().isoformat(), **found}
     write_json_atomic(ROOT / "benchmarks" / "results" / "eval.json", told)
     write_text_atomic(ROOT / "docs" / "results.md", page(told))
     print(json.dumps(told))
 
 
+HEAD = """\
+# Results
+
+Made by `benchmarks/results.py` (its docstring has the command) on {machine}, {date}. All figures, with scores by
+kind of question and costs: `benchmarks/results/eval.json`. The methods: [evaluation.md](evaluation.md).
+
+## Synthetic streams, the trained embedded model
+
+The run of `make train` (seed 0), on streams that no decision of this project has looked at. At **equal budget**
+stand `policy`, `untrained`, `verbatim`, `rolling_summary` and `extract_update`: they may hold {budget} tokens.
+`bm25`, `dense` and `full_context` hold all of the text. All are asked by the same reader, the embedded model
+without adapter, which is shown 12 tokens for a question. The embedded model has never learned to write free text,
+so `rolling_summary` and `extract_update` get nothing from it; from a model that can write, they would.
+"""
+LONGER = """\
+## Streams longer than in training
+
+{chunks} chunks in training, up to {most} here. The memory may grow with the text ({budget} tokens for each {chunks}
+chunks, at equal budget), and so do the people in it, up to 60. From {shown} chunks on 20 tokens are shown for a
+question instead of 12: the embedded tokenizer has tokens for item ids up to 48 only. Longer ids the model has never
+seen, and the scores of all methods that show such ids drop there.
+
+![score by the length of streams](results.png)
+"""
+REAL_HEAD = """\
+## Real sets, an untrained model of 135 million parameters
+
+SmolLM2-135M-Instruct as policy, as reader, and as the model behind `rolling_summary` and `extract_update`, by
+`configs/squad-smollm2-cpu.yaml`: streams of two chunks of 200 tokens with four questions, 256 tokens of memory, 192
+of them shown. It is not trained: three steps of GRPO are what two cores can do (README), and they teach it nothing.
+What the table shows is that the harness runs on these sets, and what so small a model can do. Scores are token F1
+(SQuAD, LoCoMo) and the right number in `\\\\boxed{}` (BANKING77). Nothing was tuned on these streams; over so few
+of them intervals are wide.
+"""
+
+
 def page(found: dict[str, Any]) -> str:
     """docs/results.md."""
-    return markdown(found["synthetic"])
+    rows = [row for row in found["lengths"]["results"] if row["method"] not in ("nothing", "full_context")]
+    suites = list(dict.fromkeys(row["suite"] for row in rows))
+    cells = {(row["suite"], row["method"]): row for row in rows}
+    heading = " | ".join(f"{CHUNKS * times} chunks" for times in LENGTHS)
+    under = "|---" * (len(LENGTHS) + 1) + "|"
+    scores = [f"| method | {heading} |", under]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        scores.append(f"| {method} | {' | '.join(shown(cells[suite, method]['score']) for suite in suites)} |")
+    gaps = [f"| policy better, paired by stream | {heading} |", under]
+    for method in (UNTRAINED, "verbatim"):
+        found_gaps = [cells[suite, method]["policy_better_by"] for suite in suites]
+        gaps.append(f"| than {method} | {' | '.join(_gap(gap) for gap in found_gaps)} |")
+    parts = [
+        HEAD.format(machine=found["machine"], date=found["date"], budget=BUDGET),
+        markdown(found["synthetic"]),
+        LONGER.format(chunks=CHUNKS, most=CHUNKS * LENGTHS[-1], budget=BUDGET, shown=CHUNKS * 8),
+        "\n".join(scores),
+        "\n".join(gaps),
+    ]
+    if "real" in found:
+        parts += [REAL_HEAD, markdown(found["real"])]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _gap(gap: dict[str, float]) -> str:
+    return f"{shown(gap, '+')}, p {gap['p']:.4f}"
 
 
 if __name__ == "__main__":

@@ -197,11 +197,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
-        known = ["--help", "--version", "--debug", "--dry-run", "--resume", "--out", "--quick", "--address", "--json"]
-        known += ["--format", "--adapter", "--model", "--from", "--force", "--stream", "--chunks", "--against"]
-        known += ["--rewards", "--metric", "--suite", "--baselines", "--streams", "--seeds", "--base-model", "--served"]
-        known += ["--served-as", "--base-served-as", "--api-key-env", "--store", "--user", "--mcp", "--http", "--host"]
-        known += ["--port", "--token-env", "--max-body", "--rate", "--engine", "--device", "--push"]
+        known = sorted(_options(parser))
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -216,6 +212,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
     arguments.config = names[0] if names else None
     arguments.overrides = [word for word in given if word not in names]
     return arguments
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option of a parser and of the commands below it."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {option for below in action.choices.values() for option in _options(below)}
+    return found
 
 
 def _set_up(debug: bool) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from memrl.errors import ConfigError, EngineError
 from memrl.report.console import wide_console
+from memrl.served_cli import add_served_options, named_server
 
 if TYPE_CHECKING:
     from memrl.evaluation.policy import Policy
@@ -57,10 +58,7 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
     evaluation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the sources (default: eval.seed)")
     evaluation.add_argument("--adapter", default="best", help="of a run: best (default), last, or e.g. v00012")
     evaluation.add_argument("--base-model", metavar="PATH", help="the base model, if no longer where it was")
-    evaluation.add_argument("--served", metavar="URL", help="an OpenAI-compatible server that has the exported policy")
-    evaluation.add_argument("--served-as", metavar="NAME", help="what that server calls the policy")
-    evaluation.add_argument("--base-served-as", metavar="NAME", help="what it calls an adapter's base model")
-    evaluation.add_argument("--api-key-env", metavar="VARIABLE", help="environment variable with that server's key")
+    add_served_options(evaluation)
     evaluation.add_argument(
         "--out", type=Path, metavar="DIR", help="default: <RUN>/eval, <EXPORTED>-eval, eval-<CONFIG>"
     )
@@ -78,18 +76,13 @@ def _eval(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{', '.join(wrong)}: settings are written key=value; suites are named by --suite")
     if arguments.streams < 1:
         raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
-    if bool(arguments.served) != bool(arguments.served_as):
-        raise ConfigError("--served and --served-as go together: where the server is, and what it calls the policy")
+    served = named_server(arguments)
     from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
     from memrl.evaluation.policy import POLICY, open_policy
     from memrl.evaluation.results import draw, markdown, results, shown
     from memrl.files import write_json_atomic, write_text_atomic
     from memrl.report.progress import RunProgress
-    from memrl.rollout.endpoint_engine import Served
 
-    served = None
-    if arguments.served:
-        served = Served(arguments.served, arguments.served_as, arguments.base_served_as, arguments.api_key_env)
     policy = open_policy(arguments.policy, adapter=arguments.adapter, base_model=arguments.base_model, served=served)
     plan = Plan(
         suites=arguments.suite or ["run"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memrl.errors import ConfigError
+from memrl.served_cli import add_served_options, named_server
 
 if TYPE_CHECKING:
     from memrl.agent import MemoryAgent
@@ -47,6 +48,7 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--rate", type=int, metavar="N", help="requests a minute of one client (default: 600)")
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
     serve.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"default: {ENGINES[0]}")
+    add_served_options(serve)
     serve.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     serve.set_defaults(command=_serve)
 
@@ -54,6 +56,10 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     if arguments.http and not arguments.mcp:
         raise ConfigError("--http goes with --mcp; REST is served over HTTP without it.")
+    server = named_server(arguments)
+    over_http = {"--max-body": arguments.max_body, "--rate": arguments.rate, "--token-env": arguments.token_env}
+    if arguments.mcp and not arguments.http and (vain := [name for name, value in over_http.items() if value]):
+        raise ConfigError(f"{vain[0]} is for requests over HTTP; --mcp alone uses standard input and output.")
     for name, value in (("--max-body", arguments.max_body), ("--rate", arguments.rate)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
@@ -75,6 +81,7 @@ def _serve(arguments: argparse.Namespace) -> None:
             user=arguments.user,
             base_model=arguments.base_model,
             engine=arguments.engine,
+            served=server,
             device=arguments.device,
         )
 

@@ -411,6 +411,8 @@ def test_agents_in_use_stay_open_and_idle_ones_are_few(agent: MemoryAgent) -> No
         (["--port", "99999"], "cannot listen at 127.0.0.1 port 99999"),
         (["--rate", "0"], "--rate is 0; it must be at least 1"),
         (["--http"], "--http goes with --mcp"),
+        (["--mcp", "--rate", "5"], "--rate is for requests over HTTP"),
+        (["--served", "http://127.0.0.1:9/v1"], "--served and --served-as go together"),
         ([], "no exported policy"),
     ],
 )

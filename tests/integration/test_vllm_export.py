@@ -1,4 +1,4 @@
-"""What was exported, in vLLM: the adapter by LoRA and the merged model say what transformers says, also behind a server."""
+"""Exports in vLLM: the adapter by LoRA, and the merged model, say what transformers says, also behind a server."""
 
 from __future__ import annotations
 
@@ -89,9 +89,10 @@ def server(exported: Path, plain_model: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [
-        "serve", plain_model, "--served-model-name", "base", "--enable-lora", "--max-lora-rank", "16", "--max-loras", "3",
-        "--lora-modules", f"memory={exported / 'adapter'}", "--host", "127.0.0.1", "--port", port, "--enforce-eager",
-        "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "8", "--generation-config", "vllm",
+        "serve", plain_model, "--served-model-name", "base", "--enable-lora", "--max-lora-rank", "16",
+        "--max-loras", "3", "--lora-modules", f"memory={exported / 'adapter'}",
+        "--host", "127.0.0.1", "--port", port, "--enforce-eager", "--dtype", "float32",
+        "--max-model-len", "512", "--max-num-seqs", "8", "--generation-config", "vllm",
     ]  # fmt: skip
     command = [str(Path(sys.executable).parent / "vllm"), *map(str, words)]
     process = subprocess.Popen(command, env={**os.environ, **CPU_ENVIRONMENT}, start_new_session=True)
