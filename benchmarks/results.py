@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 from datetime import date
 from pathlib import Path
@@ -106,7 +107,7 @@ def main() -> None:
         for row, name in zip(found["real"]["results"], (name for name in REAL for _ in methods), strict=True):
             row["suite"] = f"{name}:{REAL[name]}"  # without the path
         found["real"]["reader"] = "policy-base (SmolLM2-135M-Instruct)"
-    told = {"machine": platform.processor() or platform.machine(), "date": date.today().isoformat(), **found}
+    told = {"machine": f"{os.cpu_count()} cores ({platform.machine()})", "date": date.today().isoformat(), **found}
     write_json_atomic(ROOT / "benchmarks" / "results" / "eval.json", told)
     write_text_atomic(ROOT / "docs" / "results.md", page(told))
     print(json.dumps(told))
