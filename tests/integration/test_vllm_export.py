@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,17 +85,18 @@ def test_vllm_says_what_base_and_adapter_say(exported: Path, form: str) -> None:
 
 @pytest.fixture
 def server(exported: Path, plain_model: Path) -> Iterator[str]:
-    """`vllm serve --enable-lora` with the exported adapter."""
+    """What `vllm serve --enable-lora` runs, with the exported adapter."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [
-        "serve", plain_model, "--served-model-name", "base", "--enable-lora", "--max-lora-rank", "16",
-        "--max-loras", "3", "--lora-modules", f"memory={exported / 'adapter'}",
+        "-m", "vllm.entrypoints.openai.api_server", "--model", plain_model, "--served-model-name", "base",
+        "--enable-lora", "--max-lora-rank", "16", "--max-loras", "3",
+        "--lora-modules", f"memory={exported / 'adapter'}",
         "--host", "127.0.0.1", "--port", port, "--enforce-eager", "--dtype", "float32",
         "--max-model-len", "512", "--max-num-seqs", "8", "--generation-config", "vllm",
     ]  # fmt: skip
-    command = [str(Path(sys.executable).parent / "vllm"), *map(str, words)]
+    command = [sys.executable, *map(str, words)]  # as `vllm serve`, which vLLM's CPU package does not find itself by
     process = subprocess.Popen(command, env={**os.environ, **CPU_ENVIRONMENT}, start_new_session=True)
     try:
         for _ in range(240):
@@ -106,11 +108,10 @@ def server(exported: Path, plain_model: Path) -> Iterator[str]:
                 time.sleep(1)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, ending)
+                process.wait(20)
 
 
 def test_an_agent_on_vllm_serve_does_what_it_does_here(server: str, exported: Path, tmp_path: Path) -> None:
