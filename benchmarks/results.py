@@ -143,9 +143,11 @@ REAL_HEAD = """\
 SmolLM2-135M-Instruct as policy, as reader, and as the model behind `rolling_summary` and `extract_update`, by
 `configs/squad-smollm2-cpu.yaml`: streams of two chunks of 200 tokens with four questions, 256 tokens of memory, 192
 of them shown. It is not trained: three steps of GRPO are what two cores can do (README), and they teach it nothing.
-What the table shows is that the harness runs on these sets, and what so small a model can do. Scores are token F1
-(SQuAD, LoCoMo) and the right number in `\\\\boxed{}` (BANKING77). Nothing was tuned on these streams; over so few
-of them intervals are wide.
+What the table shows is that the harness runs on these sets, and what so small a model can do: as policy it stores
+little or nothing, as extractor nothing; as reader it answers in sentences, guesses where the memory does not say,
+and never writes the `\\boxed{}` that BANKING77 is scored by, so that all stand at 0 there. Scores are token F1
+(SQuAD, LoCoMo; "not mentioned" for LoCoMo's unanswerable ones) and the right number in `\\boxed{}` (BANKING77).
+Nothing was tuned on these streams; over so few of them intervals are wide.
 """
 
 

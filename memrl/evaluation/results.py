@@ -130,7 +130,10 @@ def markdown(found: dict[str, Any]) -> str:
                 cells = [shown(row["by_set"].get(name)) for name in names]
                 macro = "" if row["macro"] is None else f"{row['macro']:.3f}"
                 lines.append(f"| {row['method']} | {macro} | {' | '.join(cells)} |")
-        lines += ["", "| method | prompt + completion tokens | reader calls | reader tokens | seconds | failed |"]
+        lines += [
+            "",
+            "| method | prompt + completion tokens | reader calls | reader tokens | stream-seconds | failed |",
+        ]
         lines += ["|---|---|---|---|---|---|"]
         for row in rows:
             lines.append(
