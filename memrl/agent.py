@@ -287,7 +287,7 @@ class _Policy:
 
         if not text.strip():
             raise DataError("the text is empty.")
-        if count(text) <= self._piece:
+        if self.prompter.count_tokens(text) <= self._piece:
             return [text]
         units = [Unit(line, turn=count(line) <= self._piece) for line in text.splitlines() if line.strip()]
         pieces = [piece.text for piece in cut(units, self._piece, count)]

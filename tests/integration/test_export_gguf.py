@@ -29,6 +29,7 @@ from envs.sources.synthetic import synthetic
 from memrl.errors import CheckpointError, ConfigError
 from memrl.export import AGENT_FILE, export
 from memrl.export.gguf import FILE, SPLITS
+from memrl.exported import open_exported
 from memrl.files import find_damage
 from memrl.models import load_model
 from memrl.tiny.tokenizer import CHAT_TEMPLATE
@@ -110,6 +111,8 @@ def test_the_file_alone_is_the_trained_policy(family: str, tmp_path: Path) -> No
     check = export(run, tmp_path / "out", format="gguf")
     assert (check.same, check.steps) == (2, 2) and check.gap < 1e-4
     assert find_damage(tmp_path / "out") is None
+    with pytest.raises(ConfigError, match="is a gguf export, which other programs load"):
+        open_exported(tmp_path / "out")
     assert json.loads((tmp_path / "out" / AGENT_FILE).read_text())["format"] == "gguf"
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == CHAT_TEMPLATE
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memrl import MemoryAgent
+from memrl import MemoryAgent, Served
 from memrl.errors import ConfigError, EngineError
-from memrl.rollout.endpoint_engine import Served
 from tests.completions_server import CompletionsServer
 
 TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")
