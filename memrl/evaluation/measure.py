@@ -47,6 +47,7 @@ class Measured(BaseModel):
     suite: str
     method: str
     stream: str
+    """What the suite calls it: its id and a digest of its content."""
     set_name: str
     """The set of the suite that the stream is of."""
     chunks: int

@@ -10,6 +10,7 @@ synthetic:chunks=24,memory.budget=220      with a dot, a setting of the run's co
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Suite:
 
     name: str
     streams: dict[str, Stream]
-    """By their place in the records: the id, with the seed where two seeds give other streams under one id."""
+    """By what the records call them: two streams of one content are the same, whichever seed or run gave them."""
     settings: tuple[str, ...] = ()
 
 
@@ -77,13 +78,16 @@ def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> S
         raise ConfigError(f"there is no suite {name!r}{did_you_mean(name, known)} A built set is named by its folder.")
     streams: dict[str, Stream] = {}
     for seed in seeds:
-        for stream in StreamFeed(specs, config.data.path, seed, cycle=False).take(most):
-            other = streams.setdefault(stream.id, stream)
-            if other != stream:
-                streams[f"{stream.id} ({stream.source}, seed {seed})"] = stream
+        taken = StreamFeed(specs, config.data.path, seed, cycle=False).take(most)
+        streams |= {_named(stream): stream for stream in taken}
     if not streams:
         raise ConfigError(f"suite {words!r} has no streams")
     return Suite(words, streams, settings)
+
+
+def _named(stream: Stream) -> str:
+    """Its id, which other options of a source give to other streams too, and a digest of all that it holds."""
+    return f"{stream.id}@{hashlib.sha256(stream.model_dump_json().encode()).hexdigest()[:12]}"
 
 
 def _parsed(value: str) -> object:

@@ -213,6 +213,11 @@ def test_two_evaluations_are_set_side_by_side(
     assert rows[1]["better_by"]["value"] == 0.0 and rows[1]["better_by"]["p"] == 1.0
     assert rows[0]["better_by"]["value"] == pytest.approx(rows[0]["other"]["value"] - rows[0]["one"]["value"])
     assert "left out" in capsys.readouterr().out
+    longer = tmp_path / "longer"
+    text = "data.eval=[{source: synthetic, chunks: 3, sentences: 3, people: 16, questions: 4, metric: substring}]"
+    evaluate(run, longer, "--baselines", "none", text)
+    with pytest.raises(ConfigError, match="no suite, method and stream in common"):
+        compare(whole[0], longer)  # their streams have the same ids
     found = json.loads((other / "evaluation.json").read_text())
     (other / "evaluation.json").write_text(json.dumps({**found, "reader": "somebody"}))
     with pytest.raises(ConfigError, match=r"the reader of .* is lexical and that of .* is somebody"):

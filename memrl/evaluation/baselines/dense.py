@@ -8,9 +8,13 @@ that costs. Embeddings come from sentence-transformers (`eval.embedder`).
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from envs.memory import MemoryView, TokenCounter
 from envs.stream import Stream
@@ -19,8 +23,24 @@ from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, pass
 from memrl.rollout.worker import RolloutWorker
 
 
+class Embedder:
+    """A sentence-transformers model, asked by one thread at a time: its tokenizer takes no two."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of length 1, one row a text."""
+        with self._lock:
+            found: NDArray[np.float32] = self._model.encode(
+                list(texts), normalize_embeddings=True, show_progress_bar=False
+            )
+        return found
+
+
 @lru_cache(maxsize=1)
-def load_embedder(path: str) -> Any:
+def load_embedder(path: str) -> Embedder:
     """The embedding model of `eval.embedder`, loaded once.
 
     Raises:
@@ -33,7 +53,7 @@ def load_embedder(path: str) -> Any:
             f"the baseline dense needs sentence-transformers ({error}). Install it: pip install 'memrl[dense]'"
         ) from error
     try:
-        return SentenceTransformer(path, device="cpu")
+        return Embedder(SentenceTransformer(path, device="cpu"))
     except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise ConfigError(
@@ -59,14 +79,12 @@ class Dense:
 class Embedded(Passages):
     """Passages that are shown by the likeness (cosine) of their embeddings to the question's."""
 
-    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter, embedder: Any) -> None:
+    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter, embedder: Embedder) -> None:
         super().__init__(held, count)
         self._embedder = embedder
-        self._vectors = embedder.encode(
-            [item.content for item in self.items], normalize_embeddings=True, show_progress_bar=False
-        )
+        self._vectors = embedder([item.content for item in self.items])
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
-        asked = self._embedder.encode(question, normalize_embeddings=True, show_progress_bar=False)
+        [asked] = self._embedder([question])
         items = self.items
         return self._view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)
