@@ -11,6 +11,7 @@ synthetic:chunks=24,memory.budget=220      with a dot, a setting of the run's co
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,11 @@ from memrl.data import StreamFeed
 from memrl.errors import ConfigError
 
 NAMED: dict[str, dict[str, object]] = {
-    "memalpha-val": {"source": "memalpha", "split": "test"},
+    "memalpha-val": {"source": "memalpha", "split": "test", "path": "YuWangX/Memalpha"},
     "memalpha-mab": {"source": "memalpha", "split": "test", "path": "YuWangX/Memalpha-Memoryagentbench"},
 }
+FILES = {"locomo": "locomo10.json", "longmemeval": "longmemeval_s, longmemeval_m or longmemeval_oracle"}
+"""What to download for a suite that is on no hub."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,15 @@ def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> S
     settings = tuple("=".join(pair) for pair in pairs if "." in pair[0])
     options = {key: _parsed(value) for key, value in pairs if "." not in key}
     specs: Sequence[dict[str, object]]
+    path = config.data.path
     if name == "run":
         specs = [{**spec, **options} for spec in config.data.eval]
     elif name in NAMED:
         specs = [{**NAMED[name], **options}]
     elif name in SOURCES:
-        base = next((spec for spec in config.data.eval if spec.get("source") == name), {"source": name})
-        specs = [{**base, **options}]
+        base = next((spec for spec in config.data.eval if spec.get("source") == name), None)
+        path = path if base else None  # the run's file is of the run's own sources
+        specs = [_placed(name, {**(base or {"source": name}), **options}, path)]
     elif Path(name).is_dir() or Path(name).is_file():
         specs = [{"source": "jsonl", "path": str(_file(Path(name))), **options}]
     else:
@@ -78,11 +83,28 @@ def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> S
         raise ConfigError(f"there is no suite {name!r}{did_you_mean(name, known)} A built set is named by its folder.")
     streams: dict[str, Stream] = {}
     for seed in seeds:
-        taken = StreamFeed(specs, config.data.path, seed, cycle=False).take(most)
+        taken = StreamFeed(specs, path, seed, cycle=False).take(most)
         streams |= {_named(stream): stream for stream in taken}
     if not streams:
         raise ConfigError(f"suite {words!r} has no streams")
     return Suite(words, streams, settings)
+
+
+def _placed(name: str, spec: dict[str, object], data_path: str | None) -> dict[str, object]:
+    """The spec of a source, with the file that a folder has for it in place of the folder."""
+    source, path = SOURCES[name], spec.get("path") or data_path
+    if path is None and source.options().get("path") is inspect.Parameter.empty:
+        wanted = f"download {FILES.get(name, 'it')} ({source.home})" if source.home else "write one"
+        raise ConfigError(f"suite {name!r} needs a file: {wanted}, and name it: --suite {name}:path=FILE")
+    folder = Path(str(path)).expanduser()
+    if source.locate is None or not folder.is_dir():
+        return spec
+    found = source.locate(sorted(file for file in folder.iterdir() if file.is_file()))
+    if len(found) > 1:
+        raise ConfigError(f"suite {name!r}: {folder} holds {', '.join(file.name for file in found)}; name one of them.")
+    if not found and name in FILES:
+        raise ConfigError(f"suite {name!r}: {folder} has no {FILES[name]}; it is published at {source.home}.")
+    return {**spec, "path": str(found[0])} if found else spec
 
 
 def _named(stream: Stream) -> str:

