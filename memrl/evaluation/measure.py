@@ -134,6 +134,7 @@ def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> 
     """Refuse a folder with records of something else."""
     mine = {
         "policy": policy.name,
+        "manifest": policy.manifest,
         "streams": plan.streams,
         "seeds": list(seeds),
         "config": hashlib.sha256(OmegaConf.to_yaml(OmegaConf.structured(config)).encode()).hexdigest(),

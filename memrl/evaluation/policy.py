@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from memrl.config import Config, find_config, load_config, save_config
 from memrl.errors import ConfigError
 from memrl.export import AGENT_FILE
 from memrl.exported import open_exported
+from memrl.files import MANIFEST
 from memrl.records import AdapterRef
 from memrl.rollout.endpoint_engine import Served
 from memrl.rundir import CONFIG_FILE, find_adapter
@@ -30,6 +32,8 @@ class Policy:
     """Its config with `key=value` settings."""
     out: Path
     """Where results go by default."""
+    manifest: str | None = None
+    """The hash of its files' hashes, where it is a folder: another policy may come to stand in the same place."""
     served: Served | None = None
     """Where somebody else generates for it."""
 
@@ -64,7 +68,7 @@ def open_policy(
                 return load_config(file, settings, check=False)
 
         out = folder.with_name(folder.name + "-eval")
-        return Policy(str(folder.resolve()), adapters, from_exported, out, served)
+        return Policy(str(folder.resolve()), adapters, from_exported, out, _manifest(folder), served)
     if served is not None:
         raise ConfigError(f"{words} is no exported policy: a server can only generate for one (memrl export).")
     if folder.is_dir():
@@ -76,7 +80,7 @@ def open_policy(
         def from_run(settings: Sequence[str]) -> Config:
             return load_config(folder / CONFIG_FILE, [*moved, *settings])
 
-        return Policy(str(found.resolve()), refs, from_run, folder / "eval")
+        return Policy(str(found.resolve()), refs, from_run, folder / "eval", _manifest(found))
     file = find_config(words)
 
     def from_config(settings: Sequence[str]) -> Config:
@@ -84,6 +88,11 @@ def open_policy(
 
     model = load_config(file, moved, check=False).model.path
     return Policy(f"{file.stem} ({model})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"))
+
+
+def _manifest(folder: Path) -> str | None:
+    file = folder / MANIFEST
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _ref(folder: Path) -> AdapterRef:
