@@ -23,7 +23,7 @@ formats=(adapter merged)
 options=()
 while (($#)); do
   case $1 in
-    --format) formats=("${2:?--format needs adapter or merged}"); shift 2 ;;
+    --format) formats=("${2:?--format needs adapter, merged or gguf}"); shift 2 ;;
     --adapter | --model) options+=("$1" "${2:?$1 needs a value}"); shift 2 ;;
     *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
   esac

@@ -121,7 +121,7 @@ def _eval(arguments: argparse.Namespace) -> None:
 
 
 def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -> list[str]:
-    """The baselines that are meant; `all` leaves out what cannot run here, and says so."""
+    """The baselines that are meant; `all` leaves out what cannot run here without a download, and says so."""
     from memrl.evaluation.baselines import BASELINES
     from memrl.evaluation.baselines.dense import load_embedder
     from memrl.evaluation.policy import UNTRAINED
@@ -129,9 +129,9 @@ def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -
     everything = [*([UNTRAINED] if UNTRAINED in policy.adapters else []), *BASELINES]
     if "all" in words:
         try:
-            load_embedder(policy.configured(overrides).eval.embedder)
+            load_embedder(policy.configured(overrides).eval.embedder, download=False)
         except ConfigError as error:
-            log.warning("without the baseline dense: %s", error)
+            log.warning("without the baseline dense, which has to be named where it needs a download: %s", error)
             everything.remove("dense")
     given = {"all": everything, "none": []}
     return list(dict.fromkeys(name for word in words for name in given.get(word, [word])))

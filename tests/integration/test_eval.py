@@ -82,6 +82,11 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
     assert (out / "results.png").stat().st_size > 10_000
 
 
+def test_all_baselines_are_those_that_run_here(run: Path, tmp_path: Path) -> None:
+    found = evaluate(run, tmp_path / "eval", "--streams", "1", "eval.embedder=/nowhere")
+    assert [row["method"] for row in found["results"]] == [name for name in METHODS if name != "dense"]
+
+
 def test_the_policys_evaluation_is_the_one_of_its_training(run: Path, whole: tuple[Path, dict[str, Any]]) -> None:
     summary = json.loads((run / "summary.json").read_text())["eval"]
     rows = {row["method"]: row for row in whole[1]["results"] if row["suite"] == "run"}

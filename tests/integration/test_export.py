@@ -234,7 +234,12 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(
 def test_the_launch_script_writes_both(finished: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "launch" / "export.sh", finished, tmp_path / "out", "--adapter", "last"],
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
         timeout=180,

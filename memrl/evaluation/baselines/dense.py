@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,20 @@ class Embedder:
         return found
 
 
-@lru_cache(maxsize=1)
-def load_embedder(path: str) -> Embedder:
+_loaded: dict[str, Embedder] = {}
+
+
+def load_embedder(path: str, *, download: bool = True) -> Embedder:
     """The embedding model of `eval.embedder`, loaded once.
+
+    Args:
+        download: from the hub, where it is not on this machine.
 
     Raises:
         ConfigError: sentence-transformers is not installed, or there is no such model.
     """
+    if path in _loaded:
+        return _loaded[path]
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -53,13 +59,14 @@ def load_embedder(path: str) -> Embedder:
             f"the baseline dense needs sentence-transformers ({error}). Install it: pip install 'memrl[dense]'"
         ) from error
     try:
-        return Embedder(SentenceTransformer(path, device="cpu"))
+        _loaded[path] = Embedder(SentenceTransformer(path, device="cpu", local_files_only=not download))
     except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"no embedding model can be loaded from eval.embedder {path!r} ({why}). Give a folder with one, or leave "
             "the baseline dense out."
         ) from error
+    return _loaded[path]
 
 
 class Dense:
