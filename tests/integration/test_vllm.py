@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +222,19 @@ def test_a_model_that_vllm_computes_otherwise_is_refused_before_the_first_rollou
 # Processes that die -------------------------------------------------------------------------------------------------
 
 
-def core_of(processes: list[psutil.Process]) -> psutil.Process:
-    """vLLM's engine among the children of one that uses it."""
-    [core] = [process for process in processes if "EngineCore" in " ".join(process.cmdline())]
+def core_below(process: psutil.Process, before: Collection[int] = ()) -> psutil.Process:
+    """vLLM's engine among the children of a process that uses it, but those that were there before.
+
+    One look may find it under another name, on a busy machine: so there are several.
+    """
+    found: list[psutil.Process] = []
+    for _ in range(100):
+        children = [child for child in process.children(recursive=True) if child.pid not in before]
+        found = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+        if found:
+            break
+        time.sleep(0.2)
+    [core] = found
     return core
 
 
@@ -232,7 +242,7 @@ def test_an_engine_whose_process_dies_says_so(plain_model: Path, tmp_path: Path)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     engine = VllmEngine(start_vllm(small_config(plain_model, tmp_path, VLLM), keep_versions=2), [2])
     assert run(engine.generate([1, 30, 40], Sampling(4))).ids
-    core_of([child for child in psutil.Process().children(recursive=True) if child.pid not in before]).kill()
+    core_below(psutil.Process(), before).kill()
     with pytest.raises(EngineDied, match="vLLM's engine has died"):
         run(asyncio.wait_for(engine.generate([1, 30, 40], Sampling(4)), 60))
     engine.close()
@@ -249,8 +259,9 @@ def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: P
         pool.load_adapter(adapter)
         [before] = pool.workers()
         worker = psutil.Process(int(before.split()[1]))
+        core = core_below(worker)
         left = worker.children(recursive=True)
-        threading.Timer(1.0, core_of(left).kill).start()
+        threading.Timer(1.0, core.kill).start()
         streams = StreamFeed(config.data.train, None, 0).take(4)
         groups = pool.run(pool.play_groups(streams, adapter, step=1, first=0))
         assert [len(group.episodes) for group in groups] == [config.train.group_size] * 4
