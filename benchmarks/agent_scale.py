@@ -25,7 +25,6 @@ import psutil
 from rich.console import Console
 
 from envs.building.chunking import sentences
-from envs.sources import SOURCES
 from envs.stream import Stream
 from envs.tools import ToolCall
 from memrl.data import StreamFeed
@@ -38,7 +37,6 @@ BATCH = 500
 
 def streams(source: str, **options: Any) -> Iterator[Stream]:
     """Streams of a source without end."""
-    assert source in SOURCES
     feed = StreamFeed([{"source": source, **options}], None, 0, cycle=False)
     while found := feed.take(1):
         yield from found

@@ -20,13 +20,13 @@ from typing import Any
 
 from rich.console import Console
 
-from envs.sources import SOURCES
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
 from memrl.evaluation.policy import POLICY, UNTRAINED, Policy, open_policy
 from memrl.evaluation.results import draw, markdown, results, shown
 from memrl.files import write_json_atomic, write_text_atomic
 from memrl.report.progress import RunProgress
+from memrl.sets.build import find_jobs
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (101, 102)
@@ -53,12 +53,9 @@ def longer(times: int) -> str:
 
 def raw(name: str, folder: Path) -> Path:
     """Where a source's raw files are below `folder`."""
-    locate = SOURCES[name].locate
-    assert locate is not None
-    found = [hit for place in sorted(folder.iterdir()) if place.is_dir() for hit in locate(sorted(place.iterdir()))]
-    if not found:
-        raise SystemExit(f"{folder} holds no raw files of {name}")
-    return found[0]
+    path = find_jobs(folder, only=name)[0].path
+    assert path is not None
+    return path
 
 
 def measured(policy: Policy, plan: Plan) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from envs.building.chunking import Unit, cut
-from envs.dialects import DIALECTS
 from envs.memory import MemoryItem, MemoryView, StoreMemory
 from envs.stream import Chunk, Question, Stream
 from envs.tools import ToolCall, ToolResult
@@ -29,13 +28,13 @@ from memrl.config import Config
 from memrl.errors import ConfigError, DataError
 from memrl.exported import Exported, open_exported
 from memrl.memory_file import Change, MemoryFile
-from memrl.models import end_ids, load_tokenizer
+from memrl.models import load_tokenizer
 from memrl.reader import Answer, PolicyBaseReader
-from memrl.rollout.build import build_engine
-from memrl.rollout.endpoint_engine import EndpointEngine, Served
-from memrl.rollout.engine import Engine, Sampling
-from memrl.rollout.environment import new_env, new_memory
-from memrl.rollout.prompting import Prompter
+from memrl.rollout.build import open_engine
+from memrl.rollout.endpoint_engine import Served
+from memrl.rollout.engine import Sampling
+from memrl.rollout.preflight import first_prompt
+from memrl.rollout.prompting import Prompter, open_prompter
 
 Result = TypeVar("Result")
 WHO = "agent"
@@ -96,7 +95,7 @@ class MemoryAgent:
         exported.config.rollout.engine = engine
         if budget is not None:
             exported.config.memory.budget = budget
-        prompter = Prompter(load_tokenizer(exported.config), DIALECTS[exported.config.rollout.dialect]())
+        prompter = open_prompter(exported.config, load_tokenizer(exported.config))
         file = _open_file(exported.config, prompter, store, user)
         try:
             return cls(_Policy(exported, prompter, served, piece_tokens), file, owns_policy=True)
@@ -217,10 +216,7 @@ class _Policy:
         self.config = exported.config
         self.prompter = prompter
         self._adapter = exported.adapter
-        ends = end_ids(self.config, prompter.tokenizer)
-        self._engine: Engine = (
-            EndpointEngine(served, prompter.tokenizer, ends) if served else build_engine(self.config, ends)
-        )
+        self._engine = open_engine(self.config, prompter.tokenizer, served)
         self.reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
         self._asked = 0
         self._loop = asyncio.new_event_loop()
@@ -229,7 +225,7 @@ class _Policy:
         try:
             if self._adapter is not None:
                 self.begin(self._engine.load_adapter(self._adapter)).result()
-            empty = len(self._prompt(".", ".", new_memory(self.config, prompter)))
+            empty = len(self._prompt(".", "."))
             room = self.config.rollout.max_prompt_tokens - self.config.memory.render_budget - empty - SLACK
             if room < 1:
                 raise ConfigError(
@@ -300,11 +296,10 @@ class _Policy:
                 )
         return pieces
 
-    def _prompt(self, text: str, time: str | None, memory: StoreMemory) -> list[int]:
-        """What the policy is shown of a text and a memory, as in training."""
+    def _prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
+        """What the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source=WHO, chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
-        observation = new_env(self.config, self.prompter, stream, memory).observe()
-        return self.prompter.encode(observation.messages, observation.tools)
+        return first_prompt(self.config, self.prompter, stream, memory)
 
 
 def _open_file(config: Config, prompter: Prompter, store: Path | str, user: str) -> MemoryFile:

@@ -51,6 +51,26 @@ class _Unanswered(Exception):
         self.permanent = permanent
 
 
+def open_client(url: str | None, key: str, *, timeout: float, retries: int) -> AsyncOpenAI:
+    """A client of an OpenAI-compatible server; `key` empty: the server wants none.
+
+    Args:
+        timeout: seconds for one request.
+    """
+    return AsyncOpenAI(
+        base_url=url,
+        api_key=key or "none",
+        admin_api_key="",  # else the client looks for one in the environment
+        timeout=timeout,
+        max_retries=retries,
+    )
+
+
+def shown(text: str, key: str) -> str:
+    """A server's own words for a message: on one line, not too many, and without `key`."""
+    return hide(" ".join(clean_text(text).split()), key)[:SHOWN].rstrip(".")
+
+
 class Endpoint:
     """Asks one model for chat completions at temperature 0.
 
@@ -70,13 +90,7 @@ class Endpoint:
         self._role = role
         self._cache = cache
         self._key = read_key(config.api_key_env) if config.api_key_env else ""
-        self._client = AsyncOpenAI(
-            base_url=config.url,
-            api_key=self._key or "none",
-            admin_api_key="",  # else the client looks for one in the environment
-            timeout=config.timeout,
-            max_retries=config.retries,
-        )
+        self._client = open_client(config.url, self._key, timeout=config.timeout, retries=config.retries)
         self._slots = asyncio.Semaphore(config.max_concurrency)
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._answered = self._gave_up = 0.0  # moments
@@ -193,7 +207,7 @@ class Endpoint:
         return f"the {self._role}'s endpoint {self._config.url} (model {self._config.model!r})"
 
     def _shown(self, text: str) -> str:
-        return hide(" ".join(clean_text(text).split()), self._key)[:SHOWN].rstrip(".")
+        return shown(text, self._key)
 
     def _refused(self, error: APIStatusError) -> _Unanswered:
         code = error.status_code

@@ -24,7 +24,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from envs.dialects import DIALECTS
 from memrl.config import Config, save_config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, EngineError, JudgeError, RewardHacked
@@ -44,7 +43,7 @@ from memrl.report.rewards import mean, meter_figures, reward_figures
 from memrl.rollout.build import open_pool
 from memrl.rollout.canary import BOUND, mean_gap, probe
 from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
-from memrl.rollout.prompting import Prompter
+from memrl.rollout.prompting import Prompter, open_prompter
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.rundir import EpisodeWriter, MetricsFile
 from rewards.compose import resolve_weights
@@ -94,7 +93,7 @@ class Trainer:
             torch.manual_seed(config.seed)
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
             tokenizer = load_tokenizer(config)
-            self._open_streams(Prompter(tokenizer, DIALECTS[config.rollout.dialect]()))
+            self._open_streams(open_prompter(config, tokenizer))
             check_reader(config)
             check_judge(config)
             self.learner = open_learner(config, config.train.steps * config.train.updates_per_step)

@@ -196,35 +196,49 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         ConfigError: lists every unknown key, wrong type and conflict at once.
     """
     file = find_config(path)
+    return _with(OmegaConf.structured(Config), _read_file(file), overrides, file.stem, check)
+
+
+def with_settings(config: Config, overrides: Sequence[str], name: str) -> Config:
+    """A copy of a config with `key=value` overrides. Conflicts are not looked for: it may lack what only a run needs.
+
+    Args:
+        name: the config's, for messages and `run.dir`.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    return _with(OmegaConf.structured(config), [], overrides, name, check=False)
+
+
+def _with(tree: DictConfig, settings: list[Setting], overrides: Sequence[str], name: str, check: bool) -> Config:
     complaints: list[str] = []
-    settings = _read_file(file)
     for text in overrides:
         try:
             settings += _read_override(text)
         except ConfigError as error:
             complaints.append(str(error))
-    tree = OmegaConf.structured(Config)
     complaints += [complaint for setting in settings if (complaint := _apply(tree, setting)) is not None]
     try:
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
-        complaints.append(f"{file}: {str(error).splitlines()[0]}")
-        raise _refusal(file, complaints) from error
+        complaints.append(str(error).splitlines()[0])
+        raise _refusal(name, complaints) from error
     assert isinstance(config, Config)
     if config.run.dir is None:
-        config.run.dir = f"runs/{file.stem}"
+        config.run.dir = f"runs/{name}"
     if check:
         complaints += check_config(config)
     if complaints:
-        raise _refusal(file, complaints)
+        raise _refusal(name, complaints)
     return config
 
 
-def _refusal(file: Path, complaints: list[str]) -> ConfigError:
+def _refusal(name: str, complaints: list[str]) -> ConfigError:
     if len(complaints) == 1:
-        return ConfigError(f"config {file.stem}: {hide(complaints[0])}")
+        return ConfigError(f"config {name}: {hide(complaints[0])}")
     lines = "".join(f"\n  - {hide(complaint)}" for complaint in complaints)
-    return ConfigError(f"config {file.stem}: {len(complaints)} things are wrong{lines}")
+    return ConfigError(f"config {name}: {len(complaints)} things are wrong{lines}")
 
 
 def save_config(config: Config, path: Path) -> None:

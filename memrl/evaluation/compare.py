@@ -10,9 +10,8 @@ from typing import Any
 
 from memrl.errors import ConfigError
 from memrl.evaluation.measure import Measured, read_records
-from memrl.evaluation.results import score, scores_by_kind, shown
+from memrl.evaluation.results import score, scores_by_kind, shown, stream_mean
 from memrl.evaluation.statistics import paired_difference
-from memrl.report.rewards import mean
 from memrl.rundir import EVALUATION_FILE, JsonLines
 
 
@@ -49,7 +48,9 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
                     "left_out": len(mine.keys() ^ theirs[place].keys()),
                     "one": score(first),
                     "other": score(second),
-                    "better_by": asdict(paired_difference([_mean(x) for x in second], [_mean(x) for x in first])),
+                    "better_by": asdict(
+                        paired_difference([stream_mean(x) for x in second], [stream_mean(x) for x in first])
+                    ),
                     "one_by_kind": scores_by_kind(first),
                     "other_by_kind": scores_by_kind(second),
                 }
@@ -88,7 +89,3 @@ def _records(folder: Path) -> Iterator[tuple[tuple[str, str], dict[str, Measured
         if done:
             first = next(iter(done.values()))
             yield (first.suite, first.method), done
-
-
-def _mean(record: Measured) -> float:
-    return mean([answer.score for answer in record.answers])

@@ -28,10 +28,9 @@ from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.policy import POLICY, UNTRAINED, Policy
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.files import write_json_atomic
-from memrl.models import end_ids, load_tokenizer
+from memrl.models import load_tokenizer
 from memrl.records import AnswerRecord
-from memrl.rollout.build import build_engine
-from memrl.rollout.endpoint_engine import EndpointEngine
+from memrl.rollout.build import open_engine
 from memrl.rollout.worker import RolloutWorker, request_seed
 from memrl.rundir import EVALUATION_FILE, JsonLines
 
@@ -109,8 +108,7 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
     configs = [policy.configured([*plan.overrides, *suite.settings]) for suite in opened]
     _claim(plan, config, policy, seeds)
     tokenizer = load_tokenizer(config)
-    ends = end_ids(config, tokenizer)
-    engine = EndpointEngine(policy.served, tokenizer, ends) if policy.served else build_engine(config, ends)
+    engine = open_engine(config, tokenizer, policy.served)
 
     async def measure() -> list[Measured]:
         found: list[Measured] = []

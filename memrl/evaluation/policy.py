@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from memrl.config import Config, find_config, load_config, save_config
+from memrl.config import Config, find_config, load_config
+from memrl.config.load import with_settings
 from memrl.errors import ConfigError
 from memrl.export import AGENT_FILE
 from memrl.exported import open_exported
@@ -62,10 +62,7 @@ def open_policy(
         adapters = with_policy if exported.adapter is None else {**with_policy, UNTRAINED: None}
 
         def from_exported(settings: Sequence[str]) -> Config:
-            with TemporaryDirectory() as place:
-                file = Path(place) / "exported.yaml"
-                save_config(exported.config, file)
-                return load_config(file, settings, check=False)
+            return with_settings(exported.config, settings, "exported")
 
         out = folder.with_name(folder.name + "-eval")
         return Policy(str(folder.resolve()), adapters, from_exported, out, _manifest(folder), served)

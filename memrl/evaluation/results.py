@@ -44,8 +44,8 @@ def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Me
     for one in done:
         sets[one.set_name].append(one)
     by_set = {name: score(found) for name, found in sorted(sets.items())} if len(sets) > 1 else {}
-    theirs = {one.stream: _mean(one) for one in policy if not one.failure}
-    pairs = [(theirs[one.stream], _mean(one)) for one in done if one.stream in theirs]
+    theirs = {one.stream: stream_mean(one) for one in policy if not one.failure}
+    pairs = [(theirs[one.stream], stream_mean(one)) for one in done if one.stream in theirs]
     paired = method != POLICY and pairs
     return {
         "suite": suite,
@@ -83,7 +83,8 @@ def score(done: Sequence[Measured]) -> dict[str, float]:
     return asdict(bootstrap_interval([[answer.score for answer in one.answers] for one in done]))
 
 
-def _mean(one: Measured) -> float:
+def stream_mean(one: Measured) -> float:
+    """The mean score of a stream's questions."""
     return mean([answer.score for answer in one.answers])
 
 

@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from envs.sources import SOURCES
 from envs.stream import Stream
 from envs.suggest import did_you_mean
 from memrl.config import Config
+from memrl.config.load import read_value
 from memrl.data import StreamFeed
 from memrl.errors import ConfigError
 
@@ -65,7 +64,7 @@ def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> S
     if any(len(pair) < 2 for pair in pairs):
         raise ConfigError(f"suite {words!r}: options are written NAME:key=value,key=value")
     settings = tuple("=".join(pair) for pair in pairs if "." in pair[0])
-    options = {key: _parsed(value) for key, value in pairs if "." not in key}
+    options = {key: read_value(value) for key, value in pairs if "." not in key}
     specs: Sequence[dict[str, object]]
     path = config.data.path
     if name == "run":
@@ -110,10 +109,6 @@ def _placed(name: str, spec: dict[str, object], data_path: str | None) -> dict[s
 def _named(stream: Stream) -> str:
     """Its id, which other options of a source give to other streams too, and a digest of all that it holds."""
     return f"{stream.id}@{hashlib.sha256(stream.model_dump_json().encode()).hexdigest()[:12]}"
-
-
-def _parsed(value: str) -> object:
-    return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index, call-overload]
 
 
 def _split(options: str) -> list[str]:

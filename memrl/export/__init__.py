@@ -17,14 +17,14 @@ from memrl.errors import CheckpointError, ConfigError
 from memrl.export.agent_file import AGENT_FILE, describe, example_page
 from memrl.export.card import write_card
 from memrl.export.check import PROMPTS, Check, compare, hear
-from memrl.export.formats import FORMATS, open_exported, open_trained, write_model
+from memrl.export.formats import FORMATS, open_trained, open_written, write_model
 from memrl.export.gguf import refuse_uncovered
 from memrl.files import new_folder, write_json_atomic
 from memrl.models import load_tokenizer
 from memrl.rollout.prompting import Prompter
 from memrl.rundir import CONFIG_FILE, find_adapter
 
-__all__ = ["AGENT_FILE", "FORMATS", "Check", "export", "find_adapter"]
+__all__ = ["AGENT_FILE", "FORMATS", "Check", "export"]
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +65,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         log.info("%s: writing %s", found.name, format)
         write_model(format, config, source, tokenizer, folder)
         log.info("%s: the exported policy reads the same", found.name)
-        policy = open_exported(format, config, folder)
+        policy = open_written(format, config, folder)
         try:
             exact = config.model.dtype == "float32" and format != "gguf"
             check = compare(policy, config, streams, expected, exact=exact)

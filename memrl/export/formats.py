@@ -11,21 +11,20 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from envs.dialects import DIALECTS
 from memrl.config import Config
 from memrl.export.check import Policy
 from memrl.export.gguf import load_gguf, write_gguf
 from memrl.files import MANIFEST, write_json_atomic
 from memrl.models import end_ids, load_model, load_tokenizer, model_path
 from memrl.records import AdapterRef
-from memrl.rollout.prompting import Prompter
+from memrl.rollout.prompting import open_prompter
 from memrl.rollout.transformers_engine import TransformersEngine
 
 FORMATS = ("adapter", "merged", "gguf")
 
 
 def write_model(format: str, config: Config, adapter: Path, tokenizer: Any, folder: Path) -> None:
-    """Write the weights and the tokenizer; of `gguf` the one inside the file alone (see `open_exported`)."""
+    """Write the weights and the tokenizer; of `gguf` the one inside the file alone (see `open_written`)."""
     if format == "adapter":
         shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
         settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -54,7 +53,7 @@ def open_trained(config: Config, adapter: Path) -> Policy:
     return _policy(config, load_model(config), load_tokenizer(config), adapter)
 
 
-def open_exported(format: str, config: Config, folder: Path) -> Policy:
+def open_written(format: str, config: Config, folder: Path) -> Policy:
     """What `write_model` wrote, from its own files alone (an adapter's: and the base model).
 
     Of a `gguf` folder the tokenizer inside the file is opened, as long as no tokenizer.json lies beside it:
@@ -72,5 +71,5 @@ def open_exported(format: str, config: Config, folder: Path) -> Policy:
 
 def _policy(config: Config, model: Any, tokenizer: Any, adapter: Path | None = None) -> Policy:
     engine = TransformersEngine(model, end_ids(config, tokenizer), max_batch=1)
-    prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+    prompter = open_prompter(config, tokenizer)
     return Policy(engine, prompter, None if adapter is None else AdapterRef(1, "exported", str(adapter)))

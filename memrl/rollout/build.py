@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from memrl.config import Config
 from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.rollout.endpoint_engine import EndpointEngine, Served
 from memrl.rollout.engine import Engine
 from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.transformers_engine import TransformersEngine
@@ -17,7 +20,17 @@ def build_worker(config: Config) -> RolloutWorker:
         ConfigError: the model cannot be used.
     """
     tokenizer = load_tokenizer(config)
-    return RolloutWorker(config, build_engine(config, end_ids(config, tokenizer)), tokenizer)
+    return RolloutWorker(config, open_engine(config, tokenizer), tokenizer)
+
+
+def open_engine(config: Config, tokenizer: Any, served: Served | None = None) -> Engine:
+    """The engine of a policy: of this process, or of the server that has it.
+
+    Raises:
+        ConfigError, EngineError: as `build_engine`; or the server's key is not in the environment.
+    """
+    ends = end_ids(config, tokenizer)
+    return build_engine(config, ends) if served is None else EndpointEngine(served, tokenizer, ends)
 
 
 def build_engine(config: Config, ends: list[int]) -> Engine:

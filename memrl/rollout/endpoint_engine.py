@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAIError
+from openai import APIConnectionError, APIStatusError, NotFoundError, OpenAIError
 
+from memrl.endpoint import open_client, shown
 from memrl.errors import EngineError
-from memrl.keys import hide, read_key
+from memrl.keys import read_key
 from memrl.records import AdapterRef, Completion
 from memrl.rollout.engine import Sampling
-
-SHOWN = 300
-"""Characters of a server's own words in a message."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,7 @@ class EndpointEngine:
         self._tokenizer = tokenizer
         self._ends = list(end_ids)
         self._key = read_key(served.api_key_env) if served.api_key_env else ""
-        self._client = AsyncOpenAI(
-            base_url=served.url,
-            api_key=self._key or "none",
-            admin_api_key="",  # else the client looks for one in the environment
-            timeout=served.timeout,
-            max_retries=served.retries,
-        )
+        self._client = open_client(served.url, self._key, timeout=served.timeout, retries=served.retries)
 
     async def load_adapter(self, ref: AdapterRef) -> None:
         """The server has loaded it; here it is only looked up.
@@ -128,7 +120,7 @@ class EndpointEngine:
         return self._served.base or self._served.policy
 
     def _wrong(self, error: OpenAIError) -> str:
-        place, says = self._served.url, hide(" ".join(str(error).split()), self._key)[:SHOWN].rstrip(".")
+        place, says = self._served.url, shown(str(error), self._key)
         if isinstance(error, NotFoundError):
             return (
                 f"{place} has no such model, or takes no plain completions of token ids ({says}). Serve the exported "

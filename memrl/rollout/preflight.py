@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from envs.memory import MemoryView
+from envs.memory import MemoryDesign, MemoryView
 from envs.stream import Stream
 from memrl.config import Config
 from memrl.endpoint import Endpoint
@@ -36,9 +36,10 @@ def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream],
             _check_answering(config, prompter, stream, context)
 
 
-def first_prompt(config: Config, prompter: Prompter, stream: Stream) -> list[int]:
-    """The ids that the policy reads at a stream's first chunk."""
-    observation = new_env(config, prompter, stream, new_memory(config, prompter)).observe()
+def first_prompt(config: Config, prompter: Prompter, stream: Stream, memory: MemoryDesign | None = None) -> list[int]:
+    """The ids that the policy reads at a stream's first chunk, beside a memory (None: an empty one)."""
+    held = new_memory(config, prompter) if memory is None else memory
+    observation = new_env(config, prompter, stream, held).observe()
     return prompter.encode(observation.messages, observation.tools)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envs.dialects import Dialect
+from envs.dialects import DIALECTS, Dialect
 from envs.tools import ToolSchema
 from memrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from memrl.config import Config
 
 
 class Prompter:
@@ -85,3 +88,12 @@ class Prompter:
     def decode(self, ids: Sequence[int]) -> str:
         """Completion text without special tokens, for the parser and for people."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def open_prompter(config: Config, tokenizer: Any) -> Prompter:
+    """The prompter of `rollout.dialect`.
+
+    Raises:
+        ConfigError: as `Prompter`.
+    """
+    return Prompter(tokenizer, DIALECTS[config.rollout.dialect]())

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import itertools
 
-from envs.dialects import DIALECTS
 from envs.memory import MemoryDesign, StoreMemory
 from envs.stream import Question, Stream
 from envs.tools import ToolCall
@@ -24,7 +23,7 @@ from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.grading import Grading
-from memrl.rollout.prompting import Prompter
+from memrl.rollout.prompting import open_prompter
 from rewards.compose import resolve_weights, total
 from rewards.metrics import score
 from rewards.parts import reward_parts
@@ -51,7 +50,7 @@ class RolloutWorker:
     def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
         self.config = config
         self.engine = engine
-        self.prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+        self.prompter = open_prompter(config, tokenizer)
         self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
         self._parts = reward_parts(config.rewards.preset)
         self._endpoint: Endpoint | None = None

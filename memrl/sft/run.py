@@ -8,7 +8,6 @@ import torch
 from rich.console import Console
 from safetensors import SafetensorError
 
-from envs.dialects import DIALECTS
 from memrl.config import Config
 from memrl.data import StreamFeed
 from memrl.errors import CheckpointError, ConfigError
@@ -16,7 +15,7 @@ from memrl.files import new_folder
 from memrl.learner.lora import wrap_lora
 from memrl.models import load_model, load_tokenizer
 from memrl.report.progress import RunProgress
-from memrl.rollout.prompting import Prompter
+from memrl.rollout.prompting import open_prompter
 from memrl.sft.examples import demonstrations
 from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
@@ -38,7 +37,7 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
         raise ConfigError(f"{out} exists. Name another folder by sft.dir=..., or remove it.")
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config)
-    prompter = Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+    prompter = open_prompter(config, tokenizer)
     progress = RunProgress(console)
     with progress:
         with progress.phase("the teacher demonstrates", None):
