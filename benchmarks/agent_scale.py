@@ -24,11 +24,11 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from envs.building.chunking import sentences
-from envs.stream import Stream
-from envs.tools import ToolCall
-from memrl.data import StreamFeed
-from memrl.memory_file import MemoryFile
+from memrl.agent.memory_file import MemoryFile
+from memrl.data.feed import StreamFeed
+from memrl.envs.building.prose import sentences
+from memrl.envs.stream import Stream
+from memrl.envs.tools import ToolCall
 from memrl.report.progress import RunProgress
 
 BATCH = 500

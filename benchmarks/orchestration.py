@@ -24,12 +24,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from memrl.config import Config, load_config
-from memrl.data import StreamFeed
-from memrl.files import write_manifest
+from memrl.data.feed import StreamFeed
+from memrl.engines.engine import Sampling
 from memrl.records import AdapterRef, Completion, Episode
-from memrl.rollout.engine import Sampling
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker
+from memrl.storage.files import write_manifest
 
 CALL = (
     '<tool_call>\n{"name": "memory_insert", "arguments": {"memory_type": "semantic", "content": "Ada lives in Paris."}}'
@@ -41,7 +41,7 @@ def build(config: Config, seconds_per_token: float) -> RolloutWorker:
     """A worker whose engine only takes its time. Without torch: 64 copies of it would fill the memory."""
     from transformers import AutoTokenizer
 
-    from memrl.tiny import TINY_MODEL
+    from memrl.config.shipped import TINY_MODEL
 
     tokenizer: Any = AutoTokenizer.from_pretrained(TINY_MODEL)
     written = [*tokenizer.encode(CALL, add_special_tokens=False), tokenizer.eos_token_id]

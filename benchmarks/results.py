@@ -20,13 +20,13 @@ from typing import Any
 
 from rich.console import Console
 
+from memrl.data.build import find_jobs
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
-from memrl.evaluation.policy import POLICY, UNTRAINED, Policy, open_policy
 from memrl.evaluation.results import draw, markdown, results, shown
-from memrl.files import write_json_atomic, write_text_atomic
+from memrl.policies.policy import POLICY, UNTRAINED, Policy, open_policy
 from memrl.report.progress import RunProgress
-from memrl.sets.build import find_jobs
+from memrl.storage.files import write_json_atomic, write_text_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (101, 102)

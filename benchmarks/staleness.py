@@ -23,12 +23,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-import memrl.rollout.build
+import memrl.engines.build
 from memrl.config import Config, load_config
+from memrl.engines.engine import Sampling
+from memrl.engines.transformers_engine import TransformersEngine
 from memrl.records import AdapterRef, Completion
-from memrl.rollout.engine import Sampling
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.trainer import Trainer
+from memrl.training.trainer import Trainer
 
 
 def slowed(latency: float) -> type[TransformersEngine]:
@@ -52,7 +52,7 @@ def slowed(latency: float) -> type[TransformersEngine]:
 
 def train(config: Config, latency: float) -> None:
     """One run, in this process."""
-    memrl.rollout.build.TransformersEngine = slowed(latency)  # type: ignore[misc]
+    memrl.engines.build.TransformersEngine = slowed(latency)  # type: ignore[misc]
     assert config.run.dir is not None
     resume = (Path(config.run.dir) / "checkpoints").is_dir()
     Trainer(config, name="staleness", resume=resume, console=Console(stderr=True)).run()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
+from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 MAX_CALL_CHARS = 16_384
 """Longer calls are refused before they are parsed."""

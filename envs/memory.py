@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from envs.retrieval import BM25Index
-from envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
+from memrl.envs.retrieval import BM25Index
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
 
 TokenCounter = Callable[[str], int]
 _WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envs.dialects import Dialect
-from envs.errors import EnvironmentFault
-from envs.memory import MemoryDesign, diff
-from envs.stream import Stream
-from envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
+from memrl.envs.dialects import Dialect
+from memrl.envs.errors import EnvironmentFault
+from memrl.envs.memory import MemoryDesign, diff
+from memrl.envs.stream import Stream
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 INSTRUCTION = (
     "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from envs.errors import DataError
+from memrl.envs.errors import DataError
 
 
 class Chunk(BaseModel):
@@ -41,7 +41,7 @@ class Question(BaseModel):
     answers: tuple[str, ...]
     """Accepted gold answers; any one of them is right."""
     metric: str = "token_f1"
-    """A name in `rewards.metrics.METRICS`."""
+    """A name in `memrl.rewards.metrics.METRICS`."""
     kind: str = "fact"
     evidence: tuple[int, ...] | None = None
     """0-based indices of the chunks that hold the answer; None where the source does not say."""

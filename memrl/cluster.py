@@ -10,8 +10,8 @@ from pathlib import Path
 
 import ray
 
-from memrl.answer_cache import cache_folder
 from memrl.config import Config
+from memrl.endpoints.cache import cache_folder
 from memrl.errors import EngineError
 
 

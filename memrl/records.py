@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.tools import ToolResult
+from memrl.envs.tools import ToolResult
 
 StopReason = Literal["stop", "length"]
 """`stop`: the model ended its turn (the end-of-turn id is among the ids). `length`: it ran into the token limit."""
@@ -146,7 +146,7 @@ class Episode(BaseModel):
     parts: dict[str, float] = Field(default_factory=dict)
     """Per-episode reward parts, e.g. {"qa": 0.5, "compression": 0.4}."""
     meters: dict[str, float] = Field(default_factory=dict)
-    """Meters of reward hacking (`rewards.meters`)."""
+    """Meters of reward hacking (`memrl.rewards.meters`)."""
     asked_again: int = 0
     """Questions that were put to the reader once more, to find out what the steps were worth."""
     total: float = 0.0

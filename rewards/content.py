@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from envs.stream import Stream
-from rewards.injection import gives_orders
-from rewards.metrics import stands_in
+from memrl.envs.building.prose import clauses
+from memrl.envs.stream import Stream
+from memrl.rewards.injection import gives_orders
+from memrl.rewards.metrics import stands_in
 
 COVERED = 0.8
 """Share of a text's content words that its passage must have."""
@@ -32,7 +33,6 @@ HELD = 0.75
 """Share of a memory point's content words that an item must have."""
 WINDOW = 3
 """Sentences that may say a text together, where the later ones refer to the earlier ones."""
-_SENTENCE = re.compile(r"[^.!?\n;]+(?:[.!?;](?=\S)[^.!?\n;]+)*")
 _CLAUSE = re.compile(r"[,.!?;:()]\s|\b(?:and|but|while|although|because)\b")
 _WORD = re.compile(r"[^\W_]+(?:[.'’-][^\W_]+)*")
 _REFERS = frozenset(
@@ -102,7 +102,7 @@ def _negative(text: str) -> bool:
 @lru_cache(maxsize=1_024)
 def _windows(passage: str) -> tuple[str, ...]:
     """Single sentences, and up to WINDOW in a row whose later ones refer to what came before."""
-    sentences = [found.strip() for found in _SENTENCE.findall(passage) if found.strip()]
+    sentences = clauses(passage)
     windows = list(sentences)
     for start in range(len(sentences)):
         joined = sentences[start]
@@ -123,8 +123,7 @@ def says(passage: str, text: str, time: str = "") -> bool:
     Args:
         time: when the passage was said; a text may add it.
     """
-    sentences = (sentence.strip() for sentence in _SENTENCE.findall(text))
-    return all(_said(passage, sentence, content_words(time)) for sentence in sentences if content_words(sentence))
+    return all(_said(passage, said, content_words(time)) for said in clauses(text) if content_words(said))
 
 
 def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What a judge is asked, and how its verdict is read. Whoever asks a model stands in `memrl.judge`.
+"""What a judge is asked, and how its verdict is read. Whoever asks a model stands in `memrl.frozen.judge`.
 
 The graded text was written by a policy that is paid for passing. So it is quoted: between marks that carry a code
 which nobody knows who has not seen the whole request (a hash of it), each of its lines behind a bar, so that it can

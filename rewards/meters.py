@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envs.stream import Stream
-from envs.tools import ResultCode, ToolResult
-from rewards.content import content_words
-from rewards.injection import gives_orders
-from rewards.metrics import stands_in
+from memrl.envs.stream import Stream
+from memrl.envs.tools import ResultCode, ToolResult
+from memrl.rewards.content import content_words
+from memrl.rewards.injection import gives_orders
+from memrl.rewards.metrics import stands_in
 
 ALARMS: dict[str, float] = {
     "bogus_calls": 0.5,

@@ -12,8 +12,8 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from rewards.code import code_rules
-from rewards.compose import unknown_name
+from memrl.rewards.code import code_rules
+from memrl.rewards.compose import unknown_name
 
 Metric = Callable[[str, Sequence[str]], float]
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from envs.tools import ToolResult
-from rewards.compose import PRESETS, unknown_name
+from memrl.envs.tools import ToolResult
+from memrl.rewards.compose import PRESETS, unknown_name
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from memrl.exported import open_exported
-from memrl.models import end_ids, load_tokenizer
-from memrl.rollout.build import build_engine
-from memrl.rollout.engine import Sampling
+from memrl.engines.build import build_engine
+from memrl.engines.engine import Sampling
+from memrl.engines.models import end_ids, load_tokenizer
+from memrl.policies.exported import open_exported
 
 
 class CompletionsServer:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from memrl.rollout.vllm_thread import VllmThread
+    from memrl.engines.vllm_thread import VllmThread
     from tests.support import Outcomes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,7 +34,7 @@ def exported_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `adapter` and `merged`: the embedded model after one step of training, exported."""
     from memrl.config import load_config
     from memrl.export import export
-    from memrl.trainer import Trainer
+    from memrl.training.trainer import Trainer
     from tests.support import quiet
 
     folder = tmp_path_factory.mktemp("agent")
@@ -77,7 +77,7 @@ def plain_model(quick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def plain_vllm(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmThread]:
     """One vLLM on the plain model for all tests: it takes half a minute to start."""
-    from memrl.rollout.vllm_thread import start_vllm
+    from memrl.engines.vllm_thread import start_vllm
     from tests.support import small_config
 
     limits = {

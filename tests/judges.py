@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from rewards.content import unfaithful
-from rewards.metrics import substring
+from memrl.rewards.content import unfaithful
+from memrl.rewards.metrics import substring
 
 Messages = list[dict[str, str]]
 CITIES = re.compile(r"\b(turku|porto|lyon|ghent|leipzig|riga|bergen)\b", re.IGNORECASE)

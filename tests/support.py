@@ -17,11 +17,11 @@ import torch
 from rich.console import Console
 
 from memrl.config import Config, load_config, save_config
-from memrl.files import new_folder
+from memrl.engines.models import load_model
 from memrl.learner.lora import wrap_lora
-from memrl.models import load_model
 from memrl.records import AdapterRef, Completion
-from memrl.rundir import CONFIG_FILE
+from memrl.storage.files import new_folder
+from memrl.storage.rundir import CONFIG_FILE
 
 ROOT = Path(__file__).parents[1]
 SYNTHETIC = "[{source: synthetic, chunks: 2}]"
@@ -72,8 +72,8 @@ def quiet() -> Console:
 
 FORKS = """
 import json, os, signal, sys
-import memrl.trainer
-from memrl.cli import main
+import memrl.training.trainer
+from memrl.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with Ctrl-C ignored
 codes, running = {}, {}
 jobs = json.loads(sys.argv[1])

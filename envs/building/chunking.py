@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from envs.building.tokens import count_tokens
-
-_END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n\s*\n\s*""")
-_BLANK = re.compile(r"\n[^\S\n]*\n\s*")
-_ABBREVIATION = re.compile(
-    r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|vs|etc|e\.g|i\.e|cf|al|No|Vol|Fig|pp|ca"
-    r"|Inc|Ltd|Co|Corp|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.$"
-)
+from memrl.envs.building.prose import sentences
+from memrl.envs.building.tokens import count_tokens
 
 
 @dataclass(frozen=True)
@@ -43,30 +36,6 @@ class Piece:
     section: str
     keys: set[str] = field(default_factory=set)
     points: list[str] = field(default_factory=list)
-
-
-def paragraphs(text: str, unwrap: bool = True) -> list[str]:
-    """A text's paragraphs: what stands between blank lines.
-
-    Args:
-        unwrap: a line's end within a paragraph is only where it was wrapped (plain text), and means nothing.
-    """
-    found = (paragraph.strip() for paragraph in _BLANK.split(text))
-    return [" ".join(paragraph.split()) if unwrap else paragraph for paragraph in found if paragraph]
-
-
-def sentences(text: str) -> list[str]:
-    """A text's sentences. Where it is unclear whether one ends (an abbreviation, an initial), it does not."""
-    found: list[str] = []
-    start = 0
-    for end in _END.finditer(text):
-        before, after = text[start : end.start()], text[end.end() :]
-        unclear = _ABBREVIATION.search(before) or (after and after[0].islower())
-        if "\n\n" in end.group().replace(" ", "") or not unclear:
-            found.append(text[start : end.end()].strip())
-            start = end.end()
-    found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]
 
 
 def _fitting(unit: Unit, limit: int, count: Callable[[str], int]) -> Iterator[tuple[Unit, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from envs.building.chunking import Unit
+from memrl.envs.building.chunking import Unit
 
 ABSTAIN = ("not mentioned", "no information", "unknown", "not known", "unanswerable", "cannot be answered")
 """Golds of a question that the dialogue does not answer, for the metric `abstention`."""

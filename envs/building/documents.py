@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from envs.building.chunking import Piece, Unit, cut
-from envs.building.shuffling import shuffled
-from envs.building.splitting import in_split, share_of
-from envs.building.stage import Read, Stage
-from envs.errors import DataError
-from envs.stream import Chunk, Question, Stream, explain
+from memrl.envs.building.chunking import Piece, Unit, cut
+from memrl.envs.building.shuffling import shuffled
+from memrl.envs.building.splitting import in_split, share_of
+from memrl.envs.building.stage import Read, Stage
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Chunk, Question, Stream, explain
 
 FIRST_DAY = date(2024, 1, 1)
 

@@ -18,10 +18,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from envs.building.splitting import Split, in_split, share_of
-from envs.building.stage import Read, Stage
-from envs.building.tokens import count_tokens
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building.splitting import Split, in_split, share_of
+from memrl.envs.building.stage import Read, Stage
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.stream import Chunk, Question, Stream
 
 HEAD = "Labelled examples: each a text and the number of its label."
 QUESTION = (

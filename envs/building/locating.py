@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from envs.building.raw import matches, open_raw, records
-from envs.building.source import Locate
-from envs.errors import DataError
+from memrl.envs.building.raw import matches, open_raw, records
+from memrl.envs.building.source import Locate
+from memrl.envs.errors import DataError
 
 
 class _Any(BaseModel):

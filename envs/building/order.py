@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from envs.building.chunking import Unit, sentences
-from envs.building.documents import Ask
-from envs.building.tokens import count_tokens
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask
+from memrl.envs.building.prose import sentences
+from memrl.envs.building.tokens import count_tokens
 
 MIN_WORDS = 8
 """A shorter passage tells nobody where it stood."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.building.raw import AGAIN, LFS_POINTER
-from envs.building.source import Locate
-from envs.errors import DataError
+from memrl.envs.building.raw import AGAIN, LFS_POINTER
+from memrl.envs.building.source import Locate
+from memrl.envs.errors import DataError
 
 
 def rows(path: Path | str, split: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,8 +21,8 @@ from typing import IO, Any, TypeVar, cast
 import ijson
 from pydantic import BaseModel, ValidationError
 
-from envs.errors import DataError
-from envs.stream import explain
+from memrl.envs.errors import DataError
+from memrl.envs.stream import explain
 
 Record = TypeVar("Record", bound=BaseModel)
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, validate_call
 
-from envs.building.stage import Stage
-from envs.errors import DataError
-from envs.stream import Stream, explain
-from envs.suggest import did_you_mean
+from memrl.envs.building.stage import Stage
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Stream, explain
+from memrl.envs.suggest import did_you_mean
 
 Locate = Callable[[list[Path]], list[Path]]
 """From the files of one folder to the `path`s that a source would read there."""

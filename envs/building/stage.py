@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.building.splitting import Split
-from envs.errors import NoStream
-from envs.stream import Stream
+from memrl.envs.building.splitting import Split
+from memrl.envs.errors import NoStream
+from memrl.envs.stream import Stream
 
 Read = Callable[[], Iterable[Any]]
 """Begin to read a source's records from the start."""

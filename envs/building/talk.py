@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from envs.building.splitting import Split, in_split
+from memrl.envs.building.splitting import Split, in_split
 
 T = TypeVar("T")
 EVAL_SHARE = 0.4

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from envs.building.source import Source
-from envs.errors import DataError
-from envs.stream import Stream
-from envs.suggest import did_you_mean
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Stream
+from memrl.envs.suggest import did_you_mean
 
 SOURCES: dict[str, Source] = {
     source.name: source

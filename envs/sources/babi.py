@@ -16,11 +16,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing
-from envs.building.raw import text_lines
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.raw import text_lines
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 _LINE = re.compile(r"(\d+) (.+)")
 _NAME = re.compile(r"(qa\d+(?:_.+)?)_(?:train|valid|test)\.txt")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from envs.building.labels import Example, Labelling
-from envs.building.locating import by_names
-from envs.building.raw import csv_rows, find_in, text_lines
-from envs.building.source import Source
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.raw import csv_rows, find_in, text_lines
+from memrl.envs.building.source import Source
 
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, RootModel
 
-from envs.building.chunking import Unit
-from envs.building.dialogue import ABSTAIN, Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.raw import contents, find_in, parse_json, records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.raw import contents, find_in, parse_json, records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 PROBES = "probing_questions/probing_questions.json"
 CHATS = ("chat_trunecated.json", "chat.json")  # where a chat was shortened, the questions are on that one

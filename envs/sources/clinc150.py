@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import RootModel, StringConstraints
 
-from envs.building.labels import Example, Labelling
-from envs.building.locating import by_names
-from envs.building.raw import find, records
-from envs.building.source import Source
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.raw import find, records
+from memrl.envs.building.source import Source
 
 PARTS: dict[str, Literal["train", "test"]] = {"train": "train", "val": "train", "test": "test"}
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

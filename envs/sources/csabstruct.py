@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from envs.building.labels import Example, Labelling
-from envs.building.locating import by_names
-from envs.building.raw import find_in, records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.raw import find_in, records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 PARTS: dict[str, Literal["train", "test"]] = {"train": "train", "dev": "train", "test": "test"}
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from pydantic import Field
 
-from envs.building import talk
-from envs.building.chunking import cut
-from envs.building.dialogue import ABSTAIN, Turn, session
-from envs.building.source import Source
-from envs.building.splitting import Split
-from envs.building.talk import ATTRIBUTES, Attribute, article, phrasings, values
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building import talk
+from memrl.envs.building.chunking import cut
+from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.source import Source
+from memrl.envs.building.splitting import Split
+from memrl.envs.building.talk import ATTRIBUTES, Attribute, article, phrasings, values
+from memrl.envs.stream import Chunk, Question, Stream
 
 USER = "User"
 MOST_COUNTED = 12

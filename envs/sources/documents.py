@@ -8,14 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.building.chunking import Unit, paragraphs
-from envs.building.dialogue import Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_record
-from envs.building.order import order_asks
-from envs.building.raw import records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.dialogue import Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_record
+from memrl.envs.building.order import order_asks
+from memrl.envs.building.prose import paragraphs
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 FORMS = ("text", "messages", "sessions")
 

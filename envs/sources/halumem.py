@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from envs.building.dialogue import ABSTAIN, Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
+from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
 
 QUESTION = "As of {time}: {question}"
 BOUNDARY = "memory-boundary"

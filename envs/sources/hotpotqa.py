@@ -11,11 +11,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing, thinned
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing, thinned
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
 
 
 class _Record(BaseModel):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from itertools import count as numbers
 from pathlib import Path
 
-from envs.building.shuffling import shuffled
-from envs.building.source import Source
-from envs.errors import DataError
-from envs.stream import Stream, read_jsonl, read_parquet
+from memrl.envs.building.shuffling import shuffled
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Stream, read_jsonl, read_parquet
 
 READERS = {".jsonl": read_jsonl, ".parquet": read_parquet}
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from envs.building.chunking import Unit
-from envs.building.dialogue import ABSTAIN, Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import AGAIN, parse, records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import AGAIN, parse, records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 KINDS = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "unanswerable"}
 _SESSION = re.compile(r"session_(\d+)")

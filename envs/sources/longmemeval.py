@@ -13,13 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from envs.building.chunking import Unit
-from envs.building.dialogue import ABSTAIN, Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 BARE = ("longmemeval_s", "longmemeval_m", "longmemeval_oracle")
 """Names of the hub's files. They lack .json, so it is the name that tells, not the fields."""

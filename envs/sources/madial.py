@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, RootModel
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_names
-from envs.building.raw import find, records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.raw import find, records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 MEMORIES = "MADial-Bench-en-memory.json"
 DIALOGUES = "MADial-Bench-en-dialogue.json"

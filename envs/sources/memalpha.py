@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.building.published import by_columns, rows
-from envs.building.raw import parse
-from envs.building.shuffling import shuffled
-from envs.building.source import Source
-from envs.errors import DataError
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building.published import by_columns, rows
+from memrl.envs.building.raw import parse
+from memrl.envs.building.shuffling import shuffled
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Chunk, Question, Stream
 
 COLUMNS = ("instance_id", "chunks", "questions_and_answers", "data_source")
 METRICS = {

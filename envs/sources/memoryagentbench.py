@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.building.chunking import Unit, paragraphs
-from envs.building.documents import Ask, Document, Packing
-from envs.building.published import by_columns, rows
-from envs.building.raw import parse
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.prose import paragraphs
+from memrl.envs.building.published import by_columns, rows
+from memrl.envs.building.raw import parse
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 SPLITS = ("Accurate_Retrieval", "Test_Time_Learning", "Long_Range_Understanding", "Conflict_Resolution")
 COLUMNS = ("context", "questions", "answers", "metadata")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, RootModel
 
-from envs.building.chunking import Unit
-from envs.building.documents import Document, Packing
-from envs.building.locating import by_names
-from envs.building.order import order_asks
-from envs.building.raw import find, open_raw, parse_json, records
-from envs.building.source import Source
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Document, Packing
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.order import order_asks
+from memrl.envs.building.raw import find, open_raw, parse_json, records
+from memrl.envs.building.source import Source
 
 HISTORIES = "memory_bank_en.json"
 PROBES = "probing_questions_en.jsonl"

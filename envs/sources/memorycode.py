@@ -1,7 +1,7 @@
 """MemoryCode: a mentor gives coding rules over many sessions and changes some of them (arXiv 2502.13791).
 
 Each question asks for code that follows all rules in force at the end. Its golds are those rules, and, as `[object,
-null]`, what the task asks for; `rewards.code` says how they are scored.
+null]`, what the task asks for; `memrl.rewards.code` says how they are scored.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from envs.building.dialogue import Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_members
-from envs.building.raw import contents, parse_json
-from envs.building.source import Source
+from memrl.envs.building.dialogue import Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_members
+from memrl.envs.building.raw import contents, parse_json
+from memrl.envs.building.source import Source
 
 FILES = "dialogue_*.json"
 

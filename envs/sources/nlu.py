@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from envs.building.labels import Example, Labelling
-from envs.building.locating import by_members
-from envs.building.raw import contents, csv_rows, lines_of
-from envs.building.source import Source
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.locating import by_members
+from memrl.envs.building.raw import contents, csv_rows, lines_of
+from memrl.envs.building.source import Source
 
 PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("trainset/*.csv", "train"), ("testset/csv/*.csv", "test"))
 COLUMNS = ("scenario", "intent", "answer_from_anno")

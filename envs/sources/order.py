@@ -8,12 +8,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from envs.building.chunking import Unit, paragraphs
-from envs.building.documents import Document, Packing
-from envs.building.order import order_asks
-from envs.building.raw import text_lines
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Document, Packing
+from memrl.envs.building.order import order_asks
+from memrl.envs.building.prose import paragraphs
+from memrl.envs.building.raw import text_lines
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 SUFFIXES = (".txt", ".md")
 _CHUNK_TOKENS = 1024

@@ -16,11 +16,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing
-from envs.building.raw import open_raw, parse, parse_json, records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.raw import open_raw, parse, parse_json, records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 SECTIONS = ("profile", "social_relationship", "events", "dialogues")
 

@@ -14,12 +14,12 @@ from typing import Annotated
 
 from pydantic import Field, RootModel
 
-from envs.building.locating import by_fields
-from envs.building.raw import open_raw, parse_json
-from envs.building.source import Source
-from envs.building.splitting import Split, in_split
-from envs.errors import DataError
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import open_raw, parse_json
+from memrl.envs.building.source import Source
+from memrl.envs.building.splitting import Split, in_split
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Chunk, Question, Stream
 
 QUESTION = "What is the last value of {key}?"
 

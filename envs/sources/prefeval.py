@@ -14,15 +14,15 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, RootModel
 
-from envs.building.chunking import Unit, cut
-from envs.building.locating import by_members
-from envs.building.raw import contents, parse_json
-from envs.building.shuffling import shuffled
-from envs.building.source import Source
-from envs.building.splitting import in_split
-from envs.building.stage import Read, Stage
-from envs.errors import DataError
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building.chunking import Unit, cut
+from memrl.envs.building.locating import by_members
+from memrl.envs.building.raw import contents, parse_json
+from memrl.envs.building.shuffling import shuffled
+from memrl.envs.building.source import Source
+from memrl.envs.building.splitting import in_split
+from memrl.envs.building.stage import Read, Stage
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Chunk, Question, Stream
 
 CHOICES = "mcq_options/*.json"
 TALKS = "implicit_preference/choice-based/*.json"

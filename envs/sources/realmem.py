@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from envs.building.chunking import Unit
-from envs.building.dialogue import Turn, session
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.dialogue import Turn, session
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 QUESTION = "How should the assistant reply to the user, who says on {time}:\n{query}"
 

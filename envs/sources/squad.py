@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 UNANSWERABLE = ("unknown", "unanswerable", "not answerable", "no answer")
 """Golds of a question that its paragraph does not answer (SQuAD v2.0), where such questions are asked for."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from envs.building.chunking import Unit, paragraphs
-from envs.building.documents import Ask, Document, Packing
-from envs.building.locating import by_fields
-from envs.building.raw import records
-from envs.building.source import Source
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.locating import by_fields
+from memrl.envs.building.prose import paragraphs
+from memrl.envs.building.raw import records
+from memrl.envs.building.source import Source
 
 
 class _Response(BaseModel):

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from envs.building.source import Source
-from envs.errors import DataError
-from envs.stream import Chunk, Question, Stream
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Chunk, Question, Stream
 
 NAMES = (
     "Ada Ben Cora Dan Eva Finn Gina Hugo Iris Jack Kira Leo Mara Nils Olga Paul Rosa Sam Tara Uma Vera Walt Yara Zoe "

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from envs.building.labels import Example, Labelling
-from envs.building.locating import by_names
-from envs.building.raw import AGAIN, find_in, text_lines
-from envs.building.source import Source
-from envs.errors import DataError
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.locating import by_names
+from memrl.envs.building.raw import AGAIN, find_in, text_lines
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
 
 PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("train_5500.label", "train"), ("TREC_10.label", "test"))
 _LINE = re.compile(r"(?P<fine>(?P<coarse>[A-Z]+):\w+)\s+(?P<text>\S.*)")

@@ -11,16 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from envs.dialects import DIALECTS
-from envs.errors import DataError
-from envs.sources import SOURCES, open_source, option_names
-from envs.suggest import did_you_mean
 from memrl.config.check_endpoint import check_endpoint
 from memrl.config.schema import Config
-from memrl.data import parse_spec
-from rewards.compose import PARTS, PRESETS
-from rewards.judge import ANSWER_RUBRICS
-from rewards.meters import ALARMS
+from memrl.config.shipped import TINY
+from memrl.envs.dialects import DIALECTS
+from memrl.envs.errors import DataError
+from memrl.envs.sources import SOURCES, open_source, option_names
+from memrl.envs.specs import parse_spec
+from memrl.envs.suggest import did_you_mean
+from memrl.rewards.compose import PARTS, PRESETS
+from memrl.rewards.judge import ANSWER_RUBRICS
+from memrl.rewards.meters import ALARMS
 
 SCHEDULES = (
     "linear",
@@ -36,7 +37,6 @@ LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 ADVANTAGES = ("episode", "evidence", "counterfactual", "pooled")
 JUDGES = ("none", "policy-base", "endpoint")
 READERS = ("policy-base", "lexical", "endpoint")
-TINY = "tiny"
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM can be told to make room for."""
 

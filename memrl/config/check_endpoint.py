@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from memrl.config.keys import looks_like_key, read_key
 from memrl.config.schema import EndpointConfig
 from memrl.errors import ConfigError
-from memrl.keys import looks_like_key, read_key
 
 EXAMPLE = "http://127.0.0.1:8000/v1"
 

@@ -17,12 +17,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from envs.suggest import did_you_mean
 from memrl.config.check import check_config
+from memrl.config.keys import hide
 from memrl.config.schema import Config
+from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
-from memrl.files import write_text_atomic
-from memrl.keys import hide
+from memrl.storage.files import write_text_atomic
 
 DEFAULT_CONFIG = "tiny"
 

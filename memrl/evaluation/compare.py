@@ -12,7 +12,7 @@ from memrl.errors import ConfigError
 from memrl.evaluation.measure import Measured, read_records
 from memrl.evaluation.results import score, scores_by_kind, shown, stream_mean
 from memrl.evaluation.statistics import paired_difference
-from memrl.rundir import EVALUATION_FILE, JsonLines
+from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envs.stream import Stream
+from memrl.envs.stream import Stream
 from memrl.errors import EngineError
 from memrl.evaluation.statistics import Interval, bootstrap_interval
 from memrl.records import Episode

@@ -20,19 +20,19 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict
 
-from envs.stream import Stream
 from memrl.config import Config, JudgeConfig, ReaderConfig
+from memrl.engines.build import open_engine
+from memrl.engines.models import load_tokenizer
+from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, DataError, InfrastructureError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.dense import load_embedder
-from memrl.evaluation.policy import POLICY, UNTRAINED, Policy
 from memrl.evaluation.suites import Suite, open_suite, set_of
-from memrl.files import write_json_atomic
-from memrl.models import load_tokenizer
+from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AnswerRecord
-from memrl.rollout.build import open_engine
 from memrl.rollout.worker import RolloutWorker, request_seed
-from memrl.rundir import EVALUATION_FILE, JsonLines
+from memrl.storage.files import write_json_atomic
+from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 METHODS = (POLICY, UNTRAINED, *BASELINES)
 Phase = Callable[[str, int], AbstractContextManager[Callable[[], None]]]

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from memrl.evaluation.measure import Measured
-from memrl.evaluation.policy import POLICY
-from memrl.evaluation.statistics import bootstrap_interval, paired_difference
-from memrl.report.rewards import mean
+from memrl.evaluation.statistics import bootstrap_interval, mean, paired_difference
+from memrl.policies.policy import POLICY
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"

@@ -89,3 +89,8 @@ def paired_difference(
         drawn = [abs((rng.choice((1.0, -1.0), len(gaps)) * gaps).mean()) >= observed for _ in range(10_000)]
         p = (1 + sum(drawn)) / (1 + len(drawn))
     return Difference(interval.value, interval.low, interval.high, p, len(gaps))
+
+
+def mean(values: Sequence[float]) -> float:
+    """The plain mean of at least one value."""
+    return sum(values) / len(values)

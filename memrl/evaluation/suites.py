@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.sources import SOURCES
-from envs.stream import Stream
-from envs.suggest import did_you_mean
 from memrl.config import Config
 from memrl.config.load import read_value
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.envs.sources import SOURCES
+from memrl.envs.stream import Stream
+from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
 
 NAMED: dict[str, dict[str, object]] = {

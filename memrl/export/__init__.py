@@ -12,17 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memrl.config import Config, load_config
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import load_tokenizer
+from memrl.engines.prompting import Prompter
 from memrl.errors import CheckpointError, ConfigError
-from memrl.export.agent_file import AGENT_FILE, describe, example_page
 from memrl.export.card import write_card
 from memrl.export.check import PROMPTS, Check, compare, hear
 from memrl.export.formats import FORMATS, open_trained, open_written, write_model
 from memrl.export.gguf import refuse_uncovered
-from memrl.files import new_folder, write_json_atomic
-from memrl.models import load_tokenizer
-from memrl.rollout.prompting import Prompter
-from memrl.rundir import CONFIG_FILE, find_adapter
+from memrl.policies.agent_file import AGENT_FILE, describe, example_page
+from memrl.storage.files import new_folder, write_json_atomic
+from memrl.storage.rundir import CONFIG_FILE, find_adapter
 
 __all__ = ["AGENT_FILE", "FORMATS", "Check", "export"]
 log = logging.getLogger(__name__)

@@ -17,15 +17,15 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from memrl.config import Config
-from memrl.data import parse_spec
-from memrl.export.agent_file import AGENT_FILE, EXAMPLE
+from memrl.data.card import CARD_FILE, read_card
+from memrl.engines.models import model_path
+from memrl.envs.specs import parse_spec
 from memrl.export.check import Check
 from memrl.export.gguf import FILE
-from memrl.files import MANIFEST, write_text_atomic
-from memrl.models import model_path
+from memrl.policies.agent_file import AGENT_FILE, EXAMPLE
 from memrl.report.curve import draw_curve
-from memrl.rundir import EVALUATION_FILE, MetricsFile
-from memrl.sets.card import CARD_FILE, read_card
+from memrl.storage.files import MANIFEST, write_text_atomic
+from memrl.storage.rundir import EVALUATION_FILE, MetricsFile
 
 CARD = "README.md"
 CURVE = "curve.png"

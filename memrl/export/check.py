@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envs.stream import Stream
 from memrl.config import Config
+from memrl.engines.canary import BOUND, mean_gap, probe
+from memrl.engines.engine import Engine, Sampling
+from memrl.engines.prompting import Prompter
+from memrl.envs.stream import Stream
 from memrl.errors import CheckpointError
 from memrl.records import AdapterRef, Sample
-from memrl.rollout.canary import BOUND, mean_gap, probe
-from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.preflight import first_prompt
-from memrl.rollout.prompting import Prompter
 
 PROMPTS = 4
 """Held-out streams whose first prompts are compared; of these, the shortest is played to its end."""

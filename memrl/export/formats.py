@@ -12,13 +12,13 @@ import torch
 from peft import PeftModel
 
 from memrl.config import Config
+from memrl.engines.models import end_ids, load_model, load_tokenizer, model_path
+from memrl.engines.prompting import open_prompter
+from memrl.engines.transformers_engine import TransformersEngine
 from memrl.export.check import Policy
 from memrl.export.gguf import load_gguf, write_gguf
-from memrl.files import MANIFEST, write_json_atomic
-from memrl.models import end_ids, load_model, load_tokenizer, model_path
 from memrl.records import AdapterRef
-from memrl.rollout.prompting import open_prompter
-from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.storage.files import MANIFEST, write_json_atomic
 
 FORMATS = ("adapter", "merged", "gguf")
 

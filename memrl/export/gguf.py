@@ -15,8 +15,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.config import Config
+from memrl.engines.models import device_of, model_path
 from memrl.errors import CheckpointError, ConfigError
-from memrl.models import device_of, model_path
 from memrl.packages import installed_version
 
 FILE = "model.gguf"

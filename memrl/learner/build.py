@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from memrl.config import Config
+from memrl.engines.models import load_model
 from memrl.learner.interface import AnyLearner
 from memrl.learner.learner import Learner
 from memrl.learner.peers import Peers
-from memrl.models import load_model
 
 
 def build_learner(config: Config, total_updates: int, peers: Peers | None = None) -> Learner:
@@ -34,4 +34,4 @@ def open_learner(config: Config, total_updates: int) -> AnyLearner:
         return build_learner(config, total_updates)
     from memrl.learner.distributed import DistributedLearner
 
-    return DistributedLearner(config, total_updates)
+    return DistributedLearner(config, total_updates, build_learner)

@@ -18,7 +18,6 @@ import ray
 from memrl.cluster import with_absolute_paths
 from memrl.config import Config
 from memrl.errors import LearnerError
-from memrl.learner.build import build_learner
 from memrl.learner.interface import AnyLearner, Progress
 from memrl.learner.mailbox import Order, OrderName
 from memrl.learner.serve import Build, Settings, Standing
@@ -39,7 +38,7 @@ class DistributedLearner(AnyLearner):
         ConfigError: the model cannot be used.
     """
 
-    def __init__(self, config: Config, total_updates: int, build: Build = build_learner) -> None:
+    def __init__(self, config: Config, total_updates: int, build: Build) -> None:
         super().__init__(config)
         shipped = with_absolute_paths(config)
         if not config.ray.learner_gpus:

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 from memrl.config import Config
 from memrl.errors import CheckpointError
-from memrl.files import new_folder
 from memrl.records import AdapterRef, Sample, adapter_name
+from memrl.storage.files import new_folder
 
 STATE_FILE = "learner.pt"
 Progress = Callable[[int, int], None]

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from envs.memory import MemoryDesign, MemoryView
-from envs.stream import Question, Stream
-from envs.tools import ResultCode, ToolCall, ToolResult
+from memrl.envs.memory import MemoryDesign, MemoryView
+from memrl.envs.stream import Question, Stream
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.records import AnswerRecord, Step
 
 Calls = Sequence[Sequence[ToolCall]]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from envs.memory import MemoryDesign, StoreMemory
-from envs.memory_env import MemoryEnv
-from envs.stream import Stream
 from memrl.config import Config
-from memrl.rollout.prompting import Prompter
+from memrl.engines.prompting import Prompter
+from memrl.envs.memory import MemoryDesign, StoreMemory
+from memrl.envs.memory_env import MemoryEnv
+from memrl.envs.stream import Stream
 
 
 def new_memory(config: Config, prompter: Prompter) -> StoreMemory:

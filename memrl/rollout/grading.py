@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from envs.stream import Chunk, Stream
 from memrl.config import Config
-from memrl.judge import Judge, Order
+from memrl.envs.stream import Chunk, Stream
+from memrl.frozen.judge import Judge, Order
 from memrl.records import ContentCheck, Step
-from rewards.content import content_value, content_value_memalpha, extraction, gold_points, unfaithful
-from rewards.meters import Written, measure
+from memrl.rewards.content import content_value, content_value_memalpha, extraction, gold_points, unfaithful
+from memrl.rewards.meters import Written, measure
 
 
 class Grading:
@@ -70,7 +70,7 @@ class Grading:
         return [check.model_copy(update={"verdict": verdict}) for check, verdict in zip(checks, verdicts, strict=True)]
 
     def meters(self, stream: Stream, steps: Sequence[Step], items: Sequence[str], *, growth: float) -> dict[str, float]:
-        """`rewards.meters` of one episode.
+        """`memrl.rewards.meters` of one episode.
 
         Args:
             steps: graded.

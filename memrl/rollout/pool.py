@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from envs.stream import Stream
 from memrl.config import Config
+from memrl.envs.stream import Stream
 from memrl.errors import EngineError, InfrastructureError, JudgeError
-from memrl.evaluation.gates import reader_ceiling
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group
+from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.worker import RolloutWorker, request_seed
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Pool(ABC):
 
     @abstractmethod
     def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
-        """`memrl.evaluation.gates.reader_ceiling` on a worker."""
+        """`memrl.rollout.ceiling.reader_ceiling` on a worker."""
 
     @abstractmethod
     def check_judge(self) -> None:

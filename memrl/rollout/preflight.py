@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from envs.memory import MemoryDesign, MemoryView
-from envs.stream import Stream
 from memrl.config import Config
-from memrl.endpoint import Endpoint
+from memrl.endpoints.client import Endpoint
+from memrl.engines.prompting import Prompter
+from memrl.envs.memory import MemoryDesign, MemoryView
+from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
-from memrl.judge import open_judge
-from memrl.reader import reader_messages
+from memrl.frozen.judge import open_judge
+from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
-from memrl.rollout.prompting import Prompter
 
 
 def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream], context: int | None) -> None:

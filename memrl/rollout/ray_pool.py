@@ -26,15 +26,15 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from envs.stream import Stream
 from memrl.cluster import connect, in_words, with_absolute_paths
 from memrl.config import Config
+from memrl.envs.stream import Stream
 from memrl.errors import EngineDied, EngineError, MemrlError
-from memrl.evaluation.gates import reader_ceiling
-from memrl.files import MANIFEST, find_damage
 from memrl.records import AdapterRef, AnswerRecord, Episode
+from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.pool import Play, Pool
 from memrl.rollout.worker import RolloutWorker
+from memrl.storage.files import MANIFEST, find_damage
 
 log = logging.getLogger(__name__)
 Build = Callable[[Config], RolloutWorker]

@@ -20,13 +20,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from envs.stream import Stream
 from memrl.config import Config
-from memrl.data import StreamFeed
-from memrl.learner.advantages import AdvantageReport, group_advantages
+from memrl.credit import AdvantageReport, group_advantages
+from memrl.data.feed import StreamFeed
+from memrl.envs.stream import Stream
 from memrl.records import AdapterRef, Group
+from memrl.rewards.compose import RewardWeights
 from memrl.rollout.pool import OnEpisode, Pool
-from rewards.compose import RewardWeights
 
 Phase = Callable[[str, int], AbstractContextManager[OnEpisode]]
 """Opens a progress bar: what it is about, how many episodes."""

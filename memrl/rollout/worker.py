@@ -10,23 +10,23 @@ import asyncio
 import hashlib
 import itertools
 
-from envs.memory import MemoryDesign, StoreMemory
-from envs.stream import Question, Stream
-from envs.tools import ToolCall
 from memrl.config import Config
-from memrl.endpoint import Endpoint, reader_endpoint
+from memrl.endpoints.client import Endpoint, reader_endpoint
+from memrl.engines.engine import Engine, Sampling
+from memrl.engines.prompting import open_prompter
+from memrl.envs.memory import MemoryDesign, StoreMemory
+from memrl.envs.stream import Question, Stream
+from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError
-from memrl.judge import open_judge
-from memrl.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
+from memrl.frozen.judge import open_judge
+from memrl.frozen.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
+from memrl.rewards.compose import resolve_weights, total
+from memrl.rewards.metrics import score
+from memrl.rewards.parts import reward_parts
 from memrl.rollout.counterfactual import StepWorth
-from memrl.rollout.engine import Engine, Sampling
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.grading import Grading
-from memrl.rollout.prompting import open_prompter
-from rewards.compose import resolve_weights, total
-from rewards.metrics import score
-from rewards.parts import reward_parts
 
 
 def request_seed(*place: int | str) -> int:

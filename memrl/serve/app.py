@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import memrl
-from envs.tools import ToolCall, clean_text
+from memrl.envs.tools import ToolCall, clean_text
 from memrl.errors import ConfigError, InfrastructureError, MemrlError, PromptTooLong
-from memrl.reader import Answer
+from memrl.frozen.reader import Answer
 from memrl.serve.limits import OPEN, Busy, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
 from memrl.serve.messages import (
@@ -39,7 +39,7 @@ from memrl.serve.messages import (
 from memrl.serve.users import Users
 
 if TYPE_CHECKING:
-    from memrl.agent import MemoryAgent
+    from memrl.agent.agent import MemoryAgent
 
 log = logging.getLogger(__name__)
 MCP_PATH = "/mcp"

@@ -15,14 +15,14 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 import memrl
-from envs.memory import DELETE, INSERT, MemoryItem, StoreMemory
-from envs.tools import ToolCall, ToolResult, ToolSchema
+from memrl.envs.memory import DELETE, INSERT, MemoryItem, StoreMemory
+from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls
 from memrl.serve.messages import Ask, Read, Search, complaints
 
 if TYPE_CHECKING:
-    from memrl.agent import MemoryAgent
+    from memrl.agent.agent import MemoryAgent
 
 ITEMS = "memory://items"
 INSTRUCTIONS = (

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from envs.memory import MemoryItem
-from envs.tools import ToolResult, clean_text
-from memrl.memory_file import Change
+from memrl.agent.memory_file import Change
+from memrl.envs.memory import MemoryItem
+from memrl.envs.tools import ToolResult, clean_text
 
 MOST_OPERATIONS = 256
 LONGEST_COMPLAINT = 2000

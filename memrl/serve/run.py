@@ -16,14 +16,14 @@ import anyio
 import uvicorn
 from mcp.server.stdio import stdio_server
 
+from memrl.config.keys import read_key
 from memrl.errors import ConfigError
-from memrl.keys import read_key
 from memrl.serve.app import MCP_PATH, create_app
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
 
 if TYPE_CHECKING:
-    from memrl.agent import MemoryAgent
+    from memrl.agent.agent import MemoryAgent
 
 log = logging.getLogger(__name__)
 TOKEN = "MEMRL_TOKEN"

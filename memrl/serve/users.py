@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from memrl.agent import MemoryAgent
+    from memrl.agent.agent import MemoryAgent
 
 KEPT = 64
 

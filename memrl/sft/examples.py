@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from envs.memory import StoreMemory
-from envs.stream import Stream
 from memrl.config import Config
-from memrl.reader import UNKNOWN, reader_messages
+from memrl.engines.prompting import Prompter
+from memrl.envs.memory import StoreMemory
+from memrl.envs.stream import Stream
+from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory
-from memrl.rollout.prompting import Prompter
 from memrl.sft.teacher import Carelessness, demonstrate, fill, supported
 
 

@@ -9,16 +9,16 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from memrl.config import Config
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import load_model, load_tokenizer
+from memrl.engines.prompting import open_prompter
 from memrl.errors import CheckpointError, ConfigError
-from memrl.files import new_folder
 from memrl.learner.lora import wrap_lora
-from memrl.models import load_model, load_tokenizer
 from memrl.report.progress import RunProgress
-from memrl.rollout.prompting import open_prompter
 from memrl.sft.examples import demonstrations
 from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
+from memrl.storage.files import new_folder
 
 
 def warm_start(config: Config, console: Console | None = None) -> Path:

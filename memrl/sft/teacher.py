@@ -7,15 +7,13 @@ of chance, so that there is something left for reinforcement learning to find ou
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from envs.memory import MemoryView, StoreMemory
-from envs.stream import Question, Stream
-from envs.tools import ToolCall
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+from memrl.envs.building.prose import sentences
+from memrl.envs.memory import MemoryView, StoreMemory
+from memrl.envs.stream import Question, Stream
+from memrl.envs.tools import ToolCall
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,6 @@ class Carelessness:
     """That a changed fact replaces the old item, where that is in sight, instead of standing beside it."""
     misfile: float = 0.02
     """That an item goes into the wrong store."""
-
-
-def sentences(text: str) -> list[str]:
-    """Split plain prose after `.`, `!` or `?` followed by white space."""
-    return [part for part in _SENTENCE_END.split(text.strip()) if part]
 
 
 def demonstrate(

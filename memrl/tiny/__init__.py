@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TINY_MODEL = Path(__file__).parent / "model"
+from memrl.config.shipped import TINY_MODEL
 
 
 def build(out: Path | None = None, *, quick: bool = False) -> Path:

@@ -19,16 +19,16 @@ import torch
 from rich.console import Console
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from envs.dialects import HermesDialect
-from envs.sources.synthetic import synthetic
 from memrl.config import Config, find_config, load_config
+from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import CheckpointError
-from memrl.files import new_folder, sha256_file
 from memrl.report.progress import Advance, RunProgress
-from memrl.rollout.prompting import Prompter
 from memrl.sft.examples import Example, copying, demonstrations
 from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
+from memrl.storage.files import new_folder, sha256_file
 from memrl.tiny.initialise import initialise_copying
 from memrl.tiny.tokenizer import build_tokenizer, words
 

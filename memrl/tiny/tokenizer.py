@@ -12,11 +12,11 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from envs import memory_env
-from envs.dialects import HermesDialect
-from envs.sources import synthetic as source
-from envs.tools import ToolCall
-from memrl import reader
+from memrl.envs import memory_env
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.sources import synthetic as source
+from memrl.envs.tools import ToolCall
+from memrl.frozen import reader
 
 END, START, PAD = "<|im_end|>", "<|im_start|>", "<|endoftext|>"
 CHAT_TEMPLATE = """\

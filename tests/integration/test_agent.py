@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.tools import ResultCode, ToolCall
 from memrl import MemoryAgent
+from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import ConfigError, DataError
 
 TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")

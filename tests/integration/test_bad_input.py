@@ -14,8 +14,8 @@ import pytest
 import memrl.learner.build
 import memrl.rollout.build
 import memrl.rollout.pool
-import memrl.trainer
-from memrl import cli
+import memrl.training.trainer
+from memrl.cli import main as cli
 from tests.support import CONFIG, ROOT, overrides
 
 Refused = Callable[..., str]
@@ -96,7 +96,7 @@ def test_a_damaged_model(refused: Refused, quick_model: Path, tmp_path: Path, fi
 
 
 def test_a_missing_embedded_model(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memrl.models.TINY_MODEL", tmp_path / "gone")
+    monkeypatch.setattr("memrl.engines.models.TINY_MODEL", tmp_path / "gone")
     assert "Build it by: memrl tiny build" in refused({"model.path": "tiny"})
 
 

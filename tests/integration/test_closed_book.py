@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.stream import Chunk, Question, Stream
 from memrl.config import Config
+from memrl.envs.stream import Chunk, Question, Stream
 from memrl.errors import ReaderError
-from memrl.sets.closed_book import closed_book
+from memrl.frozen.closed_book import closed_book
 from tests.openai_server import OpenAIServer
 
 CAPITALS = {"France": "Paris", "Italy": "Rome"}

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from memrl.cli import main
+from memrl.cli.main import main
 from memrl.config import load_config
-from memrl.learner.advantages import group_advantages
+from memrl.credit import group_advantages
 from memrl.records import Group
-from memrl.rescore import rescore
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
-from rewards.compose import resolve_weights
+from memrl.rewards.compose import resolve_weights
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.rescore import rescore
+from memrl.training.trainer import Trainer
 from tests.support import quiet, rows
 
 SOURCE = "[{source: synthetic, chunks: 3, sentences: 3, people: 16, questions: 8, metric: substring}]"

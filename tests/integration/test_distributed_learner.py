@@ -20,13 +20,13 @@ import torch
 import tests.integration.test_learner
 from memrl.config import Config
 from memrl.errors import CheckpointError, LearnerError
-from memrl.files import find_damage
 from memrl.learner.batching import MicroBatch
 from memrl.learner.distributed import DistributedLearner
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.learner.peers import Peers
 from memrl.records import Sample
-from memrl.trainer import Trainer
+from memrl.storage.files import find_damage
+from memrl.training.trainer import Trainer
 from tests.integration.test_learner import base_model, make_learner, make_samples
 from tests.support import Outcomes, quiet, rows, small_config
 

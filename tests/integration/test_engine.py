@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from memrl.engines.engine import Engine, Sampling
+from memrl.engines.models import load_model
+from memrl.engines.transformers_engine import TransformersEngine
+from memrl.engines.vllm_engine import VllmEngine
 from memrl.errors import EngineError
 from memrl.learner.learner import Learner
-from memrl.models import load_model
 from memrl.records import AdapterRef, Completion, Sample
-from memrl.rollout.engine import Engine, Sampling
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rollout.vllm_engine import VllmEngine
 from tests.support import perturb, small_config, unload_all
 
 MakeEngine = Callable[..., Engine]

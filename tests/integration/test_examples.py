@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memrl.files import find_damage
+from memrl.storage.files import find_damage
 from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples"

@@ -18,16 +18,16 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import memrl.export.formats
-from envs.dialects import HermesDialect
-from memrl import cli
-from memrl.data import StreamFeed
-from memrl.export import AGENT_FILE
-from memrl.files import find_damage
-from memrl.models import load_model
+from memrl.cli import main as cli
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import load_model
+from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import HermesDialect
+from memrl.policies.agent_file import AGENT_FILE
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.preflight import first_prompt
-from memrl.rollout.prompting import Prompter
-from memrl.trainer import Trainer
+from memrl.storage.files import find_damage
+from memrl.training.trainer import Trainer
 from tests.hub import Hub
 from tests.support import ROOT, quiet, rows, small_config, untrained_run
 
@@ -153,9 +153,9 @@ def test_a_run_that_has_just_begun_and_what_its_card_knows(
 
 PUSH = """
 import sys
-from envs.dialects import HermesDialect
-from memrl import cli
-from memrl.data import StreamFeed
+from memrl.envs.dialects import HermesDialect
+from memrl.cli import main as cli
+from memrl.data.feed import StreamFeed
 run, out = sys.argv[1:]
 for owner in ("ann", "closed", "gone"):
     print(owner, cli.main(["export", run, "--out", f"{out}/{owner}", "--push", f"{owner}/agent"]), flush=True)

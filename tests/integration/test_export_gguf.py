@@ -24,14 +24,14 @@ from transformers import (
 )
 
 import memrl.export.gguf
-from envs.memory_env import INSTRUCTION
-from envs.sources.synthetic import synthetic
+from memrl.engines.models import load_model
+from memrl.envs.memory_env import INSTRUCTION
+from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import CheckpointError, ConfigError
 from memrl.export import AGENT_FILE, export
 from memrl.export.gguf import FILE, SPLITS
-from memrl.exported import open_exported
-from memrl.files import find_damage
-from memrl.models import load_model
+from memrl.policies.exported import open_exported
+from memrl.storage.files import find_damage
 from memrl.tiny.tokenizer import CHAT_TEMPLATE
 from tests.support import small_config, untrained_run
 

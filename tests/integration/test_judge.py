@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from memrl.cli import main
+from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.records import Episode
-from memrl.rescore import rescore
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.rescore import rescore
+from memrl.training.trainer import Trainer
 from tests import judges
 from tests.openai_server import OpenAIServer
 from tests.support import quiet, rows

@@ -14,9 +14,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from memrl.config import Config
 from memrl.errors import CheckpointError, ConfigError, LearnerError
-from memrl.files import find_damage
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.records import Sample
+from memrl.storage.files import find_damage
 
 
 def base_model() -> Qwen3ForCausalLM:

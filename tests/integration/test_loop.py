@@ -11,27 +11,27 @@ from typing import Any
 import pytest
 from peft import PeftModel
 
-import memrl.rollout.build
+import memrl.engines.build
 from memrl.config import Config
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.engines.engine import Sampling
+from memrl.engines.models import load_model
+from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError
-from memrl.files import find_damage
 from memrl.learner.learner import Learner
-from memrl.models import load_model
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
+from memrl.rewards.compose import resolve_weights, total
 from memrl.rollout.build import build_worker
-from memrl.rollout.engine import Sampling
 from memrl.rollout.pool import InProcessPool
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
-from rewards.compose import resolve_weights, total
+from memrl.storage.files import find_damage
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.trainer import Trainer
 from tests.support import STALE_ROW, Outcomes, quiet, rows, small_config, stale
 
 
 def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
-    monkeypatch.setattr(memrl.rollout.build, "TransformersEngine", engine)
+    monkeypatch.setattr(memrl.engines.build, "TransformersEngine", engine)
     return Trainer(config, name="small", resume=False, console=quiet())
 
 

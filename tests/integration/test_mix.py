@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memrl.cli import main
-from memrl.rundir import EpisodeWriter
+from memrl.cli.main import main
+from memrl.storage.rundir import EpisodeWriter
 from tests.raw import banking77, squad
 from tests.support import ROOT, rows
 

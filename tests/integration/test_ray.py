@@ -19,20 +19,20 @@ import ray
 from ray.cluster_utils import Cluster
 
 import memrl.rollout.build
-from envs.stream import Stream
 from memrl.config import Config
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import load_model
+from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, EngineError
-from memrl.files import MANIFEST
 from memrl.learner.learner import Learner
-from memrl.models import load_model
 from memrl.records import AdapterRef, Completion, Episode, Group
 from memrl.rollout.build import build_worker, open_pool
 from memrl.rollout.pool import Play, Pool
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker, request_seed
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
+from memrl.storage.files import MANIFEST
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.trainer import Trainer
 from tests.support import ROOT, Outcomes, counted, overrides, perturb, quiet, rows, small_config
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests

@@ -17,19 +17,19 @@ import ray
 import zstandard
 from ray.cluster_utils import Cluster
 
-import memrl.endpoint
+import memrl.endpoints.client
 import memrl.learner.build
-from memrl import cli
-from memrl.data import StreamFeed
+from memrl.cli import main as cli
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import load_model
 from memrl.errors import ConfigError
+from memrl.frozen.costs import COUNTS
 from memrl.learner.learner import Learner
-from memrl.models import load_model
-from memrl.reader_costs import COUNTS
 from memrl.rollout.build import build_worker
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.trainer import Trainer
 from tests.openai_server import Answerer, OpenAIServer
 from tests.support import CONFIG, ROOT, Outcomes, overrides, quiet, rows, small_config
 
@@ -46,7 +46,7 @@ def surroundings() -> Iterator[None]:
         patch.setenv(VARIABLE, KEY)
         for module, names in (
             (openai._base_client, ("INITIAL_RETRY_DELAY", "MAX_RETRY_DELAY")),
-            (memrl.endpoint, ("FIRST_DELAY", "LONGEST_DELAY")),
+            (memrl.endpoints.client, ("FIRST_DELAY", "LONGEST_DELAY")),
         ):
             for name in names:
                 patch.setattr(module, name, 0.1)

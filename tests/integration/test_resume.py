@@ -14,24 +14,24 @@ from typing import Any
 
 import pytest
 
-from memrl import cli
+from memrl.cli import main as cli
 from memrl.errors import CheckpointError
-from memrl.files import find_damage
-from memrl.learner.checkpoint import find_checkpoint
-from memrl.trainer import Trainer
+from memrl.storage.checkpoints import find_checkpoint
+from memrl.storage.files import find_damage
+from memrl.training.trainer import Trainer
 from tests.support import CONFIG, ROOT, overrides, quiet, rows, run_all, small_config
 
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 WAYS_TO_DIE = {
     "in the first evaluation": f"""
 import os, signal
-from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.engines.transformers_engine import TransformersEngine
 TransformersEngine._run = lambda *_: {DIE}
 """,
     "in a rollout": f"""
 import os, signal
 from memrl.rollout.pool import InProcessPool
-from memrl.rollout.transformers_engine import TransformersEngine
+from memrl.engines.transformers_engine import TransformersEngine
 play, generate = InProcessPool.play_groups, TransformersEngine._run
 def played(self, *arguments, step, **options):
     calls = []
@@ -46,7 +46,7 @@ InProcessPool.play_groups = played
 """,
     "between a row and its checkpoint": f"""
 import os, signal
-from memrl.rundir import MetricsFile
+from memrl.storage.rundir import MetricsFile
 append = MetricsFile.append
 def appended(self, row):
     append(self, row)
@@ -68,7 +68,7 @@ Learner.save = saved
 """,
     "in the middle of a metrics row": f"""
 import os, signal
-from memrl.rundir import MetricsFile
+from memrl.storage.rundir import MetricsFile
 append = MetricsFile.append
 def appended(self, row):
     if row["step"] == 3:

@@ -24,7 +24,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
 
-from memrl import MemoryAgent, cli
+from memrl import MemoryAgent
+from memrl.cli import main as cli
 from memrl.serve.app import create_app
 from memrl.serve.limits import Busy, Limits, ModelCalls, Rate
 from memrl.serve.users import Users
@@ -430,7 +431,7 @@ def test_packages_that_are_missing_are_named() -> None:
     code = """
 import sys
 sys.modules["mcp"] = None
-from memrl import cli
+from memrl.cli import main as cli
 code = cli.main(["serve", "x", "--store", "y"])
 print(code, "torch" in sys.modules)
 """

@@ -8,19 +8,19 @@ import pytest
 import torch
 from peft import PeftModel
 
-from envs.dialects import HermesDialect
-from envs.sources.synthetic import synthetic
-from memrl import cli
-from memrl.data import StreamFeed
+from memrl.cli import main as cli
+from memrl.data.feed import StreamFeed
+from memrl.engines.models import end_ids, load_model, load_tokenizer
+from memrl.engines.prompting import Prompter
+from memrl.engines.transformers_engine import TransformersEngine
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import LearnerError
-from memrl.files import find_damage
-from memrl.models import end_ids, load_model, load_tokenizer
-from memrl.rollout.prompting import Prompter
-from memrl.rollout.transformers_engine import TransformersEngine
 from memrl.rollout.worker import RolloutWorker
 from memrl.sft.examples import demonstrations
 from memrl.sft.run import warm_start
 from memrl.sft.teacher import Carelessness
+from memrl.storage.files import find_damage
 from tests.support import CONFIG, ROOT, SYNTHETIC, overrides, quiet, small_config
 
 SQUAD = ROOT.parent / "shared" / "data" / "squad_cs224n_dev" / "dev-v2.0.json.gz"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-import memrl.rollout.build
+import memrl.engines.build
+from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import EngineError
-from memrl.files import find_damage
 from memrl.records import AdapterRef, Completion, Episode
 from memrl.rollout.pool import Play
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rundir import EpisodeWriter
-from memrl.trainer import Trainer
+from memrl.storage.files import find_damage
+from memrl.storage.rundir import EpisodeWriter
+from memrl.training.trainer import Trainer
 from tests.support import CONFIG, ROOT, overrides, quiet, rows, run_all, small_config
 
 STALE = {"rollout.max_staleness": 1, "train.steps": 4, "eval.every": 2}
@@ -115,7 +115,7 @@ def test_the_next_rollout_goes_on_while_the_learner_works(
 
 BETWEEN = """
 import os, signal
-from memrl.rundir import MetricsFile
+from memrl.storage.rundir import MetricsFile
 append = MetricsFile.append
 def appended(self, row):
     append(self, row)
@@ -180,7 +180,7 @@ def test_a_failure_ahead_stops_the_run_when_its_step_comes(
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(memrl.rollout.build, "TransformersEngine", Fails)
+        patch.setattr(memrl.engines.build, "TransformersEngine", Fails)
         with pytest.raises(EngineError, match=r"8 of 8 episodes failed.*the accelerator fell off"):
             make_trainer(quick_model, folder, rollout__min_group="min_viable").run()
     assert [row["step"] for row in rows(folder)] == [0, 1, 2]  # what was learned meanwhile is kept

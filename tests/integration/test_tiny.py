@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from envs.dialects import HermesDialect
-from envs.memory import StoreMemory
-from envs.tools import ToolCall
-from memrl import cli
-from memrl.files import find_damage, sha256_file
-from memrl.rollout.prompting import Prompter
-from memrl.tiny import TINY_MODEL
+from memrl.cli import main as cli
+from memrl.config.shipped import TINY_MODEL
+from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.memory import StoreMemory
+from memrl.envs.tools import ToolCall
+from memrl.storage.files import find_damage, sha256_file
 from memrl.tiny.recipe import build_model
 from memrl.tiny.tokenizer import fixed_text, words
 from tests.support import quiet

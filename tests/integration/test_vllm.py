@@ -19,18 +19,18 @@ import pytest
 
 import memrl.rollout.build
 from memrl.config import Config
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.engines.engine import Sampling
+from memrl.engines.models import end_ids, load_model, load_tokenizer
+from memrl.engines.prompting import Prompter
+from memrl.engines.vllm_engine import VllmEngine
+from memrl.engines.vllm_thread import VllmThread, start_vllm
 from memrl.errors import EngineDied, EngineError
 from memrl.learner.learner import Learner
-from memrl.models import end_ids, load_model, load_tokenizer
 from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.build import build_worker
-from memrl.rollout.engine import Sampling
-from memrl.rollout.prompting import Prompter
 from memrl.rollout.ray_pool import RayPool
-from memrl.rollout.vllm_engine import VllmEngine
-from memrl.rollout.vllm_thread import VllmThread, start_vllm
-from memrl.trainer import Trainer
+from memrl.training.trainer import Trainer
 from tests.support import (
     ROOT,
     STALE_ROW,
@@ -97,7 +97,7 @@ def learner(config: Config) -> Learner:
 
 @pytest.fixture(scope="module")
 def prompt(config: Config) -> list[int]:
-    from envs.dialects import HermesDialect
+    from memrl.envs.dialects import HermesDialect
 
     prompter = Prompter(load_tokenizer(config), HermesDialect())
     text = " ".join(f"On day {day} the ferry to island {day * 7} left at {day % 24} o'clock." for day in range(7))

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from memrl.agent import MemoryAgent
+from memrl.agent.agent import MemoryAgent
 from memrl.config import Config
+from memrl.engines.build import build_engine
+from memrl.engines.endpoint_engine import Served
+from memrl.engines.engine import Sampling
+from memrl.engines.models import end_ids, load_model, load_tokenizer
+from memrl.engines.transformers_engine import TransformersEngine
+from memrl.engines.vllm_thread import CPU_ENVIRONMENT
 from memrl.export import export
-from memrl.exported import open_exported
-from memrl.models import end_ids, load_model, load_tokenizer
+from memrl.policies.exported import open_exported
 from memrl.records import AdapterRef
-from memrl.rollout.build import build_engine
-from memrl.rollout.endpoint_engine import Served
-from memrl.rollout.engine import Sampling
-from memrl.rollout.transformers_engine import TransformersEngine
-from memrl.rollout.vllm_thread import CPU_ENVIRONMENT
 from tests.support import untrained_run
 
 pytestmark = pytest.mark.vllm

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from memrl.config import AdvantageConfig
+from memrl.credit import group_advantages
 from memrl.errors import ConfigError
-from memrl.learner.advantages import group_advantages
 from memrl.records import AnswerRecord, Completion, Episode, Group, Step
-from rewards.compose import PRESETS, RewardWeights, episode_value, total
+from memrl.rewards.compose import PRESETS, RewardWeights, episode_value, total
 
 WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from memrl.answer_cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from memrl.config import Config
+from memrl.endpoints.cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from tests.support import ROOT
 
 ROME = CachedAnswer("Rome", 12, 1)
@@ -111,7 +111,7 @@ def test_a_database_of_somebody_else_is_done_without(tmp_path: Path, caplog: pyt
 
 
 def test_a_locked_file_costs_one_answer_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memrl.answer_cache.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("memrl.endpoints.cache.BUSY_SECONDS", 0.05)
     path = filled(tmp_path)
     cache = AnswerCache(tmp_path)
     assert cache.get("key 0") is not None
@@ -127,7 +127,7 @@ def test_a_locked_file_costs_one_answer_and_no_error(tmp_path: Path, monkeypatch
 WRITER = """
 import sys
 from pathlib import Path
-from memrl.answer_cache import AnswerCache, CachedAnswer
+from memrl.endpoints.cache import AnswerCache, CachedAnswer
 cache = AnswerCache(Path(sys.argv[1]))
 for number in range(300):
     key = f"{sys.argv[2]} {number}" if number % 3 else f"shared {number}"

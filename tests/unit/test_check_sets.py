@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from envs.building.tokens import count_tokens
-from envs.sources import open_source
-from envs.stream import Chunk, Question, Stream, write_jsonl
-from memrl import cli
+from memrl.cli import main as cli
 from memrl.config import Config, load_config
-from memrl.data import StreamFeed, first_passes
+from memrl.data import guard as guarding
+from memrl.data.check import Part, check, part_of_file, parts_of_config
+from memrl.data.feed import StreamFeed, first_passes
+from memrl.data.guard import guard
+from memrl.data.quality import LONG_CHUNK, measure, stands_in
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
 from memrl.errors import ConfigError, DataError
-from memrl.sets import guard as guarding
-from memrl.sets.check import Part, check, part_of_file, parts_of_config
-from memrl.sets.guard import guard
-from memrl.sets.quality import LONG_CHUNK, measure, stands_in
 from tests.raw import squad as raw_squad
 
 ROOT = Path(__file__).parents[2]

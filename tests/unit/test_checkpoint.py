@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from memrl.errors import CheckpointError
-from memrl.files import find_damage, new_folder, write_json_atomic, write_text_atomic
-from memrl.learner.checkpoint import find_checkpoint, list_checkpoints, save_checkpoint
+from memrl.storage.checkpoints import find_checkpoint, list_checkpoints, save_checkpoint
+from memrl.storage.files import find_damage, new_folder, write_json_atomic, write_text_atomic
 
 
 def writer(text: str) -> Callable[[Path], None]:

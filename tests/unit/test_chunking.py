@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.building.chunking import Unit, cut, sentences
-from envs.building.dialogue import Turn, session
-from envs.building.tokens import count_tokens
+from memrl.envs.building.chunking import Unit, cut
+from memrl.envs.building.dialogue import Turn, session
+from memrl.envs.building.prose import sentences
+from memrl.envs.building.tokens import count_tokens
 
 TEXT = ["It", "rains", "in", "Oslo", "today.", "Is", "Ada", "there?", "No!", "Ben", "(65)", "left,"]
 WORDS = st.lists(st.sampled_from(TEXT), min_size=1, max_size=60)

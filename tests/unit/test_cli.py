@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memrl import cli
+from memrl.cli import main as cli
 from memrl.errors import EngineError
 
 SOURCES = "data: {train: [{source: synthetic}], eval: [{source: synthetic}]}\n"
@@ -35,9 +35,9 @@ def fake_trainer(monkeypatch: pytest.MonkeyPatch, error: BaseException | None = 
                 raise error
             return {}
 
-    module = types.ModuleType("memrl.trainer")
+    module = types.ModuleType("memrl.training.trainer")
     module.Trainer = Trainer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "memrl.trainer", module)
+    monkeypatch.setitem(sys.modules, "memrl.training.trainer", module)
     return made
 
 
@@ -54,7 +54,11 @@ def test_help_is_quick_and_shows_an_example() -> None:
     for words in (["--help"], ["train", "--help"], ["sft", "--help"], ["tiny", "build", "--help"]):
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "memrl.cli", *words], capture_output=True, text=True, check=True, env=environment
+            [sys.executable, "-m", "memrl.cli", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
         )
         assert "example: memrl" in done.stdout
         assert time.perf_counter() - start < 5  # under 1 s on an idle machine

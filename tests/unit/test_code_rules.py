@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.code import _CAMEL, _LINEAR, MAX_CODE, OBJECTS
-from rewards.metrics import score
+from memrl.rewards.code import _CAMEL, _LINEAR, MAX_CODE, OBJECTS
+from memrl.rewards.metrics import score
 
 
 def follow(code: str, *rules: tuple[str, Any]) -> float:

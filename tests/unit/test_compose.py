@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.compose import PRESETS, RewardWeights, episode_slopes, episode_value, resolve_weights, step_value, total
+from memrl.rewards.compose import (
+    PRESETS,
+    RewardWeights,
+    episode_slopes,
+    episode_value,
+    resolve_weights,
+    step_value,
+    total,
+)
 
 UNIT = st.floats(0.0, 1.0)
 

@@ -244,10 +244,11 @@ def test_adapters_that_vllm_cannot_load_are_refused() -> None:
 def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     from transformers.trainer_utils import SchedulerType
 
-    from memrl.learner import advantages, loss
+    from memrl import credit
+    from memrl.learner import loss
 
     assert set(LOSSES) == set(loss.LOSSES)
-    assert set(ADVANTAGES) == set(advantages.MODES)
+    assert set(ADVANTAGES) == set(credit.MODES)
     assert set(SCHEDULES) <= {name.value for name in SchedulerType}
     assert set(READERS) == {"policy-base", "lexical", "endpoint"}
     assert set(CHOICES) <= KEYS

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.sources import open_source
-from envs.stream import Chunk, Question, Stream
-from rewards.content import (
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.rewards.content import (
     Point,
     content_value,
     content_value_memalpha,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from memrl.config import Config, load_config
-from memrl.cost import StreamStats, count_evaluations, estimate, measure, model_memory, model_shape
-from memrl.data import StreamFeed
+from memrl.data.feed import StreamFeed
+from memrl.training.cost import StreamStats, count_evaluations, estimate, measure, model_memory, model_shape
 
 STATS = StreamStats(streams=8, chunks=5, questions=10, chunk_tokens=100, longest_chunk_tokens=200)
 

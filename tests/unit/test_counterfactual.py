@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.memory import DELETE, INSERT, UPDATE, MemoryDesign, StoreMemory
-from envs.stream import Chunk, Question, Stream
-from envs.tools import ToolCall, ToolResult
-from memrl.reader import LexicalReader
+from memrl.envs.memory import DELETE, INSERT, UPDATE, MemoryDesign, StoreMemory
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ToolCall, ToolResult
+from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Step
+from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth, play_again
-from rewards.metrics import score
 
 BUDGET = 1000
 QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.sources import open_source
-from envs.stream import write_jsonl
 from memrl.config import Config, load_config
-from memrl.data import StreamFeed, check_data, parse_spec
+from memrl.data.feed import StreamFeed, check_data, parse_spec
+from memrl.envs.sources import open_source
+from memrl.envs.stream import write_jsonl
 from memrl.errors import DataError
 
 SMALL = {"source": "synthetic", "chunks": 2, "questions": 2}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.dialects import DIALECTS, MAX_CALL_CHARS, MAX_DEPTH, HermesDialect
-from envs.memory import INSERT, StoreMemory
-from envs.tools import ResultCode, ToolCall
+from memrl.envs.dialects import DIALECTS, MAX_CALL_CHARS, MAX_DEPTH, HermesDialect
+from memrl.envs.memory import INSERT, StoreMemory
+from memrl.envs.tools import ResultCode, ToolCall
 
 HERMES = HermesDialect()
 GOOD = '{"name": "memory_delete", "arguments": {"memory_id": "sem_0001"}}'

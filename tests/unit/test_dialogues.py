@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from envs.building import talk
-from envs.building.dialogue import ABSTAIN
-from envs.building.talk import ASK_COUNT, ASK_COUNT_THERE, ASK_DAYS, ATTRIBUTES, EVENTS, article, phrasings
-from envs.building.tokens import count_tokens
-from envs.sources import open_source
-from envs.stream import Stream
-from memrl.sft.teacher import sentences
-from rewards.metrics import METRICS
+from memrl.envs.building import talk
+from memrl.envs.building.dialogue import ABSTAIN
+from memrl.envs.building.prose import sentences
+from memrl.envs.building.talk import ASK_COUNT, ASK_COUNT_THERE, ASK_DAYS, ATTRIBUTES, EVENTS, article, phrasings
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
+from memrl.rewards.metrics import METRICS
 
 KINDS = {
     "fact", "preference", "latest", "previous", "relation", "unanswerable", "multi-hop", "temporal", "who", "count",

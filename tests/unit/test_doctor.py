@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+import memrl.cli.doctor
 import memrl.config.check
-import memrl.doctor
-from memrl import cli
-from memrl.doctor import Package, examine
+from memrl.cli import main as cli
+from memrl.cli.doctor import Package, examine
 
 
 def asked(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
@@ -44,8 +44,8 @@ def test_what_is_missing_is_said_with_the_remedy(
     [verdict] = found["verdicts"]
     assert not verdict["runs"]
     assert any("/nowhere.json does not exist" in line for line in verdict["missing"])
-    monkeypatch.setattr(memrl.doctor, "_packages", lambda: [Package("peft", ">=0.21", "0.1", False)])
-    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [])
+    monkeypatch.setattr(memrl.cli.doctor, "_packages", lambda: [Package("peft", ">=0.21", "0.1", False)])
+    monkeypatch.setattr(memrl.cli.doctor, "_gpus", lambda: [])
     [verdict] = examine("debug-1gpu").verdicts
     assert verdict.missing[0] == "peft >=0.21 is wanted, 0.1 is installed"
     assert "model.device is cuda, and no GPU is visible here" in verdict.missing
@@ -69,7 +69,7 @@ def test_an_address_where_no_cluster_is_is_said_at_once(capsys: pytest.CaptureFi
 def test_a_gpu_that_is_too_small_is_named(
     monkeypatch: pytest.MonkeyPatch, gib: float, changes: list[str], complaint: str | None
 ) -> None:
-    monkeypatch.setattr(memrl.doctor, "_gpus", lambda: [{"name": "card", "memory_gib": gib, "free_gib": gib}])
+    monkeypatch.setattr(memrl.cli.doctor, "_gpus", lambda: [{"name": "card", "memory_gib": gib, "free_gib": gib}])
     monkeypatch.setattr(memrl.config.check, "find_spec", lambda name: object())
     [verdict] = examine("debug-1gpu", changes).verdicts
     assert verdict.runs == (complaint is None)
@@ -77,10 +77,10 @@ def test_a_gpu_that_is_too_small_is_named(
 
 
 def test_what_vllm_wants_of_the_same_packages_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    requirements = memrl.doctor.requires
-    monkeypatch.setattr(memrl.doctor, "vllm_version", lambda: ("vllm", "0.40.0"))
+    requirements = memrl.cli.doctor.requires
+    monkeypatch.setattr(memrl.cli.doctor, "vllm_version", lambda: ("vllm", "0.40.0"))
     monkeypatch.setattr(
-        memrl.doctor, "requires", lambda name: ["transformers<5"] if name == "vllm" else requirements(name)
+        memrl.cli.doctor, "requires", lambda name: ["transformers<5"] if name == "vllm" else requirements(name)
     )
     lacking = {package.name: package.wanted for package in examine("tiny").packages if not package.fits}
     assert set(lacking) == {"transformers", "vllm"}
@@ -89,7 +89,7 @@ def test_what_vllm_wants_of_the_same_packages_counts_too(monkeypatch: pytest.Mon
 
 def test_learner_processes_are_counted_with_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = {"resources": {"CPU": 4.0, "GPU": 2.0}}
-    monkeypatch.setattr(memrl.doctor, "_cluster", lambda _: cluster)
+    monkeypatch.setattr(memrl.cli.doctor, "_cluster", lambda _: cluster)
     words = ["rollout.workers=2", "train.processes=2", "ray.worker_gpus=1", "ray.learner_gpus=1", "model.device=auto"]
     [verdict] = examine("tiny", words, "auto").verdicts
     assert verdict.missing == [

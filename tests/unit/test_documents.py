@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from envs.building.chunking import Unit
-from envs.building.documents import Ask, Document, Packing
-from envs.errors import DataError, NoStream
-from envs.stream import Stream
+from memrl.envs.building.chunking import Unit
+from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.errors import DataError, NoStream
+from memrl.envs.stream import Stream
 
 
 def document(name: str, paragraphs: int, **more: Any) -> Document:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Stream
-from memrl.cli import main
+from memrl.cli.main import main
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
 from tests.raw.documents import DOCUMENTS, write
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,12 +12,12 @@ from typing import Any
 import openai._base_client
 import pytest
 
-import memrl.endpoint
-from memrl.answer_cache import AnswerCache
+import memrl.endpoints.client
 from memrl.config import EndpointConfig
-from memrl.endpoint import Endpoint, Reply, Role
+from memrl.endpoints.cache import AnswerCache
+from memrl.endpoints.client import Endpoint, Reply, Role
 from memrl.errors import ConfigError, JudgeError, ReaderError
-from memrl.reader import EndpointReader
+from memrl.frozen.reader import EndpointReader
 from tests.openai_server import BODIES, OpenAIServer
 
 KEY = "sk-test-4f9a0c1e7b22d358"
@@ -38,8 +38,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (openai._base_client, "INITIAL_RETRY_DELAY"),
         (openai._base_client, "MAX_RETRY_DELAY"),
-        (memrl.endpoint, "FIRST_DELAY"),
-        (memrl.endpoint, "LONGEST_DELAY"),
+        (memrl.endpoints.client, "FIRST_DELAY"),
+        (memrl.endpoints.client, "LONGEST_DELAY"),
     ):
         monkeypatch.setattr(module, name, 0.02)
     monkeypatch.setenv(VARIABLE, KEY)
@@ -300,11 +300,11 @@ def test_an_address_that_takes_connections_and_says_nothing(server: OpenAIServer
 
 
 def test_the_readers_prompt_is_the_one_of_the_other_readers(server: OpenAIServer) -> None:
-    from envs.memory import StoreMemory
-    from envs.stream import Question
-    from envs.tools import ToolCall
     from memrl.config import ReaderConfig
-    from memrl.reader import reader_messages
+    from memrl.envs.memory import StoreMemory
+    from memrl.envs.stream import Question
+    from memrl.envs.tools import ToolCall
+    from memrl.frozen.reader import reader_messages
 
     memory = StoreMemory(budget=100, core_budget=20)
     memory.execute(ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Bob is in Rome."}))

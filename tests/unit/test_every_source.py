@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.raw import LFS_POINTER
-from envs.building.source import Source
-from envs.errors import DataError
-from envs.sources import SOURCES, open_source, option_names
-from envs.stream import Stream
-from rewards.metrics import METRICS
+from memrl.envs.building.raw import LFS_POINTER
+from memrl.envs.building.source import Source
+from memrl.envs.errors import DataError
+from memrl.envs.sources import SOURCES, open_source, option_names
+from memrl.envs.stream import Stream
+from memrl.rewards.metrics import METRICS
 
 WITH_FILES = sorted(name for name, source in SOURCES.items() if source.locate is not None)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.dialogue import ABSTAIN
-from envs.errors import DataError
-from envs.sources import SOURCES, open_source
-from envs.stream import Stream
-from rewards.metrics import score
+from memrl.envs.building.dialogue import ABSTAIN
+from memrl.envs.errors import DataError
+from memrl.envs.sources import SOURCES, open_source
+from memrl.envs.stream import Stream
+from memrl.rewards.metrics import score
 from tests.raw import babi, longmemeval, perltqa
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.dialects import HermesDialect
-from envs.errors import DataError
-from envs.memory import StoreMemory, count_words
-from envs.memory_env import MemoryEnv
-from envs.stream import Chunk, Question, Stream, read_parquet, write_parquet
-from envs.tools import ResultCode, ToolResult
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.errors import DataError
+from memrl.envs.memory import StoreMemory, count_words
+from memrl.envs.memory_env import MemoryEnv
+from memrl.envs.stream import Chunk, Question, Stream, read_parquet, write_parquet
+from memrl.envs.tools import ResultCode, ToolResult
 
 BUDGET, CORE_BUDGET, MAX_CALLS = 40, 8, 6
 WILD = st.text(st.characters(), max_size=40)  # lone surrogates and control characters included

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.dialogue import ABSTAIN
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Question, Stream
+from memrl.envs.building.dialogue import ABSTAIN
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Question, Stream
 from tests.raw import halumem
 
 

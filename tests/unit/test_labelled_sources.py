@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.labels import Example
-from envs.building.tokens import count_tokens
-from envs.errors import DataError
-from envs.sources import clinc150, csabstruct, nlu, open_source, pubmed_rct, trec
-from envs.stream import Stream
+from memrl.envs.building.labels import Example
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.errors import DataError
+from memrl.envs.sources import clinc150, csabstruct, nlu, open_source, pubmed_rct, trec
+from memrl.envs.stream import Stream
 from tests.raw import clinc150 as raw_clinc150
 from tests.raw import csabstruct as raw_csabstruct
 from tests.raw import nlu as raw_nlu

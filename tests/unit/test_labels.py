@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.building.labels import HEAD, QUESTION, Example, Labelling
-from envs.building.tokens import count_tokens
-from envs.errors import DataError
-from envs.stream import Stream
-from rewards.metrics import score
+from memrl.envs.building.labels import HEAD, QUESTION, Example, Labelling
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.errors import DataError
+from memrl.envs.stream import Stream
+from memrl.rewards.metrics import score
 
 
 def normal(text: str) -> str:
@@ -215,7 +215,7 @@ def test_nothing_leaks_whatever_the_records(examples: list[Example], seed: int) 
 STREAMING = """
 import json, sys
 from pathlib import Path
-from envs.sources import open_source
+from memrl.envs.sources import open_source
 streams = sum(1 for _ in open_source("banking77", {"path": Path(sys.argv[1]), "split": "train", "count": 100}))
 peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 print(json.dumps([streams, int(peak) / 1024]))

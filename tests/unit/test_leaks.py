@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.documents import Packing
-from envs.building.labels import Example, Labelling
-from envs.building.tokens import count_tokens
-from envs.sources import SOURCES, open_source
-from envs.stream import Chunk, Question, Stream
-from memrl.sets.leaks import Limits, Overlap, Pair, find_overlap
-from memrl.sets.passages import asked_passages, passages
+from memrl.data.leaks import Limits, Overlap, Pair, find_overlap
+from memrl.data.passages import asked_passages, passages
+from memrl.envs.building.documents import Packing
+from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.sources import SOURCES, open_source
+from memrl.envs.stream import Chunk, Question, Stream
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "../shared/data"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Stream
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
 from tests.raw.madial import write
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/madial_en"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Stream
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
 from tests.raw import qmsum, squality
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"

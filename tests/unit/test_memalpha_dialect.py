@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.dialects import MAX_CALL_CHARS, HermesDialect, MemAlphaDialect
-from envs.memory import StoreMemory
-from envs.tools import ResultCode, ToolCall
-from memrl.rollout.prompting import Prompter
+from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import MAX_CALL_CHARS, HermesDialect, MemAlphaDialect
+from memrl.envs.memory import StoreMemory
+from memrl.envs.tools import ResultCode, ToolCall
 from tests.support import ROOT
 
 DIALECT = MemAlphaDialect()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.memory import StoreMemory, count_words, diff
-from envs.retrieval import BM25Index
-from envs.tools import ResultCode, ToolCall, ToolResult
+from memrl.envs.memory import StoreMemory, count_words, diff
+from memrl.envs.retrieval import BM25Index
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 
 
 def memory(budget: int = 1000, core_budget: int = 100, **options: Any) -> StoreMemory:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from envs.dialects import HermesDialect
-from envs.errors import EnvironmentFault
-from envs.memory import StoreMemory
-from envs.memory_env import INSTRUCTION, MemoryEnv
-from envs.stream import Chunk, Question, Stream
-from envs.tools import ResultCode, ToolCall
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.errors import EnvironmentFault
+from memrl.envs.memory import StoreMemory
+from memrl.envs.memory_env import INSTRUCTION, MemoryEnv
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ResultCode, ToolCall
 
 HERMES = HermesDialect()
 STREAM = Stream(

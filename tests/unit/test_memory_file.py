@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envs.memory import MemoryItem
-from envs.tools import ResultCode, ToolCall
+from memrl.agent.memory_file import MemoryFile
+from memrl.envs.memory import MemoryItem
+from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import DataError
-from memrl.memory_file import MemoryFile
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
-from envs.tools import ToolCall
-from memrl.memory_file import MemoryFile
+from memrl.envs.tools import ToolCall
+from memrl.agent.memory_file import MemoryFile
 path, user, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 file = MemoryFile(path, user)
 for number in range(first, first + 200):

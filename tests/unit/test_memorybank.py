@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from envs.sources import open_source
-from envs.stream import Question, Stream
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Question, Stream
 from tests.raw.memorybank import write
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/memorybank_en"

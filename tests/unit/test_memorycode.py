@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import SOURCES, open_source
-from envs.stream import Stream
-from rewards.metrics import score
+from memrl.envs.errors import DataError
+from memrl.envs.sources import SOURCES, open_source
+from memrl.envs.stream import Stream
+from memrl.rewards.metrics import score
 from tests.raw import memorycode
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/memorycode_short/memorycode_short.tar.gz"

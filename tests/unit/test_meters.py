@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from envs.stream import Chunk, Question, Stream
-from envs.tools import ResultCode, ToolResult
-from memrl.report.rewards import meter_figures
-from rewards.meters import ALARMS, Written, copied_share, duplicate_share, measure, raised
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ResultCode, ToolResult
+from memrl.rewards.meters import ALARMS, Written, copied_share, duplicate_share, measure, raised
+from memrl.training.figures import meter_figures
 
 TEXT = "Ann Berg moved to Lisbon on the third of May because of her new work there."
 STREAM = Stream(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.metrics import METRICS, score
+from memrl.rewards.metrics import METRICS, score
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.sources import open_source
-from envs.stream import Question, Stream
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Question, Stream
 from tests.raw import hotpotqa, musique
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/multihop_train100"
@@ -119,7 +119,7 @@ def test_real_streams_are_as_dense_as_the_reference() -> None:
 
 @real
 def test_no_source_takes_the_corpus_files() -> None:
-    from envs.sources import SOURCES
+    from memrl.envs.sources import SOURCES
 
     files = sorted(DATA.glob("*_corpus.json*"))
     assert len(files) == 2

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from envs.building.chunking import Unit, cut, paragraphs
-from envs.building.dialogue import Turn, session
-from envs.building.order import order_asks
-from envs.errors import DataError
-from envs.sources import SOURCES, open_source
-from envs.stream import Question, Stream
+from memrl.envs.building.chunking import Unit, cut
+from memrl.envs.building.dialogue import Turn, session
+from memrl.envs.building.order import order_asks
+from memrl.envs.building.prose import paragraphs
+from memrl.envs.errors import DataError
+from memrl.envs.sources import SOURCES, open_source
+from memrl.envs.stream import Question, Stream
 
 WORDS = ("river", "lamp", "bridge", "tall", "old", "green", "house", "walk", "slowly", "cold", "bright", "stone")
 

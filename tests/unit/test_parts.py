@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.tools import ResultCode, ToolResult
-from rewards.parts import reward_parts
+from memrl.envs.tools import ResultCode, ToolResult
+from memrl.rewards.parts import reward_parts
 
 
 def results(*codes: ResultCode) -> list[ToolResult]:

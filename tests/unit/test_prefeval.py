@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.sources.prefeval import Item, read
-from envs.stream import Question, Stream
-from rewards.metrics import score
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.sources.prefeval import Item, read
+from memrl.envs.stream import Question, Stream
+from memrl.rewards.metrics import score
 from tests.raw.prefeval import TOPICS, write
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/prefeval_a/prefeval_a.tar.gz"

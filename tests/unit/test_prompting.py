@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from envs.dialects import HermesDialect
-from envs.memory import INSERT
+from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import HermesDialect
+from memrl.envs.memory import INSERT
 from memrl.errors import ConfigError
-from memrl.rollout.prompting import Prompter
 from memrl.tiny.tokenizer import END, build_tokenizer
 
 PLAIN = (

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Stream
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
 from tests.raw import memalpha, memoryagentbench
 from tests.raw.memalpha import row, save
 
@@ -88,8 +88,8 @@ def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
 
 def test_a_hub_that_cannot_be_reached_is_named() -> None:
     code = (
-        "from envs.sources import open_source\n"
-        "from envs.errors import DataError\n"
+        "from memrl.envs.sources import open_source\n"
+        "from memrl.envs.errors import DataError\n"
         "try:\n    next(open_source('memalpha', {}))\n"
         "except DataError as error:\n    print(error)\n"
     )

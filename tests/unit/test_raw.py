@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from envs.building.raw import LFS_POINTER, contents, csv_rows, find, parse_json, records, text_lines
-from envs.building.shuffling import shuffled
-from envs.errors import DataError
+from memrl.envs.building.raw import LFS_POINTER, contents, csv_rows, find, parse_json, records, text_lines
+from memrl.envs.building.shuffling import shuffled
+from memrl.envs.errors import DataError
 
 
 class Row(BaseModel):

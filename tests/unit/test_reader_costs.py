@@ -1,6 +1,6 @@
 """Costs are counted from records, and summed over rows of any age."""
 
-from memrl.reader_costs import reader_costs, total_costs
+from memrl.frozen.costs import reader_costs, total_costs
 from memrl.records import AnswerRecord
 
 

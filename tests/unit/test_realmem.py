@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Stream
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Stream
 from tests.raw.realmem import write
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/realmem_1/Kenta_Tanaka_dialogues_256k.json.gz"

@@ -7,18 +7,18 @@ import json
 
 import pytest
 
-from envs.dialects import DIALECTS
-from envs.memory import StoreMemory
-from envs.memory_env import MemoryEnv
-from envs.stream import Chunk, Question, Stream
-from envs.tools import ResultCode, ToolCall
 from memrl.config import Config, RewardConfig, RolloutConfig
+from memrl.envs.dialects import DIALECTS
+from memrl.envs.memory import StoreMemory
+from memrl.envs.memory_env import MemoryEnv
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import ReaderError
 from memrl.records import Completion, Step
+from memrl.rewards.judge import VerdictError, parse_verdict
+from memrl.rewards.metrics import score
+from memrl.rewards.parts import reward_parts
 from memrl.rollout.grading import Grading
-from rewards.judge import VerdictError, parse_verdict
-from rewards.metrics import score
-from rewards.parts import reward_parts
 
 STREAM = Stream(
     id="s",
@@ -74,8 +74,8 @@ def test_know_is_not_read_as_no_nor_yesterday_as_yes() -> None:
 
 def test_an_error_is_no_answer() -> None:
     from memrl.config import EndpointConfig, ReaderConfig
-    from memrl.endpoint import Endpoint
-    from memrl.reader import EndpointReader
+    from memrl.endpoints.client import Endpoint
+    from memrl.frozen.reader import EndpointReader
     from tests.openai_server import OpenAIServer
 
     server = OpenAIServer()

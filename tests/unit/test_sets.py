@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from envs.sources import SOURCES
-from envs.stream import read_jsonl
-from memrl.cli import main
-from memrl.sets.build import find_jobs
-from memrl.sets.card import read_card
+from memrl.cli.main import main
+from memrl.data.build import find_jobs
+from memrl.data.card import read_card
+from memrl.envs.sources import SOURCES
+from memrl.envs.stream import read_jsonl
 from tests.raw import banking77, locomo, squad
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from envs.building.splitting import in_split
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.sources.squad import UNANSWERABLE
-from envs.stream import Stream
+from memrl.envs.building.splitting import in_split
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.sources.squad import UNANSWERABLE
+from memrl.envs.stream import Stream
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/squad_cs224n_dev/dev-v2.0.json.gz"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason=f"the SQuAD file {REAL} is not here")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envs.errors import DataError
-from envs.sources import open_source
-from envs.stream import Chunk, Question, Stream, read_jsonl, read_parquet, write_jsonl, write_parquet
+from memrl.envs.errors import DataError
+from memrl.envs.sources import open_source
+from memrl.envs.stream import Chunk, Question, Stream, read_jsonl, read_parquet, write_jsonl, write_parquet
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
     lambda text: bool(text.strip())

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from envs.errors import DataError
-from envs.memory import StoreMemory
-from envs.sources import open_source
-from envs.sources.synthetic import EVENTS, FACTS, MONTHS, Relation, synthetic
-from envs.stream import Chunk, Stream
-from envs.tools import ResultCode, ToolCall
+from memrl.envs.errors import DataError
+from memrl.envs.memory import StoreMemory
+from memrl.envs.sources import open_source
+from memrl.envs.sources.synthetic import EVENTS, FACTS, MONTHS, Relation, synthetic
+from memrl.envs.stream import Chunk, Stream
+from memrl.envs.tools import ResultCode, ToolCall
 
 SETTINGS: list[dict[str, Any]] = [
     {},

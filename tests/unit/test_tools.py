@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from envs.memory import DELETE, INSERT, UPDATE
-from envs.tools import ResultCode, ToolResult, check_arguments, clean_text
+from memrl.envs.memory import DELETE, INSERT, UPDATE
+from memrl.envs.tools import ResultCode, ToolResult, check_arguments, clean_text
 
 
 def test_a_schema_has_the_form_that_chat_templates_take() -> None:

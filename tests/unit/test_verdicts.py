@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.judge import (
+from memrl.rewards.judge import (
     ANSWER_RUBRICS,
     CANARIES,
     LONGEST_ANSWER,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from envs.building.chunking import sentences
-from envs.memory import MemoryDesign, MemoryItem, MemoryView, StoreMemory, TokenCounter
-from envs.stream import Chunk, Stream
-from envs.tools import ToolCall, ToolResult
-from memrl.rollout.engine import Sampling
+from memrl.engines.engine import Sampling
+from memrl.envs.building.prose import sentences
+from memrl.envs.memory import MemoryDesign, MemoryItem, MemoryView, StoreMemory, TokenCounter
+from memrl.envs.stream import Chunk, Stream
+from memrl.envs.tools import ToolCall, ToolResult
 from memrl.rollout.worker import RolloutWorker
 
 PASSAGES_SHOWN = 4

@@ -5,7 +5,7 @@ It keeps the whole text, which no memory budget allows: its `memory_tokens` say 
 
 from __future__ import annotations
 
-from envs.stream import Stream
+from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
 from memrl.rollout.worker import RolloutWorker
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.memory import MemoryView, TokenCounter
-from envs.stream import Stream
+from memrl.envs.memory import MemoryView, TokenCounter
+from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
 from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
 from memrl.rollout.worker import RolloutWorker

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envs.memory import StoreMemory
-from envs.stream import Chunk, Stream
-from envs.tools import ToolCall
+from memrl.envs.memory import StoreMemory
+from memrl.envs.stream import Chunk, Stream
+from memrl.envs.tools import ToolCall
 from memrl.evaluation.baselines.base import Kept, Speaker, keep, page
 from memrl.rollout.worker import RolloutWorker
 

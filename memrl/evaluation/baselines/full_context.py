@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.stream import Stream
+from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import Kept, Newest, lines
 from memrl.rollout.worker import RolloutWorker
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from envs.building.chunking import sentences
-from envs.memory import StoreMemory
-from envs.stream import Stream
+from memrl.envs.building.prose import sentences
+from memrl.envs.memory import StoreMemory
+from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import Kept, Speaker, keep, page
 from memrl.rollout.worker import RolloutWorker
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from envs.stream import Stream
-from envs.tools import ResultCode, ToolCall
+from memrl.envs.stream import Stream
+from memrl.envs.tools import ResultCode, ToolCall
 from memrl.evaluation.baselines.base import Kept, Notes, keep, lines
 from memrl.rollout.worker import RolloutWorker
 

@@ -1,0 +1,265 @@
+"""The commands `memrl data ...`: list, build, inspect, check, stats."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from memrl.cli.console import wide_console
+from memrl.config import load_config
+from memrl.config.load import read_value
+from memrl.data.card import CARD_FILE, Card, cards_in
+from memrl.envs.errors import DataError, MemrlError
+from memrl.envs.sources import SOURCES, open_source, source_named
+from memrl.envs.sources.jsonl import READERS
+from memrl.envs.stream import Stream, explain
+from memrl.errors import ConfigError
+
+EXAMPLES = {
+    "list": "memrl data list data",
+    "build": "memrl data build --from raw --out data",
+    "inspect": "memrl data inspect data/squad --stream 3 --chunks 2",
+    "check": "memrl data check data/squad/train.jsonl --against data/squad/eval.jsonl",
+    "stats": "memrl data stats data/squad data/locomo",
+}
+
+
+def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `data` and what is below it to the parser of `memrl`."""
+    data = commands.add_parser("data", help="sources and sets of streams", description="Sources and sets of streams.")
+    below = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], help: str, more: str = ""
+    ) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = below.add_parser(
+            name,
+            parents=[common],
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.{more}",
+            epilog=f"example: {EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        parser.set_defaults(command=run, configured=False)
+        return parser
+
+    listing = command("list", _list, "the sources there are, and the cards of built sets")
+    listing.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a folder of built sets")
+    listing.add_argument("--markdown", action="store_true", help="only the table of built sets, as Markdown")
+    listing.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    build = command("build", _build, "build sets of streams from raw files", " Finds the sources by the files.")
+    build.add_argument("words", nargs="*", metavar="SOURCE | key=value", help="build this source alone, with options")
+    build.add_argument("--from", dest="origin", type=Path, metavar="PATH", help="a file, or a folder of raw files")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="each set becomes a folder in it")
+    build.add_argument("--force", action="store_true", help="replace sets that were built otherwise")
+
+    inspect = command("inspect", _inspect, "a stream as a person reads it")
+    inspect.add_argument(
+        "words", nargs="+", metavar="PATH | SOURCE key=value", help="a set, a file of streams, a source"
+    )
+    inspect.add_argument("--stream", default="0", metavar="N | ID", help="which (default: 0, the first)")
+    inspect.add_argument("--chunks", type=int, metavar="N", help="only its first N chunks")
+
+    check = command(
+        "check",
+        _check,
+        "what sets hold, what is wrong with them, and whether training holds what evaluation is about",
+        " Exit code 1 where something leaks or is wrong.",
+    )
+    check.add_argument("words", nargs="*", metavar="PATH | CONFIG key=value", help="training sets, or a run's config")
+    check.add_argument("--against", nargs="+", type=Path, default=[], metavar="PATH", help="evaluation sets")
+    check.add_argument("--similarity", type=float, metavar="SHARE", help="chunks at least so alike are near-duplicates")
+    check.add_argument("--passages", type=float, metavar="SHARE", help="more of an evaluation than this is a leak")
+    check.add_argument("--closed-book", action="store_true", help="also ask the config's endpoint without any memory")
+    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    stats = command("stats", _stats, "how many and how long: streams, chunks, tokens, questions")
+    stats.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="built sets, or files of streams")
+    stats.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from memrl.data.show import cards_markdown, cards_table, sources_table
+
+    cards = [] if arguments.folder is None else cards_in(arguments.folder)
+    if arguments.folder is not None and not cards:
+        raise DataError(f"{arguments.folder} holds no built set. Build one: {EXAMPLES['build']}")
+    if arguments.json:
+        plain = {
+            "sources": [
+                {
+                    "name": s.name,
+                    "kind": s.kind,
+                    "about": s.about,
+                    "home": s.home,
+                    "licence": s.licence,
+                    "tried": s.tried,
+                }
+                for s in SOURCES.values()
+            ],
+            "sets": [card.model_dump(mode="json") for card in cards],
+        }
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    elif arguments.markdown:
+        sys.stdout.write(cards_markdown(cards))
+    else:
+        wide_console().print(cards_table(cards) if cards else sources_table(SOURCES.values()))
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from memrl.data.build import Job, build_sets, find_jobs, unknown_files
+    from memrl.data.show import cards_table
+
+    names, options = _source_words(arguments.words)
+    if len(names) > 1:
+        raise DataError(
+            f"one SOURCE at most, not {len(names)}: {', '.join(names)}. Leave it out to build all that is there."
+        )
+    only = names[0] if names else None
+    if options and only is None:
+        raise DataError(
+            f"options ({', '.join(options)}) belong to a source; name it: memrl data build SOURCE key=value"
+        )
+    if arguments.origin is not None:
+        jobs = find_jobs(arguments.origin, only, options)
+    elif only is not None:
+        source_named(only).open(options)  # an option that is missing or wrong is told before anything starts
+        jobs = [Job(only, name=only, options=options)]
+    else:
+        raise DataError(f"nothing to build from: give --from PATH, or a SOURCE. Example: {EXAMPLES['build']}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    cards: list[Card] = []
+    wrong: list[str] = []
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("sets", total=len(jobs))
+
+        def done(job: Job, outcome: Card | DataError) -> None:
+            if isinstance(outcome, DataError):
+                wrong.append(f"{job.name}: {outcome}")
+            else:
+                cards.append(outcome)
+            progress.update(task, advance=1, description=job.name)
+
+        build_sets(jobs, arguments.out, force=arguments.force, done=done)
+    if cards:
+        wide_console().print(cards_table(sorted(cards, key=lambda card: card.name)))
+    if only is None and arguments.origin is not None and (unknown := unknown_files(arguments.origin, jobs)):
+        listed = ", ".join(str(path.relative_to(arguments.origin)) for path in unknown)
+        Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
+    if wrong:
+        raise DataError("\n".join(wrong))
+
+
+def _source_words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Words that are names, and `key=value` options."""
+    names = [word for word in words if "=" not in word]
+    pairs = [word.partition("=") for word in words if "=" in word]
+    return names, {key: read_value(value) for key, _, value in pairs}
+
+
+def streams_at(path: Path) -> Iterator[Stream]:
+    """The streams of a file, or of all files of a built set.
+
+    Raises:
+        DataError: there is no such thing.
+    """
+    files = [path]
+    if path.is_dir():
+        cards = cards_in(path) if (path / CARD_FILE).is_file() else []
+        if not cards:
+            raise DataError(
+                f"{path} is no built set: it has no {CARD_FILE}. Give a set's folder, or a file of streams."
+            )
+        files = [path / output.file for output in cards[0].splits.values()]
+    for file in files:
+        if file.suffix not in READERS:
+            raise DataError(
+                f"{file} ends in {file.suffix!r}. Use one of {', '.join(READERS)}, or a built set's folder."
+            )
+        yield from READERS[file.suffix](file)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from memrl.data.show import stream_page
+
+    names, options = _source_words(arguments.words)
+    if len(names) != 1:
+        raise DataError(f"one PATH or SOURCE, not {len(names)}. Example: {EXAMPLES['inspect']}")
+    known = names[0] in SOURCES and not Path(names[0]).exists()
+    streams = open_source(names[0], options) if known else streams_at(Path(names[0]))
+    wanted = arguments.stream
+    if wanted.isdigit():
+        chosen = next(islice(streams, int(wanted), None), None)
+    else:
+        chosen = next((stream for stream in streams if stream.id == wanted), None)
+    if chosen is None:
+        raise DataError(f"{names[0]} has no stream {wanted}. `memrl data stats` says how many there are.")
+    Console().print(stream_page(chosen, arguments.chunks))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from memrl.data.check import check, parts_at, parts_of_config
+    from memrl.data.leaks import Limits
+    from memrl.frozen.closed_book import closed_book_table
+
+    given = {"similarity": arguments.similarity, "passages": arguments.passages}
+    try:
+        limits = Limits(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise DataError(f"--{explain(error)}") from error
+    paths = [Path(word) for word in arguments.words if "=" not in word]
+    config = None
+    if len(paths) == 1 and not arguments.against and not paths[0].is_dir() and paths[0].suffix not in READERS:
+        config = load_config(arguments.words[0], [word for word in arguments.words if "=" in word])
+        train, evaluation = parts_of_config(config)
+    elif not paths or len(paths) < len(arguments.words):
+        raise DataError(f"give sets to check, or one config with its settings. Example: {EXAMPLES['check']}")
+    elif arguments.against:
+        train = [part for path in paths for part in parts_at(path, "train")]
+        evaluation = [part for path in arguments.against for part in parts_at(path, "evaluation")]
+    else:
+        train = [part for path in paths for part in parts_at(path, "train", needed=False)]
+        evaluation = [part for path in paths for part in parts_at(path, "evaluation", needed=False)]
+    report = check(train, evaluation, limits)
+    guesses = None
+    if arguments.closed_book:
+        if config is None or config.reader.type != "endpoint":
+            raise ConfigError(
+                "--closed-book asks a config's endpoint: memrl data check CONFIG reader.type=endpoint ..."
+            )
+        from memrl.data.guard import held_out_streams
+        from memrl.frozen.closed_book import closed_book
+
+        guesses = closed_book(config, held_out_streams(config))
+    if arguments.json:
+        plain = report.plain() | ({} if guesses is None else {"closed_book": guesses.model_dump(mode="json")})
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    else:
+        report.show(wide_console())
+        if guesses is not None:
+            wide_console().print(closed_book_table(guesses))
+    if not report.ok:
+        raise MemrlError(f"{len(report.overlap.leaks)} leaks and {len(report.faults)} faults were found.")
+
+
+def _stats(arguments: argparse.Namespace) -> None:
+    from memrl.data.quality import measure
+    from memrl.data.show import stats_table
+
+    measured = {str(path): measure(streams_at(path)) for path in arguments.paths}
+    if arguments.json:
+        plain = {path: quality.model_dump(mode="json") for path, quality in measured.items()}
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    else:
+        wide_console().print(stats_table(measured))

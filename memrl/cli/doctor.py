@@ -1,0 +1,303 @@
+"""`memrl doctor`: what this machine or cluster has, which configs would run on it, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from memrl.config import Config, check_config, load_config
+from memrl.config.load import config_folders
+from memrl.errors import MemrlError
+from memrl.packages import installed_version, vllm_version
+from memrl.training.cost import GIB, model_memory, model_shape
+
+ENDPOINT_SECONDS = 10.0
+"""How long an endpoint has to answer."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package that memrl stands on."""
+
+    name: str
+    wanted: str
+    """The versions that fit, as pip writes them; empty: any."""
+    installed: str | None
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a config would run here, and if not, why."""
+
+    config: str
+    missing: list[str]
+
+    @property
+    def runs(self) -> bool:
+        return not self.missing
+
+
+@dataclass
+class Diagnosis:
+    """Everything that was looked at, as plain data."""
+
+    python: str
+    platform: str
+    cpus: int
+    memory_gib: float
+    disk_free_gib: float
+    gpus: list[dict[str, Any]]
+    packages: list[Package]
+    cluster: dict[str, Any] | None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "verdicts": [{**asdict(each), "runs": each.runs} for each in self.verdicts]}
+
+
+def examine(config: str | None = None, overrides: list[str] | None = None, address: str | None = None) -> Diagnosis:
+    """Look at this machine, at the cluster at `address` if one is given, and at one config or all shipped ones.
+
+    Raises:
+        ConfigError: the named config cannot be read.
+        EngineError: there is no cluster at `address`.
+    """
+    found = Diagnosis(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(_memory_bytes() / GIB, 1),
+        disk_free_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
+        gpus=_gpus(),
+        packages=_packages(),
+        cluster=_cluster(address) if address else None,
+    )
+    names = [config] if config else sorted(path.stem for path in _shipped())
+    found.verdicts = [_judge(name, overrides or [], found) for name in names]
+    return found
+
+
+def _shipped() -> list[Path]:
+    folder = next((folder for folder in config_folders() if folder.is_dir()), None)
+    return sorted(folder.glob("*.yaml")) if folder else []
+
+
+def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
+    config = load_config(name, overrides, check=False)
+    missing = [
+        f"{package.name} {package.wanted} is wanted, {package.installed or 'none'} is installed"
+        for package in found.packages
+        if not package.fits
+    ]
+    complaints = check_config(config)
+    missing += complaints
+    if not any(complaint.startswith("reader.") for complaint in complaints):
+        missing += _refused(lambda: _reader(config))
+    if not any(complaint.startswith("judge.") for complaint in complaints):
+        missing += _refused(lambda: _grader(config))
+    if config.model.device == "cuda" and not found.gpus:
+        missing.append("model.device is cuda, and no GPU is visible here")
+    missing += _memory(config, found)
+    if found.cluster is not None:
+        missing += _room(config, found.cluster)
+    return Verdict(name, missing)
+
+
+def _refused(check: Callable[[], None]) -> list[str]:
+    """Why whoever is asked would not answer, or could not be used."""
+    try:
+        check()
+    except MemrlError as error:
+        return [str(error)]
+    return []
+
+
+def _reader(config: Config) -> None:
+    from memrl.rollout.preflight import check_reader
+
+    check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+
+
+def _grader(config: Config) -> None:
+    from memrl.rollout.preflight import check_judge
+
+    patient = replace(config.judge.endpoint, timeout=min(ENDPOINT_SECONDS, config.judge.endpoint.timeout), retries=0)
+    check_judge(replace(config, judge=replace(config.judge, endpoint=patient)))
+
+
+def _memory(config: Config, found: Diagnosis) -> list[str]:
+    shape = model_shape(config.model.path)
+    if shape is None:
+        return []
+    need = model_memory(config, shape)
+    on_gpu = config.model.device == "cuda" or (config.model.device == "auto" and bool(found.gpus))
+    if on_gpu:
+        if not found.gpus:
+            return []  # said already
+        have, where = max(gpu["memory_gib"] for gpu in found.gpus), "the largest GPU"
+    else:
+        have, where = found.memory_gib, "this machine"
+    # Engine and learner hold a copy of the weights each; what depends on kernels is left out, as in the estimate.
+    if config.rollout.engine == "vllm":
+        return _memory_beside_vllm(config, need, have, where)
+    wanted = need["total_bound_gib"] + need["weights_gib"]
+    if wanted <= have:
+        return []
+    return [
+        f"up to {wanted:.1f} GiB are wanted, {where} has {have:.1f}: lower rollout.max_batch, "
+        "train.micro_batch_tokens or the token limits"
+    ]
+
+
+def _memory_beside_vllm(config: Config, need: dict[str, float], have: float, where: str) -> list[str]:
+    """vLLM takes its share, needed or not; the learner gets the rest of the card, or, with `vllm.sleep`, all of it."""
+    share = config.vllm.gpu_memory_utilization
+    engine = have * config.vllm.tensor_parallel_size * share
+    learner = need["weights_gib"] + need["lora_and_optimizer_gib"] + need["logits_bound_gib"]
+    lacking = []
+    if need["weights_gib"] >= engine:
+        lacking.append(
+            f"vLLM's share of {where} is {engine:.1f} GiB, the weights alone are {need['weights_gib']:.1f}: raise "
+            "vllm.gpu_memory_utilization or vllm.tensor_parallel_size"
+        )
+    left = have if config.vllm.sleep or config.rollout.workers else have * (1 - share)
+    if learner > left:
+        lacking.append(
+            f"the learner wants up to {learner:.1f} GiB, beside vLLM {left:.1f} of {where} are left: set "
+            "vllm.sleep=true, lower vllm.gpu_memory_utilization or train.micro_batch_tokens"
+        )
+    return lacking
+
+
+def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
+    lacking = []
+    workers, learners = config.rollout.workers, config.train.processes
+    learners = learners if learners > 1 else 0  # the only one is in the driver's process
+    for name in ("CPU", "GPU"):
+        low = name.lower()
+        each = {"worker": getattr(config.ray, f"worker_{low}s"), "learner": getattr(config.ray, f"learner_{low}s")}
+        wanted, have = each["worker"] * workers + each["learner"] * learners, float(cluster["resources"].get(name, 0.0))
+        if wanted > have:
+            who = [f"{workers} workers"] * bool(workers) + [f"{learners} learner processes"] * bool(learners)
+            keys = ["rollout.workers", f"ray.worker_{low}s"] * bool(workers)
+            keys += ["train.processes", f"ray.learner_{low}s"] * bool(learners)
+            lacking.append(
+                f"{' and '.join(who)} want {wanted:g} {name}, the cluster has {have:g}: lower "
+                f"{', '.join(keys[:-1])} or {keys[-1]}"
+            )
+    return lacking
+
+
+def _packages() -> list[Package]:
+    """What memrl needs; and, where vLLM is installed, what vLLM needs of the same packages."""
+    wanted = [Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text]
+    vllm = vllm_version()
+    if vllm is not None:
+        name = vllm[0]
+        own = {package.name for package in wanted}
+        for requirement in (Requirement(text) for text in requires(name) or []):
+            if requirement.name in own and (requirement.marker is None or requirement.marker.evaluate()):
+                wanted.append(requirement)
+    found: dict[str, Package] = {}
+    for package in sorted(wanted, key=lambda package: package.name):
+        specifier = package.specifier & (SpecifierSet(found[package.name].wanted) if package.name in found else "")
+        installed = installed_version(package.name)
+        fits = installed is not None and specifier.contains(installed, prereleases=True)
+        found[package.name] = Package(package.name, str(specifier), installed, fits)
+    return [*found.values(), _vllm_package(vllm)]
+
+
+def _vllm_package(installed: tuple[str, str] | None) -> Package:
+    [extra] = [Requirement(text) for text in requires("memrl") or [] if Requirement(text).name == "vllm"]
+    fits = installed is None or extra.specifier.contains(installed[1], prereleases=True)
+    return Package("vllm", f"{extra.specifier} (optional)", installed and " ".join(installed), fits)
+
+
+def _gpus() -> list[dict[str, Any]]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        found.append({"name": name, "memory_gib": round(total / GIB, 1), "free_gib": round(free / GIB, 1)})
+    return found
+
+
+def _memory_bytes() -> int:
+    """This machine's memory, or what its container may use of it."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _cluster(address: str) -> dict[str, Any]:
+    import ray
+
+    from memrl.cluster import connect
+
+    joined = connect(address)
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        return {
+            "address": address,
+            "ray": ray.__version__,
+            "nodes": [{"address": n["NodeManagerAddress"], "resources": _plain(n["Resources"])} for n in nodes],
+            "resources": _plain(ray.cluster_resources()),
+            "free": _plain(ray.available_resources()),
+        }
+    finally:
+        if joined:
+            ray.shutdown()
+
+
+def _plain(resources: dict[str, float]) -> dict[str, float]:
+    """CPUs, GPUs and bytes, without the labels that Ray keeps among them."""
+    return {name: resources[name] for name in ("CPU", "GPU", "memory") if name in resources}
+
+
+def show(found: Diagnosis, console: Console) -> None:
+    """Print it as tables."""
+    machine = Table(title="this machine", show_header=False)
+    machine.add_row("Python", f"{found.python}, {escape(found.platform)}")
+    machine.add_row("CPUs, memory", f"{found.cpus}, {found.memory_gib:g} GiB")
+    machine.add_row("disk here", f"{found.disk_free_gib:g} GiB free")
+    gpus = [f"{gpu['name']}, {gpu['memory_gib']:g} GiB ({gpu['free_gib']:g} free)" for gpu in found.gpus]
+    machine.add_row("GPUs", "\n".join(gpus) or "none")
+    console.print(machine)
+    packages = Table("package", "wanted", "installed", title="packages")
+    for package in found.packages:
+        shown = package.installed or ("none" if package.fits else "missing")
+        packages.add_row(package.name, package.wanted or "any", shown if package.fits else f"[red]{shown}[/red]")
+    console.print(packages)
+    if found.cluster is not None:
+        cluster = Table("node", "resources", title=f"Ray {found.cluster['ray']} at {escape(found.cluster['address'])}")
+        for node in found.cluster["nodes"]:
+            amounts = ", ".join(f"{amount:g} {name}" for name, amount in node["resources"].items())
+            cluster.add_row(node["address"], amounts)
+        console.print(cluster)
+    verdicts = Table("config", "runs here", "what is missing", title="configs")
+    for verdict in found.verdicts:
+        verdicts.add_row(
+            escape(verdict.config), "yes" if verdict.runs else "[red]no[/red]", escape("\n".join(verdict.missing))
+        )
+    console.print(verdicts)

@@ -1,0 +1,165 @@
+"""`memrl eval`: a policy against baselines, and two evaluations side by side."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from memrl.cli.console import wide_console
+from memrl.cli.served import add_served_options, named_server
+from memrl.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from memrl.policies.policy import Policy
+
+log = logging.getLogger(__name__)
+
+
+def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `memrl eval` to the parser's commands."""
+    evaluation = commands.add_parser(
+        "eval",
+        parents=[common],
+        help="a policy against baselines; or: memrl eval compare A B",
+        description=(
+            "Measure a policy and baselines on suites of streams, with the same reader and budgets. What --out holds "
+            "already is not measured again. `memrl eval compare A B` sets two such folders side by side."
+        ),
+        epilog=(
+            "examples: memrl eval runs/tiny --suite run --suite synthetic:chunks=24,memory.budget=220; "
+            "memrl eval compare runs/a/eval runs/b/eval"
+        ),
+        allow_abbrev=False,
+    )
+    evaluation.add_argument(
+        "policy",
+        metavar="POLICY",
+        help="a run's folder, an exported policy's, or a config, whose model is then measured as it is",
+    )
+    evaluation.add_argument("words", nargs="*", metavar="key=value", help="settings in place of the policy's")
+    evaluation.add_argument(
+        "--suite",
+        action="append",
+        metavar="NAME[:key=value,...]",
+        help="run (its own held-out streams; the default of a run or config), memalpha-val, memalpha-mab, a source, or "
+        "the folder of a built set; may be repeated",
+    )
+    evaluation.add_argument(
+        "--baselines", nargs="+", default=["all"], metavar="NAME", help="all that run here (default), none, or names"
+    )
+    evaluation.add_argument("--streams", type=int, default=64, metavar="N", help="of a suite and seed (default: 64)")
+    evaluation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the sources (default: eval.seed)")
+    evaluation.add_argument("--adapter", default="best", help="of a run: best (default), last, or e.g. v00012")
+    evaluation.add_argument("--base-model", metavar="PATH", help="the base model, if no longer where it was")
+    add_served_options(evaluation)
+    evaluation.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: <RUN>/eval, <EXPORTED>-eval, eval-<CONFIG>"
+    )
+    evaluation.set_defaults(command=_eval, configured=False)
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    if arguments.policy == "compare":
+        _compare(arguments)
+        return
+    # --baselines takes as many words as come, and settings may come next
+    arguments.words += [word for word in arguments.baselines if "=" in word]
+    arguments.baselines = [word for word in arguments.baselines if "=" not in word]
+    if wrong := [word for word in arguments.words if "=" not in word]:
+        raise ConfigError(f"{', '.join(wrong)}: settings are written key=value; suites are named by --suite")
+    if arguments.streams < 1:
+        raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
+    served = named_server(arguments)
+    from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
+    from memrl.evaluation.results import draw, markdown, results, shown
+    from memrl.policies.policy import POLICY, open_policy
+    from memrl.report.progress import RunProgress
+    from memrl.storage.files import write_json_atomic, write_text_atomic
+
+    policy = open_policy(arguments.policy, adapter=arguments.adapter, base_model=arguments.base_model, served=served)
+    plan = Plan(
+        suites=arguments.suite or ["run"],
+        methods=[POLICY, *_baselines(arguments.baselines, policy, arguments.words)],
+        out=arguments.out or policy.out,
+        streams=arguments.streams,
+        seeds=arguments.seeds,
+        overrides=arguments.words,
+    )
+    console = wide_console()
+    progress = RunProgress(Console(stderr=True))
+    with progress:
+        config, measured = evaluate(policy, plan, progress.phase)
+    found = results(measured, reader=reader_name(config), judge=judge_name(config))
+    found |= {"policy": policy.name, "seeds": list(plan.seeds or [config.eval.seed])}
+    write_json_atomic(plan.out / "results.json", found)
+    write_text_atomic(plan.out / "results.md", markdown(found))
+    draw(found, plan.out / "results.png")
+    table = Table("suite", "method", "score", "memory tokens", "policy better by", "p", "reader calls", "failed")
+    for row in found["results"]:
+        gap = row["policy_better_by"]
+        table.add_row(
+            escape(row["suite"]),
+            row["method"],
+            escape(shown(row["score"])),
+            f"{row['memory_tokens'] or 0:,.0f}",
+            escape(shown(gap, "+")),
+            "" if gap is None else f"{gap['p']:.4f}",
+            f"{row['reader_calls']:,}",
+            f"{row['failure_rate']:.1%}",
+        )
+    console.print(table)
+    console.print(f"reader: {found['reader']}; everything is in {plan.out}", markup=False)
+    if failed := sum(row["failures"] for row in found["results"]):
+        raise EngineError(f"{failed} streams could not be measured; run the same command again to repeat these alone.")
+
+
+def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -> list[str]:
+    """The baselines that are meant; `all` leaves out what cannot run here without a download, and says so."""
+    from memrl.evaluation.baselines import BASELINES
+    from memrl.evaluation.baselines.dense import load_embedder
+    from memrl.policies.policy import UNTRAINED
+
+    everything = [*([UNTRAINED] if UNTRAINED in policy.adapters else []), *BASELINES]
+    if "all" in words:
+        try:
+            load_embedder(policy.configured(overrides).eval.embedder, download=False)
+        except ConfigError as error:
+            log.warning("without the baseline dense, which has to be named where it needs a download: %s", error)
+            everything.remove("dense")
+    given = {"all": everything, "none": []}
+    return list(dict.fromkeys(name for word in words for name in given.get(word, [word])))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from memrl.evaluation.compare import compare, compared
+    from memrl.evaluation.results import shown
+    from memrl.storage.files import write_json_atomic, write_text_atomic
+
+    if len(arguments.words) != 2:
+        raise ConfigError(
+            "memrl eval compare takes two folders that memrl eval wrote (a policy of that name: ./compare)"
+        )
+    found = compare(*map(Path, arguments.words))
+    table = Table("suite", "method", "streams", "left out", "one", "other", "other better by", "p")
+    for row in found["results"]:
+        table.add_row(
+            escape(row["suite"]),
+            row["method"],
+            str(row["streams"]),
+            str(row["left_out"]),
+            escape(shown(row["one"])),
+            escape(shown(row["other"])),
+            escape(shown(row["better_by"], "+")),
+            f"{row['better_by']['p']:.4f}",
+        )
+    wide_console().print(table)
+    if arguments.out is not None:
+        write_json_atomic(arguments.out / "compare.json", found)
+        write_text_atomic(arguments.out / "compare.md", compared(found))

@@ -1,0 +1,36 @@
+"""`memrl judge`: the judge of a config against its canaries and all attacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from rich.console import Console
+
+from memrl.config import Config
+from memrl.frozen.judge import Judge, Probe, open_judge
+
+
+def attack_judge(config: Config) -> list[Probe]:
+    """What the judge makes of each case, canaries first.
+
+    Raises:
+        ConfigError: its key is not in this machine's environment, or the model cannot be used.
+    """
+    if config.judge.type == "endpoint":
+        judge = open_judge(config)
+        assert judge is not None
+        return asyncio.run(_probe(judge, judge.close))
+    from memrl.rollout.build import build_worker
+
+    worker = build_worker(config)
+    assert worker.judge is not None
+    return asyncio.run(_probe(worker.judge, worker.close))
+
+
+async def _probe(judge: Judge, close: Callable[[], Awaitable[None]]) -> list[Probe]:
+    try:
+        with Console(stderr=True).status("asking the judge"):
+            return [*await judge.canaries(), *await judge.attacked()]
+    finally:
+        await close()

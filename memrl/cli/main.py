@@ -1,0 +1,410 @@
+"""The command `memrl`. Everything heavy is imported inside the commands, so help and bad input answer at once.
+
+Exit codes: 0 done; 1 the run failed; 2 the command, config or data is wrong (`doctor CONFIG`: it would not run here);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import logging
+import os
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+import memrl
+from memrl.cli.console import wide_console
+from memrl.cli.data import add_data_commands
+from memrl.cli.eval import add_eval_command
+from memrl.cli.serve import add_serve_command
+from memrl.config import Config, config_name, load_config, save_config
+from memrl.data.feed import StreamFeed, check_data
+from memrl.data.guard import guard
+from memrl.envs.suggest import nearest
+from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+QUIET_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+log = logging.getLogger("memrl")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Errors of ours are one message on stderr (`--debug`: with traceback)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parse(words)
+    _set_up(arguments.debug)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        _complain(_interrupted(arguments, words))
+        return INTERRUPTED
+    except (MemrlError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise  # a bug of ours, or of the machine: the traceback is the message
+        if arguments.debug:
+            traceback.print_exc()
+        _complain(_explain(error, arguments, words))
+        return USAGE if isinstance(error, ConfigError | DataError) else FAILED
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memrl",
+        description="Train an agent to keep a memory, and see whether it did.",
+        epilog="example: memrl train tiny train.steps=20",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"memrl {memrl.__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
+        "words",
+        nargs="*",
+        metavar="CONFIG | key=value",
+        help="a config file, or the name of one in configs/ (default: tiny); and any settings to change",
+    )
+    configured.set_defaults(configured=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        parents=[configured, common],
+        help="train a policy",
+        description="Train a policy with GRPO. Everything goes to run.dir (default: runs/<config name>).",
+        epilog="example: memrl train configs/tiny.yaml seed=1 run.dir=runs/tiny-1",
+        allow_abbrev=False,
+    )
+    train.add_argument("--dry-run", action="store_true", help="check everything, show what it would cost, and stop")
+    train.add_argument("--resume", action="store_true", help="go on with the run in run.dir")
+    train.set_defaults(command=_train)
+
+    sft = commands.add_parser(
+        "sft",
+        parents=[configured, common],
+        help="warm-start a model on demonstrations",
+        description="Supervised warm start: teach a model the memory tools and the reader's format.",
+        epilog="example: memrl sft squad-smollm2-cpu data.path=dev-v2.0.json sft.steps=50",
+        allow_abbrev=False,
+    )
+    sft.set_defaults(command=_sft)
+
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[configured, common],
+        help="what this machine or cluster has, and what would run on it",
+        description="Look at this machine (and a Ray cluster), and say which configs would run and what is missing.",
+        epilog="example: memrl doctor qwen3-0.6b model.path=/models/Qwen3-0.6B --address auto",
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--address", metavar="ADDRESS", help="also look at the Ray cluster there (auto, or host:port)")
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    doctor.set_defaults(command=_doctor)
+
+    add_eval_command(commands, common)
+
+    judge = commands.add_parser(
+        "judge",
+        parents=[configured, common],
+        help="attack the judge of a config, and show what it lets through",
+        description=(
+            "Have the judge grade cases whose verdict is known and some sixty attacks. Exit code 1 where it fails one."
+        ),
+        epilog=(
+            "example: memrl judge tiny judge.type=endpoint judge.endpoint.url=http://127.0.0.1:8000/v1 "
+            "judge.endpoint.model=NAME rewards.content=judge"
+        ),
+        allow_abbrev=False,
+    )
+    judge.set_defaults(command=_judge)
+
+    export = commands.add_parser(
+        "export",
+        parents=[common],
+        help="take the trained policy out of a run",
+        description=(
+            "Write a run's adapter, or the model with it merged in, with a model card, and check that it is the same "
+            "policy."
+        ),
+        epilog="example: memrl export runs/tiny --format merged --out exported/tiny",
+        allow_abbrev=False,
+    )
+    export.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it may still be going on")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to; must not exist yet")
+    export.add_argument("--format", choices=["adapter", "merged", "gguf"], default="adapter", help="default: adapter")
+    export.add_argument(
+        "--adapter", default="best", metavar="NAME", help="best (default), last, or e.g. v00012 or step_00012"
+    )
+    export.add_argument("--model", metavar="PATH", help="the base model, if it is no longer where the run found it")
+    export.add_argument("--push", metavar="OWNER/NAME", help="then upload it to this repository of the Hub")
+    export.set_defaults(command=_export)
+
+    rescore = commands.add_parser(
+        "rescore",
+        parents=[common],
+        help="pay the saved episodes of a run by other rewards",
+        description="Compute all rewards and advantages of a run's saved episodes again. Nothing is generated.",
+        epilog="example: memrl rescore runs/tiny --rewards memalpha advantage.mode=pooled",
+        allow_abbrev=False,
+    )
+    rescore.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    rescore.add_argument("words", nargs="*", metavar="key=value", help="rewards. and advantage. settings to change")
+    rescore.add_argument("--rewards", metavar="PRESET", help="the same as rewards.preset=PRESET")
+    rescore.add_argument("--metric", metavar="NAME", help="score every answer by this metric")
+    rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
+    rescore.set_defaults(command=_rescore, configured=False)
+
+    add_serve_command(commands, common)
+    add_data_commands(commands, common)
+
+    tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
+    tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = tiny_commands.add_parser(
+        "build",
+        parents=[common],
+        help="build and warm-start it again",
+        description="Build the tiny model and its tokenizer and warm-start it, from the recorded recipe.",
+        epilog="example: memrl tiny build --out /tmp/tiny --quick",
+        allow_abbrev=False,
+    )
+    build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
+    build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
+    build.set_defaults(command=_tiny_build)
+    return parser
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    # argparse takes a run of positionals once; settings after an option come back as unknown words.
+    arguments, rest = parser.parse_known_args(words)
+    options = [word for word in rest if word.startswith("-")]
+    if options or (rest and not hasattr(arguments, "words")):
+        known = sorted(_options(parser))
+        guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
+        parser.error(f"unknown: {', '.join(guesses or rest)}")
+    if not hasattr(arguments, "words"):
+        return arguments
+    given = arguments.words + rest
+    if not arguments.configured:
+        arguments.words = given
+        return arguments
+    names = [word for word in given if "=" not in word or Path(word).is_file()]
+    if len(names) > 1:
+        parser.error(f"one CONFIG at most, not {len(names)}: {', '.join(names)} (settings are written key=value)")
+    arguments.config = names[0] if names else None
+    arguments.overrides = [word for word in given if word not in names]
+    return arguments
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option of a parser and of the commands below it."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {option for below in action.choices.values() for option in _options(below)}
+    return found
+
+
+def _set_up(debug: bool) -> None:
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    handler = RichHandler(console=Console(stderr=True), show_path=debug, rich_tracebacks=debug, show_level=debug)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        # peft and TRL use names that transformers will rename; nothing that a user of ours could act on
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+        for noisy in ("transformers", "httpx", "huggingface_hub", "ray", "filelock", "datasets"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
+    check_data(config)
+    return config
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    folder: Path = arguments.run_dir
+    if arguments.dry_run:
+        guard(config)
+        _dry_run(config, folder)
+        return
+    if arguments.resume and not folder.is_dir():
+        raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
+    if not arguments.resume and holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
+        )
+    if not arguments.resume:  # it was looked at when the run began
+        guard(config)
+    from memrl.training.trainer import Trainer
+
+    name = config_name(arguments.config)
+    Trainer(config, name=name, resume=arguments.resume, console=Console()).run()
+
+
+def _dry_run(config: Config, folder: Path) -> None:
+    from memrl.storage.files import write_json_atomic
+    from memrl.training.cost import estimate, measure
+
+    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
+    result = estimate(config, measure(streams, config.model.path))
+    console = Console()
+    table = Table("", "a step", "the run", title=f"estimate from {len(streams)} streams of the data")
+    for key, value in result["run"].items():
+        step = result["per_step"].get(key)
+        table.add_row(key.replace("_", " "), "" if step is None else f"{step:,}", f"{value:,}")
+    console.print(table)
+    if result["model"] is not None:
+        memory = Table("", "", title=f"model {escape(config.model.path)}", show_header=False)
+        for key, value in result["model"].items():
+            label = key.removesuffix("_gib").replace("_", " ")
+            memory.add_row(label, f"{value:.3g} GiB" if key.endswith("_gib") else f"{value:,}")
+        console.print(memory)
+    for note in result["notes"]:
+        console.print(f"- {note}", markup=False)
+    if holds_run(folder):
+        console.print(f"- {folder} holds a run: nothing was written there", markup=False)
+        return
+    save_config(config, folder / CONFIG_FILE)
+    write_json_atomic(folder / ESTIMATE_FILE, result)
+    console.print(f"resolved config and estimate: {folder}", markup=False)
+
+
+def _sft(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    from memrl.sft import run_sft
+
+    run_sft(config)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from memrl.cli.doctor import examine, show
+
+    found = examine(arguments.config, arguments.overrides, arguments.address)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found.plain(), indent=2) + "\n")
+    else:
+        show(found, Console())
+    judged = [verdict for verdict in found.verdicts if not verdict.runs]
+    if arguments.config and judged:
+        raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
+
+
+def _judge(arguments: argparse.Namespace) -> None:
+    config = _load(arguments)
+    if config.judge.type == "none":
+        raise ConfigError("judge.type is none: there is no judge to attack. Set judge.type=endpoint, or policy-base.")
+    from memrl.cli.judge_check import attack_judge
+    from memrl.errors import JudgeError
+
+    console = wide_console()
+    probes = attack_judge(config)
+    table = Table("case", "outcome", "", "why", title="the judge, attacked")
+    for probe in probes:
+        table.add_row(probe.name, probe.outcome, "held" if probe.held else "FAILED", escape(probe.why[:80]))
+    console.print(table)
+    failed = [probe.name for probe in probes if not probe.held]
+    if failed:
+        raise JudgeError(f"the judge failed {len(failed)} of {len(probes)} cases: {', '.join(failed)}.")
+    console.print(f"all {len(probes)} cases held")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from memrl.export import export
+    from memrl.export.push import check_name, push
+
+    if arguments.push:
+        check_name(arguments.push)
+    check = export(
+        arguments.run,
+        arguments.out,
+        format=arguments.format,
+        adapter=arguments.adapter,
+        model=arguments.model,
+    )
+    console = Console()
+    console.print(f"{arguments.out}: checked: {check}", markup=False)
+    if arguments.push:
+        console.print(f"uploaded: {push(arguments.out, arguments.push)}", markup=False)
+
+
+def _rescore(arguments: argparse.Namespace) -> None:
+    from memrl.storage.files import write_text_atomic
+    from memrl.training.figures import reward_figures
+    from memrl.training.rescore import rescore
+
+    if wrong := [word for word in arguments.words if "=" not in word]:
+        raise ConfigError(f"{', '.join(wrong)}: settings are written key=value")
+    overrides = [*([f"rewards.preset={arguments.rewards}"] if arguments.rewards else []), *arguments.words]
+    table = Table("step", "episodes", "total", "qa", "tool success", "compression", "groups used", title="was -> is")
+    lines: list[str] = []
+    same = True
+    for number, before, after, advantages in rescore(arguments.run, overrides, metric=arguments.metric):
+        was, now = reward_figures(before), reward_figures(after)
+        same = same and before == after
+        shown = [f"{was[key]:.4f} -> {now[key]:.4f}" for key in was]
+        table.add_row(str(number), str(len(after)), *shown, f"{advantages['advantage/groups_used']:.0f}")
+        for old, new in zip(before, after, strict=True):
+            place = {"step": number, "stream": new.stream_id, "episode": new.index}
+            lines.append(json.dumps({**place, "was": old.total, "is": new.total, "parts": new.parts}))
+    console = wide_console()
+    console.print(table)
+    console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")
+    if arguments.out:
+        write_text_atomic(arguments.out, "".join(f"{line}\n" for line in lines))
+
+
+def _tiny_build(arguments: argparse.Namespace) -> None:
+    from memrl.tiny import build
+
+    build(out=arguments.out, quick=arguments.quick)
+
+
+def _resume_command(words: list[str]) -> str:
+    return shlex.join(["memrl", *words, *(() if "--resume" in words else ("--resume",))])
+
+
+def _can_resume(arguments: argparse.Namespace) -> bool:
+    folder: Path | None = getattr(arguments, "run_dir", None)
+    return arguments.command is _train and folder is not None and (folder / "checkpoints").is_dir()
+
+
+def _interrupted(arguments: argparse.Namespace, words: list[str]) -> str:
+    if _can_resume(arguments):
+        return f"Interrupted. The last checkpoint is safe; go on with: {_resume_command(words)}"
+    return "Interrupted. No checkpoint was written yet."
+
+
+def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: list[str]) -> str:
+    if isinstance(error, MemrlError):
+        return str(error)
+    message = f"The disk is full: {error}."
+    if _can_resume(arguments):
+        message += f" The last good checkpoint is kept; free some space and go on with: {_resume_command(words)}"
+    return message
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message, style="red", markup=False)

@@ -1,0 +1,269 @@
+"""Credit: from the rewards of a group's episodes to one advantage for each step. The only place that knows how.
+
+`pooled` (Mem-alpha, arXiv 2509.25911, section 3): one reward per (episode i, step t),
+
+    r[i,t] = episode parts of i + step parts of (i,t),      A = (r - mean) / std,
+
+with one mean and std over all steps of all episodes of the group. Its flaw: a chunk with nothing worth keeping drags
+down every completion that read it, because a step is compared with other positions.
+
+`episode` (default): a step is compared only with the same step of the other episodes,
+
+    a[i,t] = (E[i] - mean_i E) + (S[i,t] - mean_i S[.,t]),      A = a / sigma,
+
+where E and S are the weighted sums of the episode parts and of the step parts. There is ONE sigma per group, the
+standard deviation of `a` itself. Refused: a std per part or per position, which would blow the smallest noise in a part
+that hardly varies up to the size of the answers' signal and so undo the weights; and the std of the episode totals,
+which is zero when two episodes make the same mistake at different steps. Without spread in S this is plain GRPO.
+
+`evidence`: what is known of E's causes is paid where it was caused, and each of the T steps gets its share of the rest,
+
+    a[i,t] = sum_q share[q,t] c[i,q]  +  b[i,t]  +  (rest[i] + S[i,t] - mean_i S[.,t]) / T,
+
+    E[i] - mean_i E = sum_q c[i,q] + sum_t b[i,t] + rest[i],
+    c[i,q] = dE/dqa * (score[i,q] - mean_i score[.,q]) / questions,
+    share[q,t] = 1 for the steps that read q's evidence, `spill` for later ones, which could lose it, else 0,
+    b[i,t] = -dE/dcompression * (g[i,t] - mean_i g[.,t]) / chunk tokens   where the memory grew by g tokens in step t,
+    rest[i]: what is left (questions without evidence, the product of qa and compression),
+
+with the derivatives at the group's mean. A step is then no longer paid for what other steps did, which is most of the
+noise in `episode`. The share b is what makes it safe: with the answers alone nobody would be blamed for using up the
+memory, and the policy stores everything. But for `spill`, the advantages of an episode's steps sum to what it was paid
+above the mean of its group (E plus the mean of S): nothing is paid twice. Refused: S as it is, beside answers that are
+paid once. The longer the stream, the less an answer counts then beside the success of a call (docs/credit.md has what
+that costs). With one chunk it is `episode`, exactly.
+
+`counterfactual`: as `evidence`, with no labels needed: what the answers lose without step t,
+
+    v[i,t] = mean_q (score[i,q] - score of q without step t)            found out by memrl.rollout.counterfactual
+
+takes the place of the answers' shares: dE/dqa * (v[i,t] - mean_i v[.,t]) is paid to step t, exactly its loss. What
+single steps do not explain (an answer that two steps hold is lost by neither) is shared by all. With one chunk it is
+`episode`, exactly.
+
+`normalize_parts` (GDPO, arXiv 2601.05242; with every mode but `pooled`): a[i,t] is a sum over the parts k. Each part's
+share a_k is divided by its own standard deviation in the group before it is weighted, and the sums by one sigma over
+all samples of the batch:
+
+    A = z / sigma_batch,      z[i,t] = sum_k w[k] a_k[i,t] / sigma_k,      sigma_k: of a_k in the group.
+
+Then the weights say how much each part counts, however little it varies; without it, a part counts by weight and
+spread, so that a weight on something that hardly varies is lost. Off by default: where all but one part are nearly
+settled, it turns their noise into half of the signal.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memrl.config import AdvantageConfig
+from memrl.errors import ConfigError
+from memrl.records import Episode, Group, Sample
+from memrl.rewards.compose import EPISODE_PARTS, STEP_PARTS, RewardWeights, episode_slopes, episode_value, step_value
+
+Array = NDArray[np.float64]
+
+MODES = ("episode", "evidence", "counterfactual", "pooled")
+_EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as far as the division
+
+
+@dataclass
+class AdvantageReport:
+    """The samples, in logical order (group, episode, step), and what became of each group."""
+
+    samples: list[Sample] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    """Stream ids of the groups that became samples."""
+    no_spread: list[str] = field(default_factory=list)
+    """Stream ids of the groups whose episodes were all paid the same: they teach nothing (law 6)."""
+    too_small: list[str] = field(default_factory=list)
+    """Stream ids of the groups that infrastructure failures left with fewer than two episodes: no baseline."""
+
+    @property
+    def dropped(self) -> list[str]:
+        """Stream ids of the groups that should be refilled."""
+        return self.no_spread + self.too_small
+
+    def metrics(self) -> dict[str, float]:
+        """The same as figures for metrics.jsonl."""
+        sizes = [abs(sample.advantage) for sample in self.samples]
+        return {
+            "advantage/groups_used": float(len(self.used)),
+            "advantage/groups_no_spread": float(len(self.no_spread)),
+            "advantage/groups_too_small": float(len(self.too_small)),
+            "advantage/samples": float(len(sizes)),
+            "advantage/abs_mean": float(np.mean(sizes)) if sizes else 0.0,
+            "advantage/abs_max": max(sizes, default=0.0),
+        }
+
+
+def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: RewardWeights) -> AdvantageReport:
+    """Turn groups into samples with advantages; groups that teach nothing are dropped and counted."""
+    if config.mode not in MODES:
+        raise ConfigError(f"advantage.mode is {config.mode!r}; it must be one of {', '.join(MODES)}")
+    report = AdvantageReport()
+    batch: list[tuple[list[Episode], list[Array]]] = []
+    for group in groups:
+        episodes = [episode for episode in group.episodes if episode.steps]
+        if len(episodes) < 2:
+            report.too_small.append(group.stream_id)
+            continue
+        advantages = _advantages(episodes, config, weights)
+        if advantages is None:
+            report.no_spread.append(group.stream_id)
+            continue
+        report.used.append(group.stream_id)
+        batch.append((episodes, advantages))
+    sigma = _batch_sigma([advantages for _, advantages in batch]) if config.normalize_parts else 1.0
+    for episodes, advantages in batch:
+        for episode, row in zip(episodes, advantages, strict=True):
+            report.samples.extend(_samples(episode, row / sigma))
+    return report
+
+
+def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """One array of advantages per episode, or None where the group has no spread."""
+    if config.normalize_parts:
+        return _part_by_part(episodes, config, weights)
+    whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
+    steps = [
+        np.array([step_value(step.parts, weights) for step in episode.steps], dtype=np.float64) for episode in episodes
+    ]
+    if config.mode == "pooled":
+        rewards = [value + row for value, row in zip(whole, steps, strict=True)]
+        flat = np.concatenate(rewards)
+        if np.ptp(flat) < config.min_spread:
+            return None
+        centred = [row - flat.mean() for row in rewards]
+        sigma = float(flat.std(ddof=1))
+    else:
+        centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
+        if config.mode != "episode":
+            centred = [row / len(row) for row in centred]
+            for moved in _moved(episodes, config, weights).values():
+                centred = [row + gained for row, gained in zip(centred, moved, strict=True)]
+        flat = np.concatenate(centred)
+        if np.abs(flat).max() < config.min_spread:
+            return None
+        # The mean of `a` is zero by construction; G - 1 of G degrees of freedom are left at each position.
+        freedom = len(flat) * (len(episodes) - 1) / len(episodes)
+        sigma = float(np.sqrt(np.square(flat).sum() / freedom))
+    return [row / (sigma + _EPSILON) for row in centred] if config.normalize_std else centred
+
+
+def _against_position(rows: Sequence[Array]) -> list[Array]:
+    """Each row minus, at every position, the mean of the rows. Episodes of one stream have the same length; should one
+    ever differ, a position's mean is over those that have it."""
+    baseline = np.array(
+        [np.mean([row[t] for row in rows if t < len(row)]) for t in range(max(len(row) for row in rows))]
+    )
+    return [row - baseline[: len(row)] for row in rows]
+
+
+def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """z of `normalize_parts`, or None where no part has a spread."""
+    qa = np.array([weights.qa * episode.parts.get("qa", 0.0) for episode in episodes], dtype=np.float64)
+    whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
+    rows = {
+        part: [
+            np.full(len(episode.steps), value) for episode, value in zip(episodes, values - values.mean(), strict=True)
+        ]
+        for part, values in (("qa", qa), ("compression", whole - qa))
+    }
+    if config.mode != "episode":
+        for part, moved in _moved(episodes, config, weights).items():
+            rows[part] = [row / len(row) + gained for row, gained in zip(rows[part], moved, strict=True)]
+    for part in STEP_PARTS:
+        paid = [
+            np.array([step_value({part: step.parts.get(part, 0.0)}, weights) for step in episode.steps])
+            for episode in episodes
+        ]
+        rows[part] = _against_position(paid)
+    total: list[Array] | None = None
+    for part, found in rows.items():
+        flat = np.concatenate(found)
+        if np.abs(flat).max() < config.min_spread:
+            continue
+        scale = abs(getattr(weights, part)) / float(np.sqrt(np.square(flat).mean()))
+        scaled = [row * scale for row in found]
+        total = scaled if total is None else [one + other for one, other in zip(total, scaled, strict=True)]
+    return total
+
+
+def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
+    """Of all samples together; 1 where there are none. Their mean is 0 by construction."""
+    rows = [row for advantages in batch for row in advantages]
+    return float(np.sqrt(np.square(np.concatenate(rows)).mean())) + _EPSILON if rows else 1.0
+
+
+def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> dict[str, list[Array]]:
+    """What `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by part:
+    credit taken from all steps and paid to those that earned it."""
+    parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
+    slopes = episode_slopes(parts, weights)
+    moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in EPISODE_PARTS}
+
+    growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
+    for episode, row, grown in zip(episodes, moved["compression"], _against_position(growth), strict=True):
+        paid = -slopes["compression"] * grown / episode.chunk_tokens
+        row += paid - paid.sum() / len(row)
+
+    if config.mode == "counterfactual":
+        worths = _against_position([_worths(episode) for episode in episodes])
+        for row, gained in zip(moved["qa"], worths, strict=True):
+            row += slopes["qa"] * (gained - gained.sum() / len(row))
+        return moved
+
+    scores: dict[str, list[float]] = defaultdict(list)
+    for episode in episodes:
+        for answer in episode.answers:
+            scores[answer.question_id].append(answer.score)
+    means = {question: float(np.mean(found)) for question, found in scores.items()}
+    for episode, row in zip(episodes, moved["qa"], strict=True):
+        chunks = np.array([step.chunk for step in episode.steps])
+        for answer in episode.answers:
+            if not answer.evidence:
+                continue
+            credit = slopes["qa"] * (answer.score - means[answer.question_id]) / len(episode.answers)
+            share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
+            share[np.isin(chunks, answer.evidence)] = 1.0
+            row += credit * (share - 1.0 / len(row))
+    return moved
+
+
+def _worths(episode: Episode) -> Array:
+    """What the mean score of the answers loses without each step.
+
+    Raises:
+        ConfigError: it was not found out when the episode was played.
+    """
+    found = [step.worth for step in episode.steps if step.worth is not None]
+    if len(found) < len(episode.steps):
+        raise ConfigError(
+            f"episode {episode.index} of stream {episode.stream_id!r} was played without finding out what its steps "
+            "are worth. Use advantage.mode=counterfactual when it is played, or another mode."
+        )
+    return np.array([sum(worth.values()) / max(len(episode.answers), 1) for worth in found], dtype=np.float64)
+
+
+def _samples(episode: Episode, advantages: Array) -> list[Sample]:
+    """One sample per step: exactly the ids and log-probs that the engine returned (law 1)."""
+    assert episode.version is not None, "only an adapter learns"
+    return [
+        Sample(
+            prompt_ids=step.prompt_ids,
+            completion_ids=step.completion.ids,
+            logprobs=step.completion.logprobs,
+            advantage=float(advantage),
+            version=episode.version if step.completion.version is None else step.completion.version,
+            stream_id=episode.stream_id,
+            episode=episode.index,
+            chunk=step.chunk,
+        )
+        for step, advantage in zip(episode.steps, advantages, strict=True)
+    ]

@@ -1,0 +1,77 @@
+"""Before a run: training must not hold what evaluation is about, unless it is meant to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+
+from memrl.config import Config
+from memrl.data.feed import StreamFeed, first_passes
+from memrl.data.leaks import Overlap, find_overlap
+from memrl.envs.sources import SOURCES
+from memrl.envs.stream import Stream
+from memrl.errors import DataError
+
+log = logging.getLogger(__name__)
+
+MOST_GENERATED = 512
+"""Streams that are looked at of a source without end."""
+MOST_CHARACTERS = 16_000_000
+"""Of the training chunks that are looked at before a run, shared among its sources: about 4 million tokens, some
+seconds."""
+
+
+def guard(config: Config) -> None:
+    """Look whether `data.train` overlaps `data.eval`, as `data.overlap` says.
+
+    The streams are read by feeds of their own, so the run's sequence does not depend on it.
+
+    Raises:
+        DataError: they overlap, and `data.overlap` is `refuse`.
+    """
+    if config.data.overlap == "allow":
+        return
+    overlap = find_overlap(_bounded(config), held_out_streams(config))
+    if not overlap.leaks:
+        return
+    if config.data.overlap == "refuse":
+        raise DataError(
+            f"{explain_leaks(overlap)}\nTake the two apart (e.g. split: train and split: eval, or other data); "
+            "`memrl data check` shows more. To go on all the same: data.overlap=warn."
+        )
+    log.warning("%s", explain_leaks(overlap))
+
+
+def held_out_streams(config: Config) -> list[Stream]:
+    """What the run will be evaluated on."""
+    return StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False).take(config.eval.streams)
+
+
+def training_streams(config: Config) -> Iterator[tuple[str, Iterator[Stream]]]:
+    """The name and the streams of each training source: all, or `MOST_GENERATED` of what is made without end."""
+    for spec, streams in first_passes(config.data.train, config.data.path, config.seed):
+        yield spec.name, islice(streams, MOST_GENERATED) if SOURCES[spec.name].endless else streams
+
+
+def _bounded(config: Config) -> Iterator[Stream]:
+    for name, streams in training_streams(config):
+        room = MOST_CHARACTERS // len(config.data.train)
+        for number, stream in enumerate(streams, start=1):
+            yield stream
+            room -= sum(len(chunk.text) for chunk in stream.chunks)
+            if room <= 0:
+                log.info(
+                    "only %d streams of %s were compared with data.eval; `memrl data check` compares all", number, name
+                )
+                break
+
+
+def explain_leaks(overlap: Overlap) -> str:
+    """What leaks, in words, with an example of each."""
+    lines = ["data.train holds what data.eval is about, so the evaluation would measure what was trained on:"]
+    for pair in overlap.leaks:
+        shown = next((example for example in pair.examples if example.what in pair.leaks), None)
+        such = f"; e.g. the {shown.what} {shown.text!r} in {shown.train} and {shown.evaluation}" if shown else ""
+        lines.append(f"  - {pair.line()}{such}")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""The engine of a policy: of this process, or of a server that has the policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memrl.config import Config
+from memrl.engines.endpoint_engine import EndpointEngine, Served
+from memrl.engines.engine import Engine
+from memrl.engines.models import end_ids, load_model
+from memrl.engines.transformers_engine import TransformersEngine
+
+
+def open_engine(config: Config, tokenizer: Any, served: Served | None = None) -> Engine:
+    """The engine of a policy: of this process, or of the server that has it.
+
+    Raises:
+        ConfigError, EngineError: as `build_engine`; or the server's key is not in the environment.
+    """
+    ends = end_ids(config, tokenizer)
+    return build_engine(config, ends) if served is None else EndpointEngine(served, tokenizer, ends)
+
+
+def build_engine(config: Config, ends: list[int]) -> Engine:
+    """The engine that `rollout.engine` names.
+
+    Args:
+        ends: ids that end a turn.
+
+    Raises:
+        ConfigError: the model cannot be used, or vLLM is not there.
+        EngineError: vLLM did not start.
+    """
+    # The version being sampled from, those that rollouts ahead of the learner may still use, and the next one.
+    keep = config.rollout.max_staleness + 2
+    if config.rollout.engine == "vllm":
+        from memrl.engines.vllm_engine import VllmEngine
+        from memrl.engines.vllm_thread import start_vllm
+
+        return VllmEngine(start_vllm(config, keep_versions=keep), ends, keep_versions=keep)
+    return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep)

@@ -1,0 +1,100 @@
+"""Loading a policy's tokenizer and weights, with messages that say what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from memrl.config import Config
+from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.errors import ConfigError
+
+
+def model_path(config: Config) -> str:
+    """`model.path`, with "tiny" resolved to the model inside the package.
+
+    Raises:
+        ConfigError: a folder that is named is not a model folder.
+    """
+    path = str(TINY_MODEL) if config.model.path == TINY else config.model.path
+    if config.model.path == TINY and not TINY_MODEL.is_dir():
+        raise ConfigError(f"the embedded model is missing ({path}). Build it by: memrl tiny build")
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ConfigError(f"model.path {path!r} is no model folder: it has no config.json.")
+    return str(folder) if folder.is_dir() else path
+
+
+def device_of(config: Config) -> torch.device:
+    """`model.device`, where "auto" is the GPU if there is one."""
+    if config.model.device != "auto":
+        return torch.device(config.model.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(config: Config) -> Any:
+    """The policy's tokenizer.
+
+    Raises:
+        ConfigError: the folder or hub name holds none.
+    """
+    path = model_path(config)
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # a damaged tokenizer.json is a bare Exception of the tokenizers library
+        raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
+
+
+def context_length(config: Config) -> int | None:
+    """Tokens the model can attend to, by its config.json; None where it does not say.
+
+    Raises:
+        ConfigError: the folder or hub name holds no model config.
+    """
+    path = model_path(config)
+    try:
+        described = AutoConfig.from_pretrained(path).get_text_config()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+    length = getattr(described, "max_position_embeddings", None)
+    return None if length is None else int(length)
+
+
+def load_model(config: Config, device: torch.device | None = None) -> Any:
+    """A fresh copy of the base model, in evaluation mode, on `device` (None: that of the config).
+
+    Raises:
+        ConfigError: the folder or hub name holds no causal language model.
+    """
+    path = model_path(config)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.model.dtype))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+    return model.to(device_of(config) if device is None else device).eval()
+
+
+@torch.no_grad()
+def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> list[float]:
+    """Log-probs (nats) of given completion ids under the unscaled distribution of a causal LM."""
+    ids = torch.tensor([[*prompt_ids, *completion_ids]], device=model.device)
+    logits = model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
+    wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
+    scored: list[float] = torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+    return scored
+
+
+def end_ids(config: Config, tokenizer: Any) -> list[int]:
+    """Every id that ends a turn: the tokenizer's, and those that the model's generation config adds."""
+    path = model_path(config)
+    try:
+        more = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # a folder without generation_config.json
+        more = AutoConfig.from_pretrained(path).get_text_config().eos_token_id
+    listed = more if isinstance(more, list) else [] if more is None else [more]
+    return sorted({tokenizer.eos_token_id, *listed})

@@ -1,0 +1,99 @@
+"""From chat messages to prompt ids, once, at the moment of asking. Nothing is ever turned back into ids after that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from memrl.envs.dialects import DIALECTS, Dialect
+from memrl.envs.tools import ToolSchema
+from memrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from memrl.config import Config
+
+
+class Prompter:
+    """Applies the model's own chat template, and adds the tools to the system prompt where the template ignores them.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        dialect: writes the tools for templates that do not render them.
+
+    Raises:
+        ConfigError: the tokenizer has no chat template or no end-of-turn token.
+    """
+
+    def __init__(self, tokenizer: Any, dialect: Dialect) -> None:
+        name = tokenizer.name_or_path
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"the tokenizer of {name!r} has no chat template, so its prompts cannot be written. Use an instruct "
+                "model, or add a chat_template.jinja to the folder."
+            )
+        if tokenizer.eos_token_id is None:
+            raise ConfigError(f"the tokenizer of {name!r} has no end-of-turn token (eos_token). Set it in the folder.")
+        self.tokenizer = tokenizer
+        self.dialect = dialect
+        self.count_tokens = lru_cache(maxsize=65_536)(self._count)
+        self._renders_tools: bool | None = None
+        marks = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, marks)))
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def encode(self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()) -> list[int]:
+        """Prompt ids, ending where the model's answer begins.
+
+        Special tokens spelt out in a message are broken up: no text that was read can end its turn.
+        """
+        prepared, schemas = self.prepare(messages, tools)
+        ids = self.tokenizer.apply_chat_template(
+            prepared,
+            tools=schemas or None,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            enable_thinking=False,
+        )
+        return list(ids)
+
+    def prepare(
+        self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()
+    ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+        """What the chat template is given: the messages, and the tools' schemas. Where it does not render these, the
+        tools are described in the first message instead."""
+        messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
+        if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
+            first, *rest = messages
+            return [{**first, "content": f"{first['content']}\n\n{self.dialect.describe(tools)}"}, *rest], []
+        return messages, [tool.json_schema() for tool in tools]
+
+    def _defuse(self, text: str) -> str:
+        return self._special.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)
+
+    def _template_renders(self, tool: ToolSchema) -> bool:
+        if self._renders_tools is None:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "system", "content": "."}, {"role": "user", "content": "."}],
+                tools=[tool.json_schema()],
+                tokenize=False,
+            )
+            self._renders_tools = tool.name in text
+        return self._renders_tools
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Completion text without special tokens, for the parser and for people."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def open_prompter(config: Config, tokenizer: Any) -> Prompter:
+    """The prompter of `rollout.dialect`.
+
+    Raises:
+        ConfigError: as `Prompter`.
+    """
+    return Prompter(tokenizer, DIALECTS[config.rollout.dialect]())

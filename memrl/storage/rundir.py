@@ -1,0 +1,139 @@
+"""The run folder: what it may hold when a run begins, and the files that grow while it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from pydantic import ValidationError
+
+from memrl.errors import CheckpointError, ConfigError, DataError
+from memrl.records import Episode, adapter_name
+from memrl.storage.files import find_damage, write_bytes_atomic, write_text_atomic
+
+CONFIG_FILE = "config.yaml"
+ESTIMATE_FILE = "estimate.json"
+EVALUATION_FILE = "evaluation.json"
+"""Says whose evaluation a folder of `memrl eval` holds."""
+DRY_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE}
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether `folder` holds more than what a dry run leaves there (or than half-written files)."""
+    if not folder.is_dir():
+        return False
+    return any(entry.name not in DRY_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
+
+
+class JsonLines:
+    """A file of one JSON object a line, which a kill may have cut short."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add one row and force it to the disk. What a kill cut short goes first: nothing can be joined to it."""
+        text = self.path.read_bytes() if self._is_cut() else b""
+        if text:
+            write_bytes_atomic(self.path, text[: text.rfind(b"\n") + 1])
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All whole rows; a last line that a kill cut short is left out."""
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def _is_cut(self) -> bool:
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+
+
+class MetricsFile(JsonLines):
+    """`metrics.jsonl`: `step` first in each row."""
+
+    def cut(self, step: int) -> None:
+        """Drop the rows after `step`, which a resumed run will write again."""
+        kept = [row for row in self.rows() if row["step"] <= step]
+        write_text_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+class EpisodeWriter:
+    """`episodes/step_00012.jsonl.zst`: one episode a line, with all that is needed to compute its rewards again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step_{step:05d}.jsonl.zst"
+
+    def write(self, step: int, episodes: list[Episode]) -> None:
+        """Write one step's episodes; the file appears whole or not at all."""
+        lines = "".join(episode.model_dump_json() + "\n" for episode in episodes)
+        write_bytes_atomic(self.path(step), zstandard.ZstdCompressor(level=3).compress(lines.encode()))
+
+    def read(self, step: int) -> list[Episode]:
+        """The episodes of one step.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        path = self.path(step)
+        try:
+            data = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+            return [Episode.model_validate_json(line) for line in data.splitlines()]
+        except (OSError, zstandard.ZstdError, ValidationError) as error:
+            raise DataError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from error
+
+    def steps(self) -> list[int]:
+        """The steps whose episodes are there, in order."""
+        return sorted(int(file.name[5:].split(".")[0]) for file in self.folder.glob("step_*.jsonl.zst"))
+
+    def cut(self, step: int) -> None:
+        """Remove the episodes after `step`."""
+        for file in self.folder.glob("step_*.jsonl.zst"):
+            if file.name > self.path(step).name:
+                file.unlink()
+
+
+def find_adapter(run: Path, wanted: str) -> Path:
+    """The folder of a run's adapter: `best` (held-out QA), `last`, a version's name (v00012), or that of the checkpoint
+    that was written with it (step_00012).
+
+    Raises:
+        ConfigError, CheckpointError: there is none of that name, or it is damaged.
+    """
+    folder = run / "adapters"
+    names = sorted(path.name for path in folder.glob("v*") if path.is_dir() and path.suffix == "")
+    if not names:
+        raise CheckpointError(f"{run} has no adapter yet.")
+    rows = MetricsFile(run / "metrics.jsonl").rows()
+    if wanted == "best":
+        scored = [row for row in rows if "eval/qa" in row]
+        best = max(scored, key=lambda row: (row["eval/qa"], -row["step"]), default=None)
+        name = _adapter_of(best) if best else names[-1]
+    elif wanted.startswith("step_"):
+        name = next((_adapter_of(row) for row in rows if f"step_{row['step']:05d}" == wanted), wanted)
+    else:
+        name = names[-1] if wanted == "last" else wanted
+    if name not in names:
+        raise ConfigError(f"{run} has no adapter {name}; it has {', '.join(names)}.")
+    damage = find_damage(folder / name)
+    if damage is not None:
+        raise CheckpointError(f"adapter {folder / name} is damaged: {damage}. Export another: {', '.join(names)}.")
+    return folder / name
+
+
+def _adapter_of(row: dict[str, Any]) -> str:
+    """The adapter that a trainer step left."""
+    return adapter_name(int(row.get("learner/version", 0)))

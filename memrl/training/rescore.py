@@ -1,0 +1,118 @@
+"""`memrl rescore`: what saved episodes would have been paid by other rewards, with nothing generated again.
+
+Every part is computed anew from what an episode left behind: answers and their golds, tool results, token counts. With
+the settings of the run this gives its own rewards, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from memrl.config import Config, load_config
+from memrl.credit import group_advantages
+from memrl.errors import ConfigError, DataError
+from memrl.records import AnswerRecord, Episode, Group
+from memrl.rewards.compose import RewardWeights, resolve_weights, total
+from memrl.rewards.metrics import METRICS, score
+from memrl.rewards.parts import RewardParts, reward_parts
+from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter
+
+ALLOWED = ("rewards.", "advantage.")
+
+
+def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metric: str | None = None) -> Episode:
+    """The episode as other rewards would have paid it.
+
+    Args:
+        metric: scores every answer, in place of each question's own.
+
+    Raises:
+        DataError: an answer cannot be scored by that metric.
+    """
+    try:
+        answers = [
+            answer.model_copy(
+                update={
+                    "metric": metric or answer.metric,
+                    "score": _score(answer, metric),
+                }
+            )
+            for answer in episode.answers
+        ]
+    except ValueError as error:
+        raise DataError(f"stream {episode.stream_id!r}, episode {episode.index}: {error}") from error
+    steps = [
+        step.model_copy(update={"parts": {**step.parts, "tool_success": parts.tool_success(step.results)}})
+        for step in episode.steps
+    ]
+    whole = {
+        **episode.parts,
+        "qa": parts.qa([answer.score for answer in answers]),
+        "compression": parts.compression(episode.memory_tokens, episode.chunk_tokens),
+    }
+    paid = total(whole, [step.parts for step in steps], weights)
+    return episode.model_copy(update={"answers": answers, "steps": steps, "parts": whole, "total": paid})
+
+
+def _score(answer: AnswerRecord, metric: str | None) -> float:
+    """By the metric that is given; else by the judge's verdict, where there is one; else by the question's metric."""
+    if metric is None and answer.verdict is not None:
+        return float(answer.verdict.accepted)
+    return score(metric or answer.metric, answer.answer, answer.gold)
+
+
+def rescore(
+    run: Path, overrides: Sequence[str] = (), *, metric: str | None = None
+) -> Iterator[tuple[int, list[Episode], list[Episode], dict[str, float]]]:
+    """Pay a run's episodes again.
+
+    Args:
+        run: the run's folder.
+        overrides: `rewards...` and `advantage...` settings in place of the run's.
+        metric: scores every answer, in place of each question's own.
+
+    Returns:
+        For each step its number, its episodes as they were paid and as they would be, and figures of their advantages.
+
+    Raises:
+        ConfigError: it is no run, it has no saved episodes, or a setting is none of rewards or advantages.
+        DataError: its episodes are damaged, or cannot be scored by `metric`.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise ConfigError(f"{run} is no run: it has no {CONFIG_FILE}. Give a run's folder.")
+    for override in overrides:
+        if not override.startswith(ALLOWED):
+            raise ConfigError(f"{override!r} would change what was generated. Only rewards. and advantage. can be set.")
+    if metric is not None and metric not in METRICS:
+        raise ConfigError(f"unknown metric {metric!r}; choose from {', '.join(METRICS)}")
+    config = load_config(run / CONFIG_FILE, overrides, check=False)
+    paid = load_config(run / CONFIG_FILE, check=False).rewards.content
+    if config.rewards.content != paid:
+        raise ConfigError(
+            f"rewards.content={config.rewards.content} needs the chunks, which saved episodes do not hold; the run had "
+            f"{paid}. Weights of the content part can be changed, what it is cannot."
+        )
+    writer = EpisodeWriter(run / "episodes")
+    numbers = writer.steps()
+    if not numbers:
+        raise ConfigError(f"{run} has no saved episodes (run.save_episodes was off, or no step is done).")
+    try:
+        weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return _steps(config, weights, writer, numbers, metric)
+
+
+def _steps(
+    config: Config, weights: RewardWeights, writer: EpisodeWriter, numbers: Sequence[int], metric: str | None
+) -> Iterator[tuple[int, list[Episode], list[Episode], dict[str, float]]]:
+    parts = reward_parts(config.rewards.preset)
+    for number in numbers:
+        before = writer.read(number)
+        after = [rescored(episode, parts, weights, metric) for episode in before]
+        by_stream = groupby(after, lambda episode: episode.stream_id)
+        groups = [Group(stream_id, list(members), []) for stream_id, members in by_stream]
+        report = group_advantages(groups, config.advantage, weights)
+        yield number, before, after, report.metrics()
