@@ -19,3 +19,8 @@ class NoStream(DataError):
 
 class EnvironmentFault(MemrlError):
     """The environment was driven wrongly, e.g. stepped after its last chunk. Never caused by model output."""
+
+
+class PluginError(MemrlError):
+    """Something replaceable that is named and is not there, cannot be imported, has the wrong shape or a name that is
+    taken. The message names whose it is."""

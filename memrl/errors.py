@@ -4,7 +4,7 @@ A policy error (bad call, unknown id) is no exception: it is a typed `ToolResult
 are infrastructure or user input; an infrastructure error removes the episode from its group and is counted.
 """
 
-from memrl.envs.errors import DataError, EnvironmentFault, MemrlError
+from memrl.envs.errors import DataError, EnvironmentFault, MemrlError, PluginError
 
 
 class ConfigError(MemrlError):
@@ -62,6 +62,7 @@ __all__ = [
     "JudgeError",
     "LearnerError",
     "MemrlError",
+    "PluginError",
     "PromptTooLong",
     "PushError",
     "ReaderError",
