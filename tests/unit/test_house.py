@@ -1,0 +1,52 @@
+"""The house stands as planned: every import goes down, no rooms import each other in a ring, no file lies loose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.house import FLOORS, ROOT, TOP_FILES, measure
+
+
+def test_every_import_goes_to_a_lower_floor_or_stays_in_its_room() -> None:
+    house = measure()
+    assert not house.upward_imports
+    assert not house.circles
+
+
+def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
+    assert sorted(measure().rooms) == sorted(room for rooms in FLOORS for room in rooms)
+
+
+def test_no_file_lies_loose_at_the_top() -> None:
+    assert measure().top_files == sorted(f"{name}.py" for name in TOP_FILES)
+
+
+def test_what_runs_up_is_found_wherever_it_hides(tmp_path: Path) -> None:
+    for folder in ("memrl/config", "memrl/learner", "memrl/elsewhere", "memrl/other", "envs"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").write_text("")
+    (tmp_path / "memrl/learner/a.py").write_text("from memrl.config import b\nfrom memrl.envs import stream\n")
+    (tmp_path / "memrl/config/b.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from memrl.learner.a import A\n"
+    )
+    (tmp_path / "envs/stream.py").write_text("def late():\n    import memrl.config.b\n")
+    (tmp_path / "memrl/elsewhere/c.py").write_text("from memrl import other\n")
+    (tmp_path / "memrl/other/d.py").write_text("import memrl.elsewhere.c\n")
+    house = measure(tmp_path)
+    assert set(house.upward_imports) == {
+        "memrl/config/b.py:3 imports learner",
+        "envs/stream.py:2 imports config",
+        "memrl/elsewhere/c.py:1 imports other",
+        "memrl/other/d.py:1 imports elsewhere",
+    }
+    assert house.circles == [["config", "envs", "learner"], ["elsewhere", "other"]]
+
+
+def test_the_script_prints_what_others_read() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "house.py"), "--json"]
+    printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    wanted = {"top_files", "rooms", "floors", "circles", "upward_imports", "largest_file", "longest_function"}
+    assert wanted <= printed.keys()
