@@ -1,12 +1,62 @@
-"""What a step's episodes were paid, and how they came by it, in figures: `reward/*`, `meters/*` and `alarm/*`."""
+"""A step's groups in figures: what they were paid and how they came by it, what failed, what they cost.
+
+Each function returns a part of the step's row in `metrics.jsonl`, and looks at nothing but records.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from memrl.evaluation.statistics import mean
-from memrl.records import Episode
+from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
+from memrl.records import Episode, Group
 from memrl.rewards.meters import ALARMS, raised
+
+COUNTED = ("retries", "workers", "judge")
+"""What a pool counts beside failed episodes: tasks tried again, workers lost, cases that the judge was down for."""
+
+
+def step_figures(
+    groups: Sequence[Group], counts: Mapping[str, int], overrides: Mapping[str, float]
+) -> dict[str, float]:
+    """Return all figures of a step's groups: `fail/*` always, the others where an episode was played.
+
+    Args:
+        counts: how often each of `COUNTED` happened meanwhile.
+        overrides: alarms in place of those of `memrl.rewards.meters`.
+    """
+    played = [episode for group in groups for episode in group.episodes]
+    steps = [step for episode in played for step in episode.steps]
+    failures = sum(len(group.failures) for group in groups)
+    row: dict[str, float] = {
+        "fail/episodes": float(failures),
+        "fail/rate": failures / max(len(played) + failures, 1),
+        **{f"fail/{what}": float(counts[what]) for what in COUNTED},
+    }
+    if not played:
+        return row
+    answers = [answer for episode in played for answer in episode.answers]
+    stops = Counter(step.completion.stop for step in steps)
+    codes = Counter(result.code.value for step in steps for result in step.results)
+    calls = max(codes.total(), 1)
+    return row | {
+        **reward_figures(played),
+        "memory/tokens": mean([float(episode.memory_tokens) for episode in played]),
+        "tools/calls_per_step": codes.total() / len(steps),
+        **{f"tools/{code}": count / calls for code, count in sorted(codes.items())},
+        "stop/stop": stops["stop"] / len(steps),
+        "stop/length": stops["length"] / len(steps),
+        "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
+        "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
+        "tokens/completion": sum(len(step.completion.ids) for step in steps),
+        "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
+        "reader/asked_again": sum(episode.asked_again for episode in played),
+        **reader_costs(answers),
+        **judge_costs(verdicts(played)),
+        **agreement(played),
+        **meter_figures(played, overrides),
+    }
 
 
 def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:
