@@ -1,128 +1,30 @@
-"""The pool on a Ray cluster: `RolloutWorker`s as actors, episodes handed out one by one, workers that come and go.
+"""The pool on a Ray cluster: episodes handed out one by one to workers that come and go.
 
     driver:  Play -> a slot on the worker with the fewest episodes -> actor.play -> Episode
     actor:   RolloutWorker (its own engine, its own copy of the base model)
 
-A worker that dies, or that does not answer when one of its episodes ran out of time, is ended and replaced; its
-episodes are played again elsewhere. An outcome is taken from the one attempt that is being waited for, so that no
-episode counts twice. Adapters travel as bytes through Ray's object store: workers need no shared disk.
+The episodes of a worker that is lost are played again elsewhere. An outcome is taken from the one attempt that is being
+waited for, so that no episode counts twice. `memrl.rollout.ray_members` says who the workers are.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import tempfile
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from memrl.cluster import connect, in_words, with_absolute_paths
 from memrl.config import Config
 from memrl.envs.stream import Stream
-from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.records import AdapterRef, AnswerRecord, Episode
-from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.pool import Play, Pool
-from memrl.rollout.worker import RolloutWorker
-from memrl.storage.files import MANIFEST, find_damage
-
-log = logging.getLogger(__name__)
-Build = Callable[[Config], RolloutWorker]
-_CRASHES = 3
-"""Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
-
-
-_ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
-
-
-class RolloutActor:
-    """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for."""
-
-    def __init__(self, config: Config, build: Build) -> None:
-        self._config = config
-        self._build = build
-        self._worker: RolloutWorker | None = None
-        self._adapters: dict[int, AdapterRef] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="memrl-adapters-")
-
-    @property
-    def worker(self) -> RolloutWorker:
-        if self._worker is None:
-            self._worker = self._build(self._config)
-        return self._worker
-
-    async def hello(self) -> dict[str, Any]:
-        """Where this worker lives. The first call builds it, so that a model that cannot be loaded says so here."""
-        assert self.worker is not None
-        return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
-
-    async def load_adapter(self, ref: AdapterRef, files: dict[str, bytes]) -> None:
-        """Write the adapter's files to this machine's disk and load them."""
-        folder = Path(self._folder.name) / ref.name
-        for name, data in files.items():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        local = replace(ref, path=str(folder))
-        await self.worker.engine.load_adapter(local)
-        self._adapters[ref.version] = local
-
-    async def play(self, play: Play, version: int) -> Episode:
-        """One attempt, with an adapter that was loaded before."""
-        adapter = self._local(version)
-        return await self.worker.play(
-            play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
-        )
-
-    async def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], version: int) -> list[float]:
-        """The canary's question."""
-        return await self.worker.engine.score(prompt_ids, completion_ids, self._local(version))
-
-    async def sleep(self) -> None:
-        await self.worker.engine.sleep()
-
-    async def wake(self) -> None:
-        await self.worker.engine.wake()
-
-    async def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
-        """The reader's ceiling."""
-        return await reader_ceiling(self.worker, streams)
-
-    async def check_judge(self) -> None:
-        """The judge's canaries."""
-        await self.worker.check_judge()
-
-    def _local(self, version: int) -> AdapterRef:
-        if version not in self._adapters:
-            raise EngineError(f"adapter version {version} was never loaded on this worker (pid {os.getpid()})")
-        return self._adapters[version]
-
-
-@dataclass
-class _Member:
-    """A worker as the driver sees it."""
-
-    number: int
-    actor: Any
-    ready: bool = False
-    in_flight: int = 0
-    versions: set[int] = field(default_factory=set)
-    where: str = "not up yet"
-    coming_up: asyncio.Task[None] | None = None
+from memrl.rollout.ray_members import Build, RayMember, RayMembers, WorkerDied, answer
 
 
 class RayPool(Pool):
-    """`rollout.workers` workers on the cluster that `ray.address` names, or on one that is started here.
+    """The pool of `rollout.workers` workers on a cluster.
 
     Args:
         config: the run's configuration.
@@ -135,281 +37,65 @@ class RayPool(Pool):
 
     def __init__(self, config: Config, build: Build) -> None:
         super().__init__(config)
-        self._build = build
-        self._shipped = with_absolute_paths(config)
-        self._members: list[_Member] = []
-        self._numbers = 0
-        self._adapters: dict[int, tuple[AdapterRef, Any]] = {}  # version -> where it is in the object store
-        self._crashes = 0
-        self._broken: Exception | None = None
-        self._group: Any = None
-        self._owns_ray = connect(config.ray.address)
+        self._members = RayMembers(config, build, self._loop, self.counts)
         try:
-            if config.ray.placement != "any":
-                bundle = {"CPU": config.ray.worker_cpus, "GPU": config.ray.worker_gpus}
-                bundles = [{name: amount for name, amount in bundle.items() if amount}] * config.rollout.workers
-                self._group = placement_group(bundles, strategy=config.ray.placement.upper())
-            self.run(self._start())
+            self._members.reserve()
+            self.run(self._members.start())
         except BaseException:
             self.close()
             raise
 
-    # The members ------------------------------------------------------------------------------------------------
-
     def workers(self) -> list[str]:
-        """Where the workers that are up live, in words."""
-        return [member.where for member in self._members if member.ready]
-
-    async def _start(self) -> None:
-        """Wait for the first worker, and for the others as long again: whoever takes longer joins during the run."""
-        self._changed = asyncio.Condition()
-        self._fill()
-        seconds, began = self.config.ray.start_timeout, time.monotonic()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ready()
-        except TimeoutError:
-            raise EngineError(f"{self._state(f'within ray.start_timeout ({seconds:g} s)')}. {_ROOM}") from None
-        try:
-            async with asyncio.timeout(max(5.0, time.monotonic() - began)):
-                await self._wait_for(lambda: all(member.ready for member in self._members))
-        except TimeoutError:
-            log.warning("%s; the others join when they are up. %s", self._state("so far"), _ROOM)
-
-    def _state(self, when: str) -> str:
-        up = sum(member.ready for member in self._members)
-        return (
-            f"{up} of {self.config.rollout.workers} rollout workers came up {when}; each wants {self._wishes()}, "
-            f"the cluster has {in_words(ray.cluster_resources())}"
-        )
-
-    def _wishes(self) -> str:
-        return in_words({"CPU": self.config.ray.worker_cpus, "GPU": self.config.ray.worker_gpus})
-
-    def _fill(self) -> None:
-        """Bring the number of workers, those that are on their way included, back to what is wanted."""
-        while len(self._members) < self.config.rollout.workers:
-            self._members.append(_Member(self._numbers, self._new_actor()))
-            self._numbers += 1
-        for member in self._members:
-            if not member.ready and (member.coming_up is None or member.coming_up.done()):
-                member.coming_up = self._loop.create_task(self._bring_up(member))
-
-    def _new_actor(self) -> Any:
-        cluster = self.config.ray
-        strategy = "SPREAD" if self._group is None else PlacementGroupSchedulingStrategy(self._group)
-        options: dict[str, Any] = {
-            "num_cpus": cluster.worker_cpus,
-            "num_gpus": cluster.worker_gpus,
-            "max_restarts": 0,  # the pool replaces its workers itself: a new one has no adapters
-            "max_concurrency": self.config.rollout.max_batch + 8,
-            "scheduling_strategy": strategy,
-        }
-        return ray.remote(RolloutActor).options(**options).remote(self._shipped, self._build)
-
-    async def _bring_up(self, member: _Member) -> None:
-        """Wait for a place on the cluster, build the worker, give it the adapters, let it work."""
-        try:
-            found = await _answer(member.actor.hello.remote())
-            member.where = f"pid {found['pid']} on node {found['node'][:8]}"
-            while missing := self._adapters.keys() - member.versions:
-                await self._give(member, min(missing))
-            member.ready = True
-        except EngineError as error:
-            await self._lose(member, str(error))
-        except Exception as error:  # a model that cannot be loaded here, or a bug: it would be the same on every worker
-            self._broken = error
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _give(self, member: _Member, version: int) -> None:
-        ref, files = self._adapters[version]
-        await _answer(member.actor.load_adapter.remote(ref, files))
-        member.versions.add(version)
-
-    async def _lose(self, member: _Member, why: str) -> None:
-        """End a worker for good and start another in its place."""
-        if member not in self._members:
-            return
-        self._members.remove(member)
-        member.ready = False
-        self.counts["workers"] += 1
-        self._crashes += 1
-        log.warning("rollout worker %d (%s) is lost: %s", member.number, member.where, why)
-        ray.kill(member.actor)
-        if self._crashes > _CRASHES * self.config.rollout.workers:
-            self._broken = EngineError(
-                f"{self._crashes} rollout workers died without finishing an episode between them; the last one: {why}. "
-                "See the worker logs under /tmp/ray/session_latest/logs; memory is the usual reason (fewer workers, or "
-                "a lower rollout.max_batch)."
-            )
-        else:
-            self._fill()
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _wait_for(self, condition: Callable[[], bool]) -> None:
-        """Until `condition` holds; raises what makes further waiting pointless."""
-        async with self._changed:
-            while True:
-                if self._broken is not None:
-                    raise self._broken
-                if condition():
-                    return
-                await self._changed.wait()
-
-    async def _ready(self) -> list[_Member]:
-        """Those that are up, at least one."""
-        await self._wait_for(lambda: any(member.ready for member in self._members))
-        return [member for member in self._members if member.ready]
-
-    async def _ask(self, member: _Member, what: str, work: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
-        """What `work` on a worker returns; one that has died, or does not answer in time, is lost.
-
-        Raises:
-            WorkerDied: it is lost.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                return await work
-        except TimeoutError:
-            why = f"no answer to {what} within {seconds:g} s"
-        except WorkerDied as error:
-            why = str(error)
-        await self._lose(member, why)
-        raise WorkerDied(why)
-
-    # Adapters ---------------------------------------------------------------------------------------------------
+        """Return where the workers that are up live, in words."""
+        return self._members.where()
 
     def load_adapter(self, ref: AdapterRef) -> None:
-        if ref.version in self._adapters and self._adapters[ref.version][0] == ref:
-            return
-        folder = Path(ref.path)
-        damage = find_damage(folder)
-        if damage is not None:
-            raise EngineError(f"adapter {ref.name!r} at {ref.path} is damaged: {damage}")
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        assert MANIFEST in names  # the worker checks what it wrote against it
-        self._adapters[ref.version] = (ref, ray.put({name: (folder / name).read_bytes() for name in names}))
-        while len(self._adapters) > self.config.rollout.max_staleness + 2:  # as many as an engine keeps
-            del self._adapters[min(self._adapters)]
-        self.run(self._on_each("load_adapter", lambda member: self._give(member, ref.version)))
+        if self._members.hold(ref):
+            self.run(self._members.ask_each("load_adapter", lambda member: self._members.give(member, ref.version)))
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
-        def ask(member: _Member) -> Coroutine[Any, Any, list[float]]:
-            return _answer(member.actor.score.remote(list(prompt_ids), list(completion_ids), ref.version))
+        def ask(member: RayMember) -> Coroutine[Any, Any, list[float]]:
+            return answer(member.actor.score.remote(list(prompt_ids), list(completion_ids), ref.version))
 
-        answers: list[list[float]] = self.run(self._on_each("score", ask))
-        return answers
+        scores: list[list[float]] = self.run(self._members.ask_each("score", ask))
+        return scores
 
     def sleep(self) -> None:
-        self.run(self._on_each("sleep", lambda member: _answer(member.actor.sleep.remote())))
+        self.run(self._members.ask_each("sleep", lambda member: answer(member.actor.sleep.remote())))
 
     def wake(self) -> None:
-        self.run(self._on_each("wake", lambda member: _answer(member.actor.wake.remote())))
-
-    async def _on_each(self, what: str, work: Callable[[_Member], Coroutine[Any, Any, Any]]) -> list[Any]:
-        """`work` on every worker that is up; one that does not answer is lost. At least one answer.
-
-        Raises:
-            EngineError: a worker refuses (a damaged adapter); that is no reason to try another.
-        """
-        self._fill()
-        while True:
-            asked = [self._ask(m, what, work(m), self.config.ray.hang_grace) for m in await self._ready()]
-            results = await asyncio.gather(*asked, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException) and not isinstance(result, WorkerDied):
-                    raise result
-            answers = [result for result in results if not isinstance(result, BaseException)]
-            if answers:
-                return answers
-
-    # Episodes ---------------------------------------------------------------------------------------------------
-
-    async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
-        member = await self._take_slot(adapter.version)
-        seconds = self.config.rollout.episode_timeout
-        call = member.actor.play.remote(play, adapter.version)
-        try:
-            async with asyncio.timeout(seconds):
-                episode: Episode = await _answer(call)
-            self._crashes = 0
-            return episode
-        except TimeoutError:
-            ray.cancel(call)
-            with suppress(WorkerDied):  # whether the worker still answers; it is lost if not
-                await self._ask(member, "hello", _answer(member.actor.hello.remote()), self.config.ray.hang_grace)
-            raise
-        except WorkerDied as error:
-            await self._lose(member, str(error))
-            raise
-        finally:
-            member.in_flight -= 1
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _take_slot(self, version: int) -> _Member:
-        """A place on the worker with the fewest episodes: whoever is done first gets the next one."""
-        limit = self.config.rollout.max_batch
-
-        def free() -> list[_Member]:
-            return [m for m in self._members if m.ready and m.in_flight < limit and version in m.versions]
-
-        await self._wait_for(lambda: bool(free()))
-        member = min(free(), key=lambda member: (member.in_flight, member.number))
-        member.in_flight += 1
-        return member
+        self.run(self._members.ask_each("wake", lambda member: answer(member.actor.wake.remote())))
 
     def ceiling(self, streams: Sequence[Stream]) -> list[AnswerRecord]:
         found: list[AnswerRecord] = self.run(
-            self._ask_one("ceiling", lambda member: member.actor.ceiling.remote(list(streams)))
+            self._members.ask_one("ceiling", lambda member: member.actor.ceiling.remote(list(streams)))
         )
         return found
 
     def check_judge(self) -> None:
-        self.run(self._ask_one("check_judge", lambda member: member.actor.check_judge.remote()))
+        self.run(self._members.ask_one("check_judge", lambda member: member.actor.check_judge.remote()))
 
-    async def _ask_one(self, what: str, begin: Callable[[_Member], Any]) -> Any:
-        """What any one worker answers."""
-        while True:
-            member, *_ = await self._ready()
-            with suppress(WorkerDied):  # then another is asked
-                return await self._ask(member, what, _answer(begin(member)), None)
+    async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
+        member = await self._members.take_slot(adapter.version)
+        call = member.actor.play.remote(play, adapter.version)
+        try:
+            async with asyncio.timeout(self.config.rollout.episode_timeout):
+                episode: Episode = await answer(call)
+            self._members.finished()
+            return episode
+        except TimeoutError:
+            ray.cancel(call)
+            alive = answer(member.actor.hello.remote())
+            with suppress(WorkerDied):  # it is lost if it does not answer
+                await self._members.ask(member, "hello", alive, self.config.ray.hang_grace)
+            raise
+        except WorkerDied as error:
+            await self._members.lose(member, str(error))
+            raise
+        finally:
+            await self._members.give_back(member)
 
     def close(self) -> None:
         self._cancel_all()  # first: what plays must not see its workers go
-        if ray.is_initialized():
-            for member in self._members:
-                ray.kill(member.actor)
-            if self._group is not None:
-                remove_placement_group(self._group)
-            if self._owns_ray:
-                ray.shutdown()
-        self._members = []
+        self._members.close()
         super().close()
-
-
-class WorkerDied(EngineError):
-    """The process or the node of a worker is gone."""
-
-
-async def _answer(call: Any) -> Any:
-    """What a remote call returns; what it raised there, as it was raised there.
-
-    Raises:
-        WorkerDied: nobody is left to answer.
-    """
-    try:
-        return await call
-    except RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, EngineDied):  # a worker without an engine is none
-            raise WorkerDied(str(cause)) from None
-        if isinstance(cause, MemrlError):
-            raise cause from None
-        raise
-    except RayActorError as error:
-        raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:800]}") from None
-    except RayError as error:
-        raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
