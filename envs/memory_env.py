@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memrl.envs.designs import MemoryDesign, diff
 from memrl.envs.dialects import Dialect
 from memrl.envs.errors import EnvironmentFault
-from memrl.envs.memory import MemoryDesign, diff
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 

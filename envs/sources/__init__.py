@@ -9,37 +9,48 @@ from typing import Any
 
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
+from memrl.envs.registry import Registry
 from memrl.envs.stream import Stream
-from memrl.envs.suggest import did_you_mean
 
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for module in pkgutil.iter_modules(__path__, f"{__name__}.")
-    for source in [import_module(module.name).SOURCE]
-}
+
+def _wrong(thing: Any) -> str:
+    """What is wrong with what somebody else gives as a source."""
+    if not isinstance(thing, Source):
+        return f"is of the type {type(thing).__name__}; it must be a memrl.envs.building.source.Source"
+    if "seed" not in thing.options():
+        return "has no option `seed`, by which a run asks for other streams in each pass; give it one"
+    return ""
+
+
+SOURCES: Registry[Source] = Registry("source", "memrl.sources", _wrong, named=True)
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    _source: Source = import_module(_module.name).SOURCE
+    SOURCES.add(_source.name, _source)
 
 
 def source_named(name: str) -> Source:
-    """The source `name`.
+    """Return the source `name`, which may also be an import path.
 
     Raises:
         DataError: there is none; the nearest right name is given.
+        PluginError: it is somebody else's, and cannot be imported or is no source.
     """
-    if name not in SOURCES:
-        raise DataError(f"unknown source {name!r}{did_you_mean(name, SOURCES)}")
-    return SOURCES[name]
+    if not SOURCES.knows(name):
+        raise DataError(SOURCES.unknown(name))
+    return SOURCES.get(name)
 
 
 def option_names(name: str) -> list[str]:
-    """The options of a source."""
+    """Return the options of a source."""
     return list(source_named(name).options())
 
 
 def open_source(name: str, options: Mapping[str, Any]) -> Iterator[Stream]:
-    """Streams of the source `name`.
+    """Return the streams of the source `name`.
 
     Raises:
         DataError: unknown source or option (the nearest right name is given), a required option is missing, or a value
             has the wrong type: at once. Bad data: when the stream in question is asked for.
+        PluginError: the source is somebody else's, and cannot be imported or is no source.
     """
     return source_named(name).open(options)

@@ -28,7 +28,8 @@ from memrl.engines.engine import Sampling
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.building.chunking import Unit, cut
-from memrl.envs.memory import MemoryItem, MemoryView, StoreMemory
+from memrl.envs.designs import MemoryItem, MemoryView
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import ConfigError, DataError

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memrl.envs.memory import MemoryItem, StoreMemory, TokenCounter, count_words
+from memrl.envs.designs import MemoryItem, TokenCounter, count_words
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import DataError
 

@@ -196,7 +196,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     names, options = _source_words(arguments.words)
     if len(names) != 1:
         raise DataError(f"one PATH or SOURCE, not {len(names)}. Example: {EXAMPLES['inspect']}")
-    known = names[0] in SOURCES and not Path(names[0]).exists()
+    known = SOURCES.knows(names[0]) and not Path(names[0]).exists()
     streams = open_source(names[0], options) if known else streams_at(Path(names[0]))
     wanted = arguments.stream
     if wanted.isdigit():

@@ -9,7 +9,7 @@ from itertools import islice
 from memrl.config import Config
 from memrl.data.feed import StreamFeed, first_passes
 from memrl.data.leaks import Overlap, find_overlap
-from memrl.envs.sources import SOURCES
+from memrl.envs.sources import source_named
 from memrl.envs.stream import Stream
 from memrl.errors import DataError
 
@@ -51,7 +51,7 @@ def held_out_streams(config: Config) -> list[Stream]:
 def training_streams(config: Config) -> Iterator[tuple[str, Iterator[Stream]]]:
     """The name and the streams of each training source: all, or `MOST_GENERATED` of what is made without end."""
     for spec, streams in first_passes(config.data.train, config.data.path, config.seed):
-        yield spec.name, islice(streams, MOST_GENERATED) if SOURCES[spec.name].endless else streams
+        yield spec.name, islice(streams, MOST_GENERATED) if source_named(spec.name).endless else streams
 
 
 def _bounded(config: Config) -> Iterator[Stream]:

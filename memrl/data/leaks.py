@@ -156,8 +156,10 @@ class Overlap(BaseModel):
 
 def from_templates(source: str) -> bool:
     """Whether a source's streams are written from a small stock of sentences, by itself or by its publisher."""
-    known = SOURCES.get(source)
-    return known is not None and (known.tried == "generated" or known.kind in {"synthetic", "code"})
+    if source not in SOURCES:
+        return False
+    known = SOURCES[source]
+    return known.tried == "generated" or known.kind in {"synthetic", "code"}
 
 
 def find_overlap(train: Iterable[Stream], evaluation: Iterable[Stream], limits: Limits | None = None) -> Overlap:

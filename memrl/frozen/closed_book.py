@@ -19,7 +19,7 @@ from memrl.config import Config, ReaderConfig
 from memrl.data.show import plain_table
 from memrl.endpoints.client import Endpoint, reader_endpoint
 from memrl.envs.building.splitting import share_of
-from memrl.envs.memory import MemoryView
+from memrl.envs.designs import MemoryView
 from memrl.envs.stream import Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.rewards.metrics import score

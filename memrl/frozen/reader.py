@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from memrl.envs.memory import MemoryDesign, MemoryView
+from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Question
 from memrl.errors import PromptTooLong
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from memrl.envs.building.prose import sentences
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.records import AnswerRecord

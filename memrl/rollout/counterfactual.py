@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from memrl.envs.memory import MemoryDesign, MemoryView
+from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.records import AnswerRecord, Step

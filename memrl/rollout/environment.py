@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
-from memrl.envs.memory import MemoryDesign, StoreMemory
+from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from memrl.config import Config
 from memrl.endpoints.client import Endpoint
 from memrl.engines.prompting import Prompter
-from memrl.envs.memory import MemoryDesign, MemoryView
+from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
 from memrl.frozen.judge import open_judge

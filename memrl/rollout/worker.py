@@ -14,7 +14,8 @@ from memrl.config import Config
 from memrl.endpoints.client import Endpoint, reader_endpoint
 from memrl.engines.engine import Engine, Sampling
 from memrl.engines.prompting import open_prompter
-from memrl.envs.memory import MemoryDesign, StoreMemory
+from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError

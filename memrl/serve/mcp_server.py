@@ -15,7 +15,8 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 import memrl
-from memrl.envs.memory import DELETE, INSERT, MemoryItem, StoreMemory
+from memrl.envs.designs import MemoryItem
+from memrl.envs.designs.stores import DELETE, INSERT, StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from memrl.agent.memory_file import Change
-from memrl.envs.memory import MemoryItem
+from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolResult, clean_text
 
 MOST_OPERATIONS = 256

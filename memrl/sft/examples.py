@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory

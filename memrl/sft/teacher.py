@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.envs.building.prose import sentences
-from memrl.envs.memory import MemoryView, StoreMemory
+from memrl.envs.designs import MemoryView
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 

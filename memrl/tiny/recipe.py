@@ -21,7 +21,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from memrl.config import Config, find_config, load_config
 from memrl.engines.prompting import Prompter
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import CheckpointError
 from memrl.report.progress import Advance, RunProgress

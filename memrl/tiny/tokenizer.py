@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from memrl.envs import memory_env
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.sources import synthetic as source
 from memrl.envs.tools import ToolCall
 from memrl.frozen import reader

@@ -22,7 +22,7 @@ from memrl.cli import main as cli
 from memrl.data.feed import StreamFeed
 from memrl.engines.models import load_model
 from memrl.engines.prompting import Prompter
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.policies.agent_file import AGENT_FILE
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.preflight import first_prompt
@@ -153,7 +153,7 @@ def test_a_run_that_has_just_begun_and_what_its_card_knows(
 
 PUSH = """
 import sys
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.cli import main as cli
 from memrl.data.feed import StreamFeed
 run, out = sys.argv[1:]

@@ -13,7 +13,7 @@ from memrl.data.feed import StreamFeed
 from memrl.engines.models import end_ids, load_model, load_tokenizer
 from memrl.engines.prompting import Prompter
 from memrl.engines.transformers_engine import TransformersEngine
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import LearnerError
 from memrl.rollout.worker import RolloutWorker

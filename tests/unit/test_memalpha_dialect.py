@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.engines.prompting import Prompter
-from memrl.envs.dialects import MAX_CALL_CHARS, HermesDialect, MemAlphaDialect
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.calls import MAX_CALL_CHARS
+from memrl.envs.dialects.hermes import HermesDialect
+from memrl.envs.dialects.memalpha import MemAlphaDialect
 from memrl.envs.tools import ResultCode, ToolCall
 from tests.support import ROOT
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.memory import StoreMemory, count_words, diff
-from memrl.envs.retrieval import BM25Index
+from memrl.envs.designs import count_words, diff
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 
 

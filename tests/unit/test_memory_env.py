@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from memrl.envs.dialects import HermesDialect
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.errors import EnvironmentFault
-from memrl.envs.memory import StoreMemory
 from memrl.envs.memory_env import INSTRUCTION, MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memrl.agent.memory_file import MemoryFile
-from memrl.envs.memory import MemoryItem
+from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import DataError
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from memrl.engines.prompting import Prompter
-from memrl.envs.dialects import HermesDialect
-from memrl.envs.memory import INSERT
+from memrl.envs.designs.stores import INSERT
+from memrl.envs.dialects.hermes import HermesDialect
 from memrl.errors import ConfigError
 from memrl.tiny.tokenizer import END, build_tokenizer
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from memrl.config import Config, RewardConfig, RolloutConfig
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects import DIALECTS
-from memrl.envs.memory import StoreMemory
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall

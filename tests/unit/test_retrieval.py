@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.retrieval import BM25Index, words
+from memrl.envs.retrieval.bm25 import BM25Index, words
 
 VOCABULARY = ["cat", "dog", "Oslo", "tea", "the"]
 TEXTS = st.lists(st.sampled_from(VOCABULARY), max_size=6).map(" ".join)

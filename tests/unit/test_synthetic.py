@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.errors import DataError
-from memrl.envs.memory import StoreMemory
 from memrl.envs.sources import open_source
 from memrl.envs.sources.synthetic import EVENTS, FACTS, MONTHS, Relation, synthetic
 from memrl.envs.stream import Chunk, Stream

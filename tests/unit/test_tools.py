@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memrl.envs.memory import DELETE, INSERT, UPDATE
+from memrl.envs.designs.stores import DELETE, INSERT, UPDATE
 from memrl.envs.tools import ResultCode, ToolResult, check_arguments, clean_text
 
 

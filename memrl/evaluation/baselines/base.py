@@ -8,7 +8,8 @@ from typing import Protocol
 
 from memrl.engines.engine import Sampling
 from memrl.envs.building.prose import sentences
-from memrl.envs.memory import MemoryDesign, MemoryItem, MemoryView, StoreMemory, TokenCounter
+from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.rollout.worker import RolloutWorker

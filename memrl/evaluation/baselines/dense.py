@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memrl.envs.memory import MemoryView, TokenCounter
+from memrl.envs.designs import MemoryView, TokenCounter
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
 from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ToolCall
 from memrl.evaluation.baselines.base import Kept, Speaker, keep, page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memrl.envs.building.prose import sentences
-from memrl.envs.memory import StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import Kept, Speaker, keep, page
 from memrl.rollout.worker import RolloutWorker

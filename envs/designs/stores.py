@@ -1,99 +1,19 @@
-"""The memory an agent writes: a core paragraph, semantic items (facts) and episodic items (dated events).
+"""The memory design `stores`: a core paragraph, semantic items (facts) and episodic items (dated events).
 
-`MemoryDesign` is all that the rest of the project knows of a memory; `StoreMemory` is the first design behind it.
 Invariant: ids are monotonic and never reused, so the same calls always give the same memory.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from memrl.envs.retrieval import BM25Index
+from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, count_words
+from memrl.envs.retrieval import Index
+from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
-
-TokenCounter = Callable[[str], int]
-_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
-
-
-def count_words(text: str) -> int:
-    """A token counter for use without a tokenizer: words and single marks, roughly. No visible text counts 0."""
-    return len(_WORD_OR_MARK.findall(text))
-
-
-@dataclass(frozen=True)
-class MemoryItem:
-    """One item as it stands in the memory. `order` grows with every write, so that the latest can be told."""
-
-    id: str
-    store: str
-    content: str
-    time: str | None
-    order: int
-
-    def line(self) -> str:
-        """The item as the agent and the reader see it."""
-        return f"{self.id} ({self.time}): {self.content}" if self.time else f"{self.id}: {self.content}"
-
-
-@dataclass(frozen=True)
-class MemoryView:
-    """A part of the memory chosen under a token budget, in the order it was written."""
-
-    items: tuple[MemoryItem, ...]
-    hidden: int
-    best: MemoryItem | None = None
-    """The item that matches best, for a reader without a model."""
-
-    def text(self) -> str:
-        return "\n".join(item.line() for item in self.items)
-
-
-class MemoryDesign(Protocol):
-    """What a memory must offer to be trained, read and saved."""
-
-    @property
-    def tools(self) -> Sequence[ToolSchema]:
-        """The tools offered while memorising."""
-        ...
-
-    @property
-    def example(self) -> tuple[str, Sequence[ToolCall]]:
-        """A short text, and the calls that keep what is worth keeping of it: for policies that must be shown one."""
-        ...
-
-    def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
-        """Carry out one call. Never raises for anything that a model can write."""
-        ...
-
-    def render(self, chunk: str, budget: int) -> MemoryView:
-        """What is shown while reading `chunk`, at most `budget` tokens of it."""
-        ...
-
-    def retrieve(self, question: str, budget: int) -> MemoryView:
-        """What is shown to the reader for `question`, at most `budget` tokens of it."""
-        ...
-
-    def snapshot(self) -> dict[str, Any]:
-        """The whole state as JSON data."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become exactly what `snapshot` described."""
-        ...
-
-    def token_count(self) -> int:
-        """Tokens held."""
-        ...
-
-    @property
-    def budget(self) -> int:
-        """Tokens that may be held."""
-        ...
-
 
 INSERT = ToolSchema(
     name="memory_insert",
@@ -163,7 +83,7 @@ class StoreMemory:
         self._seen: dict[tuple[str, str], str] = {}
         self._counters = {"semantic": 0, "episodic": 0}
         self._writes = 0
-        self._index = BM25Index()
+        self._index: Index = BM25Index()
 
     @property
     def items(self) -> tuple[MemoryItem, ...]:
@@ -323,20 +243,6 @@ class StoreMemory:
         self._items = {raw["id"]: self._items[raw["id"]] for raw in state["items"] if raw["store"] != "core"}
         self._counters = dict(state["counters"])
         self._writes = state["writes"]
-
-
-def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """What changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or delete."""
-    old = {item["id"]: item for item in before["items"]}
-    new = {item["id"]: item for item in after["items"]}
-    changes: list[dict[str, Any]] = []
-    for item_id in [*old, *(item_id for item_id in new if item_id not in old)]:
-        was, now = old.get(item_id), new.get(item_id)
-        if was == now:
-            continue
-        op = "insert" if was is None else "delete" if now is None else "update"
-        changes.append({"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]})
-    return changes
 
 
 def _one_line(text: str) -> str:

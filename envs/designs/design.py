@@ -1,0 +1,106 @@
+"""What a memory must offer, whatever its design, and what is shown of one.
+
+`MemoryDesign` is all that the rest of the project knows of a memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
+
+TokenCounter = Callable[[str], int]
+_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
+
+
+def count_words(text: str) -> int:
+    """A token counter for use without a tokenizer: words and single marks, roughly. No visible text counts 0."""
+    return len(_WORD_OR_MARK.findall(text))
+
+
+@dataclass(frozen=True)
+class MemoryItem:
+    """One item as it stands in the memory. `order` grows with every write, so that the latest can be told."""
+
+    id: str
+    store: str
+    content: str
+    time: str | None
+    order: int
+
+    def line(self) -> str:
+        """The item as the agent and the reader see it."""
+        return f"{self.id} ({self.time}): {self.content}" if self.time else f"{self.id}: {self.content}"
+
+
+@dataclass(frozen=True)
+class MemoryView:
+    """A part of the memory chosen under a token budget, in the order it was written."""
+
+    items: tuple[MemoryItem, ...]
+    hidden: int
+    best: MemoryItem | None = None
+    """The item that matches best, for a reader without a model."""
+
+    def text(self) -> str:
+        return "\n".join(item.line() for item in self.items)
+
+
+class MemoryDesign(Protocol):
+    """What a memory must offer to be trained, read and saved."""
+
+    @property
+    def tools(self) -> Sequence[ToolSchema]:
+        """The tools offered while memorising."""
+        ...
+
+    @property
+    def example(self) -> tuple[str, Sequence[ToolCall]]:
+        """A short text, and the calls that keep what is worth keeping of it: for policies that must be shown one."""
+        ...
+
+    def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
+        """Carry out one call. Never raises for anything that a model can write."""
+        ...
+
+    def render(self, chunk: str, budget: int) -> MemoryView:
+        """What is shown while reading `chunk`, at most `budget` tokens of it."""
+        ...
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        """What is shown to the reader for `question`, at most `budget` tokens of it."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON data."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become exactly what `snapshot` described."""
+        ...
+
+    def token_count(self) -> int:
+        """Tokens held."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """Tokens that may be held."""
+        ...
+
+
+def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """What changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or delete."""
+    old = {item["id"]: item for item in before["items"]}
+    new = {item["id"]: item for item in after["items"]}
+    changes: list[dict[str, Any]] = []
+    for item_id in [*old, *(item_id for item_id in new if item_id not in old)]:
+        was, now = old.get(item_id), new.get(item_id)
+        if was == now:
+            continue
+        op = "insert" if was is None else "delete" if now is None else "update"
+        changes.append({"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]})
+    return changes

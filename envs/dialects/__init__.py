@@ -1,0 +1,39 @@
+"""How tool calls are written as text, one file a dialect. It reads any text whatever into calls, and never raises.
+
+A call that cannot be read is still a call: it becomes a `ToolCall` with an error code, so that it costs reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from memrl.envs.registry import Registry, shape
+from memrl.envs.tools import ToolCall, ToolSchema
+
+
+class Dialect(Protocol):
+    """A tool-call text format."""
+
+    name: str
+    own_tools: bool
+    """Its tools are not those that are offered: it describes them itself, even where the chat template could."""
+
+    def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
+        """All calls in a completion, in order; `truncated`: it ran into its token limit."""
+        ...
+
+    def format(self, calls: Sequence[ToolCall]) -> str:
+        """The text a model would write to make these calls."""
+        ...
+
+    def describe(self, tools: Sequence[ToolSchema]) -> str:
+        """The tools as prompt text, for chat templates that do not render them."""
+        ...
+
+
+DIALECTS: Registry[Callable[[], Dialect]] = Registry(
+    "dialect", "memrl.dialects", shape(takes=0, members=("name", "own_tools", "parse", "format", "describe"))
+)
+DIALECTS.add("hermes", "memrl.envs.dialects.hermes:HermesDialect")
+DIALECTS.add("memalpha", "memrl.envs.dialects.memalpha:MemAlphaDialect")

@@ -1,0 +1,55 @@
+"""What dialects share: reading a call's JSON within bounds, and the call that stands for one that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from memrl.envs.tools import ResultCode, ToolCall, clean_text
+
+MAX_CALL_CHARS = 16_384
+"""Longer calls are refused before they are parsed."""
+MAX_DEPTH = 16
+"""Calls nested deeper are refused: a fixed bound, since Python's own depends on who called."""
+
+
+def failed_call(raw: str, code: ResultCode, message: str, name: str = "") -> ToolCall:
+    """The call that stands for a text that cannot be read as one, so that it costs reward."""
+    return ToolCall(name=name, raw=clean_text(raw[:MAX_CALL_CHARS]), error=code, message=message)
+
+
+class Unreadable(Exception):
+    """Why there is no JSON value in a call."""
+
+    def __init__(self, code: ResultCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def read_json(body: str) -> Any:
+    """The JSON value of a call's text.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    if len(body) > MAX_CALL_CHARS:
+        raise Unreadable(ResultCode.TOO_LONG, f"the call has {len(body)} characters, {MAX_CALL_CHARS} are allowed")
+    try:
+        return _tidy(json.loads(body))
+    except RecursionError:
+        raise Unreadable(ResultCode.MALFORMED, "the call is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(ResultCode.MALFORMED, f"not JSON: {str(error)[:120]}") from None
+
+
+def _tidy(value: Any, depth: int = 0) -> Any:
+    """A parsed JSON value with text that can be written anywhere. RecursionError past `MAX_DEPTH`."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if not isinstance(value, dict | list):
+        return value
+    if depth == MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, list):
+        return [_tidy(item, depth + 1) for item in value]
+    return {clean_text(key): _tidy(item, depth + 1) for key, item in value.items()}

@@ -1,0 +1,67 @@
+"""The dialect of Qwen and Hermes models: `<tool_call>` blocks with one JSON object each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from memrl.envs.dialects.calls import Unreadable, failed_call, read_json
+from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
+
+
+class HermesDialect:
+    """`<tool_call>` blocks with one JSON object each, as Qwen and Hermes models write them."""
+
+    name = "hermes"
+    own_tools = False
+    # Whichever opens first wins: a call in a thought is a thought, and <think> in a call's content is content.
+    _piece = re.compile(
+        r"<think>.*?(?:</think>|\Z)|<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)",
+        re.DOTALL,
+    )
+    _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
+
+    def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
+        calls: list[ToolCall] = []
+        for match in self._piece.finditer(text):
+            if match.group(1) is None:
+                continue
+            body, closed = match.group(1), match.group(2) != ""
+            if not closed and truncated and match.end() == len(text):
+                calls.append(failed_call(body, ResultCode.TRUNCATED, "the completion ended inside the call"))
+            elif not closed:
+                calls.append(failed_call(body, ResultCode.MALFORMED, "</tool_call> is missing"))
+            else:
+                calls.append(_parse_call(body))
+        return calls
+
+    def format(self, calls: Sequence[ToolCall]) -> str:
+        blocks = []
+        for call in calls:
+            body = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+            body = clean_text(self._tag.sub(r"\\u003c", body))  # our own tags in a content must not end the call
+            blocks.append(f"<tool_call>\n{body}\n</tool_call>")
+        return "\n".join(blocks)
+
+    def describe(self, tools: Sequence[ToolSchema]) -> str:
+        schemas = "\n".join(json.dumps(tool.json_schema()) for tool in tools)
+        example = '<tool_call>\n{"name": <tool name>, "arguments": <arguments as a JSON object>}\n</tool_call>'
+        return (
+            "# Tools\n\nYou may call one or more of these tools:\n"
+            f"<tools>\n{schemas}\n</tools>\n\nWrite each call as a JSON object between tags:\n{example}"
+        )
+
+
+def _parse_call(body: str) -> ToolCall:
+    try:
+        parsed = read_json(body)
+    except Unreadable as error:
+        return failed_call(body, error.code, str(error))
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
+        return failed_call(body, ResultCode.MALFORMED, "a call is an object with a name and arguments")
+    name = parsed["name"][:80]
+    arguments = parsed.get("arguments", {})
+    if not isinstance(arguments, dict):
+        return failed_call(body, ResultCode.BAD_ARGUMENTS, "arguments must be an object", name)
+    return ToolCall(name=name, arguments=arguments, raw=clean_text(body))

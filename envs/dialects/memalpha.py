@@ -1,0 +1,122 @@
+"""The dialect of Mem-α's released model: `✿FUNCTION✿` and `✿ARGS✿`, and tools of other names and arguments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from memrl.envs.dialects.calls import Unreadable, failed_call, read_json
+from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
+
+
+class MemAlphaDialect:
+    """What Mem-α's released model speaks (arXiv 2509.25911): Qwen-Agent's `✿FUNCTION✿` and `✿ARGS✿`, and tools of other
+    names and arguments. Its calls become ours.
+
+    Types of memory end in `_memory` there; the core paragraph is updated by its type and has no id.
+    """
+
+    name = "memalpha"
+    own_tools = True
+    _piece = re.compile(
+        r"<think>.*?(?:</think>|\Z)|✿FUNCTION✿:?[^\S\n]*([^\n✿]*)\n?(?:✿ARGS✿:?(.*?))?(?=✿FUNCTION✿|✿RESULT✿|✿RETURN✿|\Z)",
+        re.DOTALL,
+    )
+    _stores: Mapping[str, Any] = {"type": "string", "enum": ["core_memory", "semantic_memory", "episodic_memory"]}
+    _tools: Mapping[str, ToolSchema] = {
+        "memory_insert": ToolSchema(
+            name="new_memory_insert",
+            description="Add an item to semantic memory (facts) or episodic memory (events and when they were).",
+            parameters={
+                "memory_type": {"type": "string", "enum": ["semantic_memory", "episodic_memory"]},
+                "content": {"type": "string"},
+            },
+            required=("memory_type", "content"),
+        ),
+        "memory_update": ToolSchema(
+            name="memory_update",
+            description="Write the core paragraph anew, or replace the text of an item.",
+            parameters={
+                "memory_type": dict(_stores),
+                "new_content": {"type": "string"},
+                "memory_id": {"type": "string", "description": "Of the item; not for core memory."},
+            },
+            required=("memory_type", "new_content"),
+        ),
+        "memory_delete": ToolSchema(
+            name="memory_delete",
+            description="Remove an item.",
+            parameters={"memory_type": dict(_stores), "memory_id": {"type": "string"}},
+            required=("memory_type", "memory_id"),
+        ),
+    }
+    """By our name of what they do."""
+
+    def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
+        calls: list[ToolCall] = []
+        for match in self._piece.finditer(text):
+            if match.group(1) is None:
+                continue
+            call = self._call(match.group(1).strip()[:80], match.group(2) or "")
+            if call.error is ResultCode.MALFORMED and truncated and match.end() == len(text):
+                call = failed_call(
+                    match.group(), ResultCode.TRUNCATED, "the completion ended inside the call", call.name
+                )
+            calls.append(call)
+        return calls
+
+    def _call(self, name: str, body: str) -> ToolCall:
+        try:
+            arguments = read_json(body)
+        except Unreadable as error:
+            return failed_call(body, error.code, str(error), name)
+        if not isinstance(arguments, dict):
+            return failed_call(body, ResultCode.BAD_ARGUMENTS, "arguments must be an object", name)
+        return self._ours(ToolCall(name=clean_text(name), arguments=arguments, raw=clean_text(body)))
+
+    def _ours(self, call: ToolCall) -> ToolCall:
+        """The call by our names. What it has too much stays, and what it lacks is missing there too."""
+        ours = next((name for name, tool in self._tools.items() if tool.name == call.name), None)
+        if ours is None:
+            return call
+        arguments = dict(call.arguments)
+        store = arguments.get("memory_type")
+        if isinstance(store, str):
+            arguments["memory_type"] = store.removesuffix("_memory")
+        if ours != "memory_insert":
+            arguments.pop("memory_type", None)
+            if store == "core_memory":
+                arguments["memory_id"] = "core"
+            if "new_content" in arguments:
+                arguments["content"] = arguments.pop("new_content")
+        return call.model_copy(update={"name": ours, "arguments": arguments})
+
+    def format(self, calls: Sequence[ToolCall]) -> str:
+        return "\n".join(
+            f"✿FUNCTION✿: {name}\n✿ARGS✿: {clean_text(json.dumps(arguments, ensure_ascii=False).replace('✿', ' '))}"
+            for name, arguments in map(self._theirs, calls)
+        )
+
+    def _theirs(self, call: ToolCall) -> tuple[str, dict[str, Any]]:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            return call.name, call.arguments
+        arguments = dict(call.arguments)
+        if call.name == "memory_insert":
+            arguments.pop("time", None)
+            return tool.name, {**arguments, "memory_type": f"{arguments.get('memory_type')}_memory"}
+        item = str(arguments.get("memory_id", ""))
+        store = {"core": "core_memory", "epi_": "episodic_memory"}.get(item[:4], "semantic_memory")
+        named = {} if store == "core_memory" else {"memory_id": item}
+        content = {"new_content": arguments["content"]} if "content" in arguments else {}
+        return tool.name, {"memory_type": store, **content, **named}
+
+    def describe(self, tools: Sequence[ToolSchema]) -> str:
+        offered = [self._tools[tool.name] for tool in tools if tool.name in self._tools]
+        schemas = "\n".join(json.dumps(tool.json_schema()["function"]) for tool in offered)
+        return (
+            f"# Tools\n\nYou may call one or more of these tools:\n\n{schemas}\n\nWrite each call as two lines:\n"
+            "✿FUNCTION✿: the tool's name\n✿ARGS✿: its arguments as a JSON object"
+        )
