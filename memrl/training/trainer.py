@@ -31,7 +31,6 @@ from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import CheckpointError, EngineError, JudgeError, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
-from memrl.evaluation.statistics import Interval
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
 from memrl.learner.interface import STATE_FILE
@@ -91,7 +90,7 @@ class Trainer:
         found = self._find_checkpoint() if resume else None
         with self._timed("build"):
             torch.manual_seed(config.seed)
-            self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+            self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
             tokenizer = load_tokenizer(config)
             self._open_streams(open_prompter(config, tokenizer))
             check_reader(config)
@@ -430,7 +429,7 @@ class Trainer:
         self.learner.load(path / "learner")
         self.step, self.episodes = state["step"], state["episodes"]
         self.rollouts.restore(state["rollouts"], lambda version: self._recover_adapter(path, version))
-        self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
+        self.evaluations = [Evaluation.restore(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
         for phase, spent in state["wall"].items():
             self.wall[phase] += spent  # on top of what building has taken this time
@@ -542,8 +541,3 @@ def _differences(old: Any, new: Any, key: str = "") -> list[str]:
         for name in sorted(old.keys() | new.keys())
         for line in _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
     ]
-
-
-def _evaluation(raw: dict[str, Any]) -> Evaluation:
-    intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
-    return Evaluation(**{**raw, **intervals})
