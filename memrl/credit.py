@@ -64,7 +64,14 @@ from numpy.typing import NDArray
 from memrl.config import AdvantageConfig
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
-from memrl.rewards.compose import EPISODE_PARTS, STEP_PARTS, RewardWeights, episode_slopes, episode_value, step_value
+from memrl.rewards.compose import (
+    RewardWeights,
+    episode_shares,
+    episode_slopes,
+    episode_value,
+    step_value,
+)
+from memrl.rewards.parts import QA, Compression
 
 Array = NDArray[np.float64]
 
@@ -167,29 +174,30 @@ def _against_position(rows: Sequence[Array]) -> list[Array]:
 
 def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
     """z of `normalize_parts`, or None where no part has a spread."""
-    qa = np.array([weights.qa * episode.parts.get("qa", 0.0) for episode in episodes], dtype=np.float64)
-    whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
-    rows = {
-        part: [
+    shares = [episode_shares(episode.parts, weights) for episode in episodes]
+    rows: dict[str, list[Array]] = {}
+    for one in weights.episode:
+        values = np.array([share.get(one.name, 0.0) for share in shares], dtype=np.float64)
+        rows[one.name] = [
             np.full(len(episode.steps), value) for episode, value in zip(episodes, values - values.mean(), strict=True)
         ]
-        for part, values in (("qa", qa), ("compression", whole - qa))
-    }
     if config.mode != "episode":
-        for part, moved in _moved(episodes, config, weights).items():
-            rows[part] = [row / len(row) + gained for row, gained in zip(rows[part], moved, strict=True)]
-    for part in STEP_PARTS:
+        moved = _moved(episodes, config, weights)
+        for part, found in rows.items():
+            rows[part] = [row / len(row) for row in found]
+        for part, gained in moved.items():
+            rows[part] = [row + more for row, more in zip(rows[part], gained, strict=True)]
+    for one in weights.steps:
         paid = [
-            np.array([step_value({part: step.parts.get(part, 0.0)}, weights) for step in episode.steps])
-            for episode in episodes
+            np.array([one.weight * step.parts.get(one.name, 0.0) for step in episode.steps]) for episode in episodes
         ]
-        rows[part] = _against_position(paid)
+        rows[one.name] = _against_position(paid)
     total: list[Array] | None = None
     for part, found in rows.items():
         flat = np.concatenate(found)
         if np.abs(flat).max() < config.min_spread:
             continue
-        scale = abs(getattr(weights, part)) / float(np.sqrt(np.square(flat).mean()))
+        scale = abs(weights[part]) / float(np.sqrt(np.square(flat).mean()))
         scaled = [row * scale for row in found]
         total = scaled if total is None else [one + other for one, other in zip(total, scaled, strict=True)]
     return total
@@ -203,20 +211,23 @@ def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
 
 def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> dict[str, list[Array]]:
     """What `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by part:
-    credit taken from all steps and paid to those that earned it."""
-    parts = {name: float(np.mean([episode.parts.get(name, 0.0) for episode in episodes])) for name in EPISODE_PARTS}
+    credit taken from all steps and paid to those that earned it. Parts of whose causes nothing is known are not among
+    them: all steps share those."""
+    parts = {
+        one.name: float(np.mean([episode.parts.get(one.name, 0.0) for episode in episodes])) for one in weights.episode
+    }
     slopes = episode_slopes(parts, weights)
-    moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in EPISODE_PARTS}
+    moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in (QA.name, Compression.name)}
 
     growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
-    for episode, row, grown in zip(episodes, moved["compression"], _against_position(growth), strict=True):
-        paid = -slopes["compression"] * grown / episode.chunk_tokens
+    for episode, row, grown in zip(episodes, moved[Compression.name], _against_position(growth), strict=True):
+        paid = -slopes[Compression.name] * grown / episode.chunk_tokens
         row += paid - paid.sum() / len(row)
 
     if config.mode == "counterfactual":
         worths = _against_position([_worths(episode) for episode in episodes])
-        for row, gained in zip(moved["qa"], worths, strict=True):
-            row += slopes["qa"] * (gained - gained.sum() / len(row))
+        for row, gained in zip(moved[QA.name], worths, strict=True):
+            row += slopes[QA.name] * (gained - gained.sum() / len(row))
         return moved
 
     scores: dict[str, list[float]] = defaultdict(list)
@@ -224,12 +235,12 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
         for answer in episode.answers:
             scores[answer.question_id].append(answer.score)
     means = {question: float(np.mean(found)) for question, found in scores.items()}
-    for episode, row in zip(episodes, moved["qa"], strict=True):
+    for episode, row in zip(episodes, moved[QA.name], strict=True):
         chunks = np.array([step.chunk for step in episode.steps])
         for answer in episode.answers:
             if not answer.evidence:
                 continue
-            credit = slopes["qa"] * (answer.score - means[answer.question_id]) / len(episode.answers)
+            credit = slopes[QA.name] * (answer.score - means[answer.question_id]) / len(episode.answers)
             share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
             share[np.isin(chunks, answer.evidence)] = 1.0
             row += credit * (share - 1.0 / len(row))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memrl.envs.tools import ToolResult
+from memrl.errors import PluginError
+from memrl.rewards.compose import RewardWeights, pay
+from memrl.rewards.parts import EpisodeView, StepView
 
 StopReason = Literal["stop", "length"]
 """`stop`: the model ended its turn (the end-of-turn id is among the ids). `length`: it ran into the token limit."""
@@ -92,11 +96,29 @@ class Step(BaseModel):
     memory_tokens: int
     """Tokens in the memory after this step."""
     parts: dict[str, float] = Field(default_factory=dict)
-    """Per-step reward parts, e.g. {"tool_success": 1.0}."""
+    """Per-step reward parts, e.g. {"tool_success": 1.0}; before it is paid, what grading found for `content`."""
     checks: list[ContentCheck] = Field(default_factory=list)
     """Of the texts that the step stored, in order."""
     worth: dict[str, float] | None = None
     """Question id -> what its score loses without this step, where it is not 0; None where it was not found out."""
+
+    def view(self, tokens_before: int) -> StepView:
+        """Return what reward parts may see of it.
+
+        Args:
+            tokens_before: in the memory, before this step.
+        """
+        return StepView(
+            chunk=self.chunk,
+            text=self.text,
+            tokens=len(self.completion.ids),
+            results=tuple(self.results),
+            changes=tuple(self.diff),
+            tokens_before=tokens_before,
+            memory_tokens=self.memory_tokens,
+            right=tuple(check.right for check in self.checks),
+            content=self.parts.get("content"),
+        )
 
 
 class AnswerRecord(BaseModel):
@@ -151,6 +173,49 @@ class Episode(BaseModel):
     """Questions that were put to the reader once more, to find out what the steps were worth."""
     total: float = 0.0
     """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
+
+    def view(self) -> EpisodeView:
+        """Return what reward parts may see of it."""
+        held = [0, *(step.memory_tokens for step in self.steps)]
+        return EpisodeView(
+            scores=tuple(answer.score for answer in self.answers),
+            kinds=tuple(answer.kind for answer in self.answers),
+            chunk_tokens=self.chunk_tokens,
+            memory_tokens=self.memory_tokens,
+            memory=tuple(item["content"] for item in self.memory.get("items", [])),
+            steps=tuple(step.view(before) for step, before in zip(self.steps, held, strict=False)),
+        )
+
+    def paid(self, weights: RewardWeights) -> Episode:
+        """Return it with its reward parts and total. Values of parts that are not among `weights` stay as they are.
+
+        Raises:
+            PluginError: a part raised, or its value is no finite number.
+        """
+        try:
+            payment = pay(self.view(), weights)
+        except PluginError as error:
+            raise PluginError(f"stream {self.stream_id!r}, episode {self.index}: {error}") from error
+        steps = [
+            step.model_copy(update={"parts": found | _without(step.parts, found)})
+            for step, found in zip(self.steps, payment.steps, strict=True)
+        ]
+        parts = payment.parts | _without(self.parts, payment.parts)
+        return self.model_copy(update={"steps": steps, "parts": parts, "total": payment.total})
+
+
+def _without(parts: dict[str, float], others: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in parts.items() if name not in others}
+
+
+def part_values(episodes: Sequence[Episode]) -> dict[str, list[list[float]]]:
+    """Return the values of every reward part that was recorded: for each episode one of its own, or one a step."""
+    found: dict[str, list[list[float]]] = {}
+    for name in dict.fromkeys(name for episode in episodes for name in episode.parts):
+        found[name] = [[episode.parts[name]] if name in episode.parts else [] for episode in episodes]
+    for name in dict.fromkeys(name for episode in episodes for step in episode.steps for name in step.parts):
+        found[name] = [[step.parts[name] for step in episode.steps if name in step.parts] for episode in episodes]
+    return found
 
 
 @dataclass

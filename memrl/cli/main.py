@@ -358,17 +358,22 @@ def _rescore(arguments: argparse.Namespace) -> None:
     if wrong := [word for word in arguments.words if "=" not in word]:
         raise ConfigError(f"{', '.join(wrong)}: settings are written key=value")
     overrides = [*([f"rewards.preset={arguments.rewards}"] if arguments.rewards else []), *arguments.words]
-    table = Table("step", "episodes", "total", "qa", "tool success", "compression", "groups used", title="was -> is")
+    rows: list[tuple[int, int, dict[str, str], float]] = []
     lines: list[str] = []
     same = True
     for number, before, after, advantages in rescore(arguments.run, overrides, metric=arguments.metric):
         was, now = reward_figures(before), reward_figures(after)
         same = same and before == after
-        shown = [f"{was[key]:.4f} -> {now[key]:.4f}" for key in was]
-        table.add_row(str(number), str(len(after)), *shown, f"{advantages['advantage/groups_used']:.0f}")
+        shown = {key: " -> ".join(f"{row[key]:.4f}" if key in row else "-" for row in (was, now)) for key in was | now}
+        rows.append((number, len(after), shown, advantages["advantage/groups_used"]))
         for old, new in zip(before, after, strict=True):
             place = {"step": number, "stream": new.stream_id, "episode": new.index}
             lines.append(json.dumps({**place, "was": old.total, "is": new.total, "parts": new.parts}))
+    keys = list(dict.fromkeys(key for _, _, shown, _ in rows for key in shown))
+    names = [key.removeprefix("reward/").replace("_", " ") for key in keys]
+    table = Table("step", "episodes", *names, "groups used", title="was -> is")
+    for number, count, shown, used in rows:
+        table.add_row(str(number), str(count), *(shown.get(key, "-") for key in keys), f"{used:.0f}")
     console = wide_console()
     console.print(table)
     console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")

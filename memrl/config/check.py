@@ -15,13 +15,14 @@ from memrl.config.check_endpoint import check_endpoint
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
 from memrl.envs.dialects import DIALECTS
-from memrl.envs.errors import DataError
+from memrl.envs.errors import DataError, PluginError
 from memrl.envs.sources import SOURCES, open_source, option_names
 from memrl.envs.specs import parse_spec
 from memrl.envs.suggest import did_you_mean
-from memrl.rewards.compose import PARTS, PRESETS
+from memrl.rewards.compose import PRESETS, open_part, resolve_weights
 from memrl.rewards.judge import ANSWER_RUBRICS
 from memrl.rewards.meters import ALARMS
+from memrl.rewards.parts import SHIPPED
 
 SCHEDULES = (
     "linear",
@@ -291,11 +292,28 @@ def _rewards(config: Config) -> Iterator[str]:
             "rewards.weights.content is set and rewards.content is none, so nothing is paid for content; set "
             "rewards.content=lexical, or judge"
         )
-    for part, weight in config.rewards.weights.items():
-        if part not in PARTS:
-            yield f"rewards.weights: unknown part {part!r}{did_you_mean(part, PARTS)}"
+    complaints = list(_parts(config))
+    if not complaints and config.rewards.preset in PRESETS:
+        try:
+            resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
+        except PluginError as error:  # what can be told of the parts together only
+            complaints.append(str(error))
+    yield from complaints
+
+
+def _parts(config: Config) -> Iterator[str]:
+    """What is wrong with single reward parts, or their weights."""
+    for name, settings in config.rewards.parts.items():
+        try:
+            open_part(str(name), settings)
+        except PluginError as error:
+            yield str(error)
+    known = [*(part.name for part in SHIPPED), *map(str, config.rewards.parts)]
+    for name, weight in config.rewards.weights.items():
+        if name not in known:
+            yield f"rewards.weights: unknown part {name!r}{did_you_mean(name, known)}"
         elif not math.isfinite(weight):
-            yield f"rewards.weights.{part} is {weight}; it must be a finite number"
+            yield f"rewards.weights.{name} is {weight}; it must be a finite number"
 
 
 def _data(config: Config, files: bool) -> Iterator[str]:

@@ -47,7 +47,7 @@ def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
 SECTIONS = {key for key, section in _dotted(Config()) if section}
 KEYS = {key for key, section in _dotted(Config()) if not section}
 # Containers: what is below them is the user's.
-OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "vllm.options"}
+OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vllm.options"}
 
 
 def config_folders() -> list[Path]:

@@ -115,6 +115,7 @@ class JudgeConfig:
 class RewardConfig:
     preset: str = "default"  # default | memalpha
     weights: dict[str, float] = field(default_factory=dict)  # overrides of the preset's weights, by part
+    parts: dict[str, Any] = field(default_factory=dict)  # further parts, by name: {import_path, weight, its options}
     content: str = "none"  # what pays the content part: none | lexical (words, without a model) | judge
     alarms: dict[str, float] = field(default_factory=dict)  # overrides of the meters' alarms, by meter; 1e9: none
     on_alarm: str = "warn"  # when a step's meter is above its alarm: warn | stop the run

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError
 from memrl.evaluation.statistics import Interval, bootstrap_interval
-from memrl.records import Episode
+from memrl.records import Episode, part_values
+
+_PARTS_BEFORE = ("qa", "tool_success", "compression")
 
 
 @dataclass(frozen=True)
@@ -19,18 +21,29 @@ class Evaluation:
 
     step: int
     version: int
-    qa: Interval
-    tool_success: Interval
-    compression: Interval
+    parts: dict[str, Interval]
+    """Of each reward part."""
     by_kind: dict[str, float]
     streams: int
     failures: int
 
+    @property
+    def qa(self) -> Interval:
+        """Accuracy of the answers."""
+        return self.parts["qa"]
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any]) -> Evaluation:
+        """Return the evaluation of which `saved` is `asdict`. In checkpoints of runs before parts were open, each part
+        is a field of its own."""
+        rest = {field.name: saved[field.name] for field in fields(cls) if field.name != "parts"}
+        parts = saved["parts"] if "parts" in saved else {name: saved[name] for name in _PARTS_BEFORE}
+        return cls(parts={name: Interval(**interval) for name, interval in parts.items()}, **rest)
+
     def metrics(self) -> dict[str, float]:
         """Flat keys for metrics.jsonl."""
         row: dict[str, float] = {"eval/streams": self.streams, "eval/failures": self.failures}
-        for name in ("qa", "tool_success", "compression"):
-            interval: Interval = getattr(self, name)
+        for name, interval in self.parts.items():
             row |= {
                 f"eval/{name}": interval.value,
                 f"eval/{name}_low": interval.low,
@@ -40,11 +53,10 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """For summary.json: `{qa: {value, low, high}, ...}`."""
-        parts = {name: vars(getattr(self, name)) for name in ("qa", "tool_success", "compression")}
         return {
             "step": self.step,
             "version": self.version,
-            **parts,
+            **{name: vars(interval) for name, interval in self.parts.items()},
             "qa_by_kind": self.by_kind,
             "streams": self.streams,
         }
@@ -65,12 +77,12 @@ def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Eva
     for episode in episodes:
         for answer in episode.answers:
             kinds[answer.kind].append(answer.score)
+    # qa by its answers: where one stream is all there is, its interval is over questions.
+    parts = part_values(episodes) | {"qa": [[answer.score for answer in episode.answers] for episode in episodes]}
     return Evaluation(
         step=step,
         version=version,
-        qa=bootstrap_interval([[answer.score for answer in episode.answers] for episode in episodes]),
-        tool_success=bootstrap_interval([[s.parts["tool_success"] for s in episode.steps] for episode in episodes]),
-        compression=bootstrap_interval([[episode.parts["compression"]] for episode in episodes]),
+        parts={name: bootstrap_interval(values) for name, values in parts.items()},
         by_kind={kind: sum(scores) / len(scores) for kind, scores in sorted(kinds.items())},
         streams=len(episodes),
         failures=len(outcomes) - len(episodes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from memrl.report.progress import part_label
+
 # Okabe-Ito: told apart with any kind of colour vision; the line styles and markers tell them apart without colour.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+OTHERS = ("#E69F00", "#56B4E9", "#000000", "#F0E442")
+PART_STYLES: dict[str, dict[str, str]] = {
+    "compression": {"color": GREEN, "linestyle": "-"},
+    "tool_success": {"color": PURPLE, "linestyle": "--"},
+}
+"""Parts that ship keep their looks from run to run; others take the next of OTHERS."""
 
 
 def _series(metrics: list[dict[str, Any]], *keys: str) -> list[list[float]]:
@@ -48,7 +57,7 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
 
     Args:
         metrics: rows of `metrics.jsonl`: `step` and any of `eval/qa`, `eval/qa_low`, `eval/qa_high`, `reward/qa`,
-            `reward/compression`, `reward/tool_success`. Rows without a key are passed over for that line.
+            and `reward/` with any other part. Rows without a key are passed over for that line.
         path: the PNG; written whole or not at all.
     """
     figure = Figure(figsize=(8.6, 5.4), dpi=130, layout="constrained")
@@ -77,8 +86,12 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     upper.set_title(title, loc="left", fontsize=12)
     _dress(upper, "question score")
 
-    _line(lower, metrics, "reward/compression", "compression", color=GREEN, linewidth=1.3)
-    _line(lower, metrics, "reward/tool_success", "tool success", color=PURPLE, linewidth=1.3, linestyle="--")
+    parts = dict.fromkeys(key for row in metrics for key in row if key.startswith("reward/"))
+    free = cycle(OTHERS)
+    for key in (key for key in parts if key not in {"reward/total", "reward/qa"}):
+        name = key.removeprefix("reward/")
+        style = PART_STYLES.get(name) or {"color": next(free), "linestyle": "-."}
+        _line(lower, metrics, key, part_label(name), linewidth=1.3, **style)
     low_end, high_end = lower.get_ylim()
     lower.set_ylim(min(-0.05, low_end), max(1.05, high_end))
     _dress(lower, "other parts")

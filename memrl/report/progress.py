@@ -69,10 +69,10 @@ class RunProgress:
             self._run = self._bars.add_task("all steps", total=steps)
         self._bars.update(self._run, completed=row["step"])
         words = [f"step {row['step']:>4}/{steps}"]
+        parts = [key for key in row if key.startswith("reward/") and key not in {"reward/total", "reward/qa"}]
         for key, label in (
             ("reward/qa", "train qa"),
-            ("reward/tool_success", "tool success"),
-            ("reward/compression", "compression"),
+            *((key, part_label(key.removeprefix("reward/"))) for key in parts),
             ("loss/grad_norm", "grad"),
             ("loss/entropy", "entropy"),
             ("eval/qa", "held-out qa"),
@@ -85,6 +85,11 @@ class RunProgress:
         self.console.print("  ".join(words), highlight=False, soft_wrap=True)
 
 
+def part_label(name: str) -> str:
+    """Return a reward part's name as a person reads it."""
+    return name.replace("_", " ")
+
+
 def final_table(summary: dict[str, Any], folder: Path) -> Table:
     """Held-out scores before, at best and after, each with its 95 % interval."""
     evaluations = summary["eval"]
@@ -94,7 +99,14 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     table.add_column("")
     for moment in ("before", "best", "after"):
         table.add_column(f"{moment} (step {evaluations[moment]['step']})", justify="right")
-    for key, label in (("qa", "QA accuracy"), ("tool_success", "tool success"), ("compression", "compression")):
-        cells = [evaluations[moment][key] for moment in ("before", "best", "after")]
-        table.add_row(label, *(f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells))
+    moments = [evaluations[moment] for moment in ("before", "best", "after")]
+    parts = [key for key, cell in moments[-1].items() if isinstance(cell, dict) and "low" in cell]
+    for key in parts:
+        cells = [moment[key] for moment in moments if key in moment]
+        if len(cells) < len(moments):
+            continue  # a part that the first evaluations did not know: it was resumed with a newer version
+        table.add_row(
+            "QA accuracy" if key == "qa" else part_label(key),
+            *(f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells),
+        )
     return table

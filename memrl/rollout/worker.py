@@ -22,9 +22,8 @@ from memrl.errors import ConfigError, EngineError
 from memrl.frozen.judge import open_judge
 from memrl.frozen.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
-from memrl.rewards.compose import resolve_weights, total
+from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
-from memrl.rewards.parts import reward_parts
 from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.grading import Grading
@@ -46,14 +45,14 @@ class RolloutWorker:
 
     Raises:
         ConfigError: the key of the reader's or judge's endpoint is not in this machine's environment.
+        PluginError: a reward part of `rewards.parts` is not to be had here.
     """
 
     def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
         self.config = config
         self.engine = engine
         self.prompter = open_prompter(config, tokenizer)
-        self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
-        self._parts = reward_parts(config.rewards.preset)
+        self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
         self._endpoint: Endpoint | None = None
         self._reader = self._open_reader()
         self.judge = open_judge(config, engine, self.prompter)
@@ -92,6 +91,7 @@ class RolloutWorker:
         Raises:
             InfrastructureError: the engine, the reader or the judge failed. Never raised for what the policy wrote.
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
+            PluginError: somebody's reward part failed, or its value is no finite number.
         """
         memory = self.new_memory()
         steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
@@ -104,10 +104,6 @@ class RolloutWorker:
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
             asked_again = worth.asked
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
-        parts = {
-            "qa": self._parts.qa([answer.score for answer in answers]),
-            "compression": self._parts.compression(memory.token_count(), chunk_tokens),
-        }
         snapshot = memory.snapshot()
         items = [item["content"] for item in snapshot["items"]]
         return Episode(
@@ -121,11 +117,9 @@ class RolloutWorker:
             memory=snapshot,
             chunk_tokens=chunk_tokens,
             memory_tokens=memory.token_count(),
-            parts=parts,
             meters=self._grading.meters(stream, steps, items, growth=memory.token_count() / chunk_tokens),
             asked_again=asked_again,
-            total=total(parts, [step.parts for step in steps], self._weights),
-        )
+        ).paid(self._weights)
 
     async def _read(
         self,
@@ -175,7 +169,6 @@ class RolloutWorker:
                     results=result.results,
                     diff=result.diff,
                     memory_tokens=result.memory_tokens,
-                    parts={"tool_success": self._parts.tool_success(result.results)},
                 )
             )
         return steps, calls

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
-from memrl.records import Episode, Group
+from memrl.records import Episode, Group, part_values
 from memrl.rewards.meters import ALARMS, raised
 
 COUNTED = ("retries", "workers", "judge")
@@ -60,17 +60,13 @@ def step_figures(
 
 
 def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over episodes, and over steps for what is paid step by step; none where there are no episodes."""
+    """Return the means of all reward parts, over episodes or over steps; none where there are no episodes."""
     if not episodes:
         return {}
-    steps = [step for episode in episodes for step in episode.steps]
-    content = [step.parts["content"] for step in steps if "content" in step.parts]
+    values = {name: [value for row in rows for value in row] for name, rows in part_values(episodes).items()}
     return {
         "reward/total": mean([episode.total for episode in episodes]),
-        "reward/qa": mean([episode.parts["qa"] for episode in episodes]),
-        "reward/compression": mean([episode.parts["compression"] for episode in episodes]),
-        "reward/tool_success": mean([step.parts["tool_success"] for step in steps]),
-        **({"reward/content": mean(content)} if content else {}),
+        **{f"reward/{name}": mean(found) for name, found in values.items()},
     }
 
 

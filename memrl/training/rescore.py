@@ -1,7 +1,7 @@
 """`memrl rescore`: what saved episodes would have been paid by other rewards, with nothing generated again.
 
 Every part is computed anew from what an episode left behind: answers and their golds, tool results, token counts. With
-the settings of the run this gives its own rewards, to the bit.
+the settings of the run this gives its own rewards, to the bit. Parts that the run did not have can be added.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from memrl.config import Config, load_config
 from memrl.credit import group_advantages
 from memrl.errors import ConfigError, DataError
 from memrl.records import AnswerRecord, Episode, Group
-from memrl.rewards.compose import RewardWeights, resolve_weights, total
+from memrl.rewards.compose import RewardWeights, resolve_weights
 from memrl.rewards.metrics import METRICS, score
-from memrl.rewards.parts import RewardParts, reward_parts
 from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter
 
 ALLOWED = ("rewards.", "advantage.")
 
 
-def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metric: str | None = None) -> Episode:
+def rescored(episode: Episode, weights: RewardWeights, metric: str | None = None) -> Episode:
     """The episode as other rewards would have paid it.
 
     Args:
@@ -30,6 +29,7 @@ def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metri
 
     Raises:
         DataError: an answer cannot be scored by that metric.
+        PluginError: somebody's reward part failed.
     """
     try:
         answers = [
@@ -43,17 +43,7 @@ def rescored(episode: Episode, parts: RewardParts, weights: RewardWeights, metri
         ]
     except ValueError as error:
         raise DataError(f"stream {episode.stream_id!r}, episode {episode.index}: {error}") from error
-    steps = [
-        step.model_copy(update={"parts": {**step.parts, "tool_success": parts.tool_success(step.results)}})
-        for step in episode.steps
-    ]
-    whole = {
-        **episode.parts,
-        "qa": parts.qa([answer.score for answer in answers]),
-        "compression": parts.compression(episode.memory_tokens, episode.chunk_tokens),
-    }
-    paid = total(whole, [step.parts for step in steps], weights)
-    return episode.model_copy(update={"answers": answers, "steps": steps, "parts": whole, "total": paid})
+    return episode.model_copy(update={"answers": answers}).paid(weights)
 
 
 def _score(answer: AnswerRecord, metric: str | None) -> float:
@@ -79,6 +69,7 @@ def rescore(
     Raises:
         ConfigError: it is no run, it has no saved episodes, or a setting is none of rewards or advantages.
         DataError: its episodes are damaged, or cannot be scored by `metric`.
+        PluginError: a reward part cannot be made of its settings, or fails.
     """
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(f"{run} is no run: it has no {CONFIG_FILE}. Give a run's folder.")
@@ -99,7 +90,7 @@ def rescore(
     if not numbers:
         raise ConfigError(f"{run} has no saved episodes (run.save_episodes was off, or no step is done).")
     try:
-        weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+        weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return _steps(config, weights, writer, numbers, metric)
@@ -108,10 +99,9 @@ def rescore(
 def _steps(
     config: Config, weights: RewardWeights, writer: EpisodeWriter, numbers: Sequence[int], metric: str | None
 ) -> Iterator[tuple[int, list[Episode], list[Episode], dict[str, float]]]:
-    parts = reward_parts(config.rewards.preset)
     for number in numbers:
         before = writer.read(number)
-        after = [rescored(episode, parts, weights, metric) for episode in before]
+        after = [rescored(episode, weights, metric) for episode in before]
         by_stream = groupby(after, lambda episode: episode.stream_id)
         groups = [Group(stream_id, list(members), []) for stream_id, members in by_stream]
         report = group_advantages(groups, config.advantage, weights)

@@ -22,7 +22,6 @@ import torch
 from memrl.config import Config, save_config
 from memrl.errors import CheckpointError
 from memrl.evaluation.evaluate import Evaluation
-from memrl.evaluation.statistics import Interval
 from memrl.learner.interface import STATE_FILE, AnyLearner
 from memrl.packages import installed_version, vllm_version
 from memrl.records import AdapterRef, adapter_name
@@ -136,7 +135,7 @@ class RunState:
         self._learner.load(path / "learner")
         self.step, self.episodes = state["step"], state["episodes"]
         self._rollouts.restore(state["rollouts"], lambda version: self._recover_adapter(path, version))
-        self.evaluations = [_evaluation(raw) for raw in state["evaluations"]]
+        self.evaluations = [Evaluation.restore(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
         self._clock.restore(state)
         log.info("going on after step %d of %d in %s", self.step, self._config.train.steps, self.folder)
@@ -243,8 +242,3 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: installed_version(name) for name in names} | ({vllm[0]: vllm[1]} if vllm else {}),
     }
-
-
-def _evaluation(raw: dict[str, Any]) -> Evaluation:
-    intervals = {name: Interval(**raw[name]) for name in ("qa", "tool_success", "compression")}
-    return Evaluation(**{**raw, **intervals})

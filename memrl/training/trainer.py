@@ -74,7 +74,7 @@ class Trainer:
         found = find_start(config) if resume else None
         with self._clock.timed("build"):
             torch.manual_seed(config.seed)
-            self._weights = resolve_weights(config.rewards.preset, config.rewards.weights)
+            self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
             tokenizer = load_tokenizer(config)
             self._open_streams(open_prompter(config, tokenizer))
             check_reader(config)

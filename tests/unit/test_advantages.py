@@ -11,9 +11,10 @@ from memrl.config import AdvantageConfig
 from memrl.credit import group_advantages
 from memrl.errors import ConfigError
 from memrl.records import AnswerRecord, Completion, Episode, Group, Step
-from memrl.rewards.compose import PRESETS, RewardWeights, episode_value, total
+from memrl.rewards.compose import RewardWeights, episode_value, resolve_weights, total
 
-WEIGHTS = RewardWeights(qa=1.0, tool_success=0.5, compression=0.1, content=0.0)
+WEIGHTS = resolve_weights("memalpha", {"tool_success": 0.5, "compression": 0.1, "content": 0.0})
+DEFAULT, MEMALPHA = resolve_weights("default"), resolve_weights("memalpha")
 
 
 def make_group(
@@ -162,7 +163,7 @@ FLAT_MEMORY = [[10, 20, 30]] * 2
 def test_evidence_pays_a_question_to_the_step_that_read_it_and_a_little_to_later_ones() -> None:
     group = make_evidence_group([[1.0, 0.5], [0.0, 0.5]], [[1], [0]], FLAT_MEMORY)
     # One question of two, answered half the time; step 2 comes later, step 0 had nothing to do with it.
-    slope = WEIGHTS.qa
+    slope = WEIGHTS["qa"]
     expected = slope * 0.5 / 2 * np.array([0.0, 1.0, EVIDENCE.spill])
     np.testing.assert_allclose(matrix(group, EVIDENCE), [expected, -expected], atol=1e-12)
 
@@ -187,7 +188,7 @@ def test_evidence_charges_memory_to_the_step_that_wrote_it() -> None:
     np.testing.assert_allclose(matrix(group, EVIDENCE), [expected, -expected], atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT, MEMALPHA])
 def test_with_one_chunk_evidence_is_episode(weights: RewardWeights) -> None:
     group = make_evidence_group([[1.0, 0.5], [0.0, 1.0], [0.0, 0.0]], [[0], [0]], [[10], [35], [5]])
     for standard in (True, False):
@@ -197,7 +198,7 @@ def test_with_one_chunk_evidence_is_episode(weights: RewardWeights) -> None:
         np.testing.assert_allclose([s.advantage for s in credited], [s.advantage for s in plain], atol=1e-9)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"]])
+@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT])
 def test_evidence_is_centred_at_each_step_and_scaled_as_a_whole(weights: RewardWeights) -> None:
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 2, (6, 5)).astype(float).tolist()
@@ -242,7 +243,7 @@ def test_a_step_that_cost_an_answer_is_blamed_for_it() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.0, -0.5], [0.0, 0.5]], atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT, MEMALPHA])
 def test_with_one_chunk_all_modes_agree(weights: RewardWeights) -> None:
     group = make_worth_group([[[1.0, 0.5]], [[0.0, 1.0]], [[0.0, 0.0]]], base=[0.0, 0.0])
     for i, episode in enumerate(group.episodes):
@@ -274,7 +275,7 @@ def test_what_single_steps_do_not_explain_is_shared_by_all() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.25, 0.25], [-0.25, -0.25]], atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"], PRESETS["memalpha"]])
+@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT, MEMALPHA])
 @pytest.mark.parametrize("mode", ["evidence", "counterfactual"])
 def test_nothing_is_paid_twice(mode: str, weights: RewardWeights) -> None:
     rng = np.random.default_rng(1)
@@ -297,7 +298,7 @@ def test_nothing_is_paid_twice(mode: str, weights: RewardWeights) -> None:
     np.testing.assert_allclose(paid, totals - totals.mean(), atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PRESETS["default"]])
+@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT])
 def test_with_one_chunk_counterfactual_is_episode(weights: RewardWeights) -> None:
     group = make_worth_group([[[1.0, 0.5]], [[0.0, 1.0]], [[0.0, 0.0]]], base=[0.0, 0.0])
     for standard in (True, False):
@@ -338,7 +339,7 @@ def test_parts_apart_count_by_weight_and_not_by_spread() -> None:
     qa = [0.50, 0.51, 0.50, 0.51]  # hardly varies
     success = [[0.0], [0.0], [1.0], [1.0]]
     group = make_group(qa, success)
-    weights = RewardWeights(qa=1.0, tool_success=0.1, compression=0.0, content=0.0)
+    weights = resolve_weights("memalpha", {"tool_success": 0.1, "compression": 0.0, "content": 0.0})
     together = [s.advantage for s in group_advantages([group], AdvantageConfig(mode="episode"), weights).samples]
     apart = [s.advantage for s in group_advantages([group], parts_apart(), weights).samples]
     assert together[2] > together[1], "a tenth of a large spread is more than a hundredth"

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from memrl.rewards.compose import (
     PRESETS,
-    RewardWeights,
     episode_slopes,
     episode_value,
     resolve_weights,
@@ -36,19 +35,23 @@ def test_an_absent_part_pays_nothing() -> None:
 
 def test_an_empty_memory_earns_by_being_empty_in_memalpha_alone() -> None:
     empty = {"qa": 0.0, "compression": 1.0}
-    assert episode_value(empty, PRESETS["memalpha"]) == pytest.approx(0.05)
-    assert episode_value(empty, PRESETS["default"]) == 0.0
-    assert episode_value({"compression": 1.0}, PRESETS["default"]) == 0.0
+    assert episode_value(empty, resolve_weights("memalpha")) == pytest.approx(0.05)
+    assert episode_value(empty, resolve_weights("default")) == 0.0
+    assert episode_value({"compression": 1.0}, resolve_weights("default")) == 0.0
 
 
 def test_default_compression_is_paid_in_proportion_to_qa() -> None:
-    assert episode_value({"qa": 0.8, "compression": 0.5}, PRESETS["default"]) == pytest.approx(0.8 + 0.05 * 0.8 * 0.5)
+    assert episode_value({"qa": 0.8, "compression": 0.5}, resolve_weights("default")) == pytest.approx(
+        0.8 + 0.05 * 0.8 * 0.5
+    )
 
 
 def test_overrides_replace_weights_and_keep_the_gate() -> None:
     weights = resolve_weights("default", {"tool_success": 0, "compression": 0.2})
-    assert weights == RewardWeights(qa=1.0, tool_success=0.0, compression=0.2, content=0.1, gate_compression=True)
-    assert PRESETS["default"].compression == 0.05
+    found = {one.name: one.weight for one in weights.parts}
+    assert found == {"qa": 1.0, "compression": 0.2, "tool_success": 0.0, "content": 0.1}
+    assert [one.gate for one in weights.parts] == [None, "qa", None, None]
+    assert resolve_weights("default")["compression"] == 0.05
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_wrong_weights_are_named(preset: str, overrides: dict[str, float], messa
 def test_total_is_the_episode_value_plus_the_mean_step_value(
     qa: float, compression: float, success: list[float], preset: str
 ) -> None:
-    weights = PRESETS[preset]
+    weights = resolve_weights(preset)
     episode = {"qa": qa, "compression": compression}
     steps = [{"tool_success": value} for value in success]
     mean = sum(step_value(step, weights) for step in steps) / len(steps)
@@ -82,12 +85,12 @@ def test_total_is_the_episode_value_plus_the_mean_step_value(
 def test_more_qa_never_pays_less(low: float, high: float, compression: float) -> None:
     low, high = sorted((low, high))
     worse, better = ({"qa": qa, "compression": compression} for qa in (low, high))
-    assert episode_value(worse, PRESETS["default"]) <= episode_value(better, PRESETS["default"])
+    assert episode_value(worse, resolve_weights("default")) <= episode_value(better, resolve_weights("default"))
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_slopes_are_the_differences_of_the_value(preset: str) -> None:
-    parts, weights = {"qa": 0.4, "compression": 0.7}, PRESETS[preset]
+    parts, weights = {"qa": 0.4, "compression": 0.7}, resolve_weights(preset)
     for part, slope in episode_slopes(parts, weights).items():
         more = {**parts, part: parts[part] + 0.1}
         assert episode_value(more, weights) - episode_value(parts, weights) == pytest.approx(0.1 * slope)

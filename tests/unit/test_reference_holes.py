@@ -12,12 +12,13 @@ from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
-from memrl.envs.tools import ResultCode, ToolCall
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.errors import ReaderError
 from memrl.records import Completion, Step
+from memrl.rewards.compose import pay, resolve_weights
 from memrl.rewards.judge import VerdictError, parse_verdict
 from memrl.rewards.metrics import score
-from memrl.rewards.parts import reward_parts
+from memrl.rewards.parts import EpisodeView, StepView
 from memrl.rollout.grading import Grading
 
 STREAM = Stream(
@@ -28,18 +29,23 @@ STREAM = Stream(
 )
 
 
+def tool_success(preset: str, result: ToolResult) -> float:
+    seen = EpisodeView(scores=(0.0,), chunk_tokens=1, steps=(StepView(results=(result,)),))
+    return pay(seen, resolve_weights(preset)).steps[0]["tool_success"]
+
+
 @pytest.mark.parametrize("preset", ["default", "memalpha"])
 def test_deleting_what_does_not_exist_earns_nothing(preset: str) -> None:
     result = StoreMemory(100, 20).execute(ToolCall(name="memory_delete", arguments={"memory_id": "sem_0009"}))
     assert result.code is ResultCode.UNKNOWN_ID
-    assert reward_parts(preset).tool_success([result]) == 0.0
+    assert tool_success(preset, result) == 0.0
 
 
 @pytest.mark.parametrize("preset", ["default", "memalpha"])
 def test_searching_while_memorising_earns_nothing(preset: str) -> None:
     result = StoreMemory(100, 20).execute(ToolCall(name="search_memory", arguments={"query": "Ann"}))
     assert result.code is ResultCode.UNKNOWN_TOOL
-    assert reward_parts(preset).tool_success([result]) == 0.0
+    assert tool_success(preset, result) == 0.0
 
 
 @pytest.mark.parametrize("preset", ["default", "memalpha"])
