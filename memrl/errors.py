@@ -47,6 +47,10 @@ class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
 
+class FormatError(DataError):
+    """Something on the disk was written by a newer version, in a format that this one does not know."""
+
+
 class PushError(MemrlError):
     """A finished export could not be uploaded."""
 
@@ -58,6 +62,7 @@ __all__ = [
     "EngineDied",
     "EngineError",
     "EnvironmentFault",
+    "FormatError",
     "InfrastructureError",
     "JudgeError",
     "LearnerError",

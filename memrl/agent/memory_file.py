@@ -20,8 +20,8 @@ from memrl.envs.designs import MemoryItem, TokenCounter, count_words
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import DataError
+from memrl.storage.formats import FORMATS, check_format
 
-FORMAT = 1
 BUSY_SECONDS = 30.0
 """How long another process may hold the file."""
 _LAST = """
@@ -65,7 +65,8 @@ class MemoryFile:
         count_tokens: of a text.
 
     Raises:
-        DataError: the file is none of ours, of a later format, or damaged.
+        DataError: the file is none of ours, or damaged.
+        FormatError: a newer version wrote it.
     """
 
     def __init__(
@@ -84,16 +85,18 @@ class MemoryFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
+            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+            check_format("memory", found, self.path)  # before anything is written, the journal's mode included
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
-            (found,) = self._database.execute("PRAGMA user_version").fetchone()
-            if found > FORMAT:
-                raise DataError(f"{self.path} was written by a later version of memrl (format {found}). Update memrl.")
             with self._transaction():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {FORMAT}")
+                self._database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
             self._refresh()
+        except DataError:
+            self._database.close()
+            raise
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise DataError(f"{self.path} is no memory file, or damaged ({error}). Restore it from a copy.") from error

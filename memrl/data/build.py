@@ -25,6 +25,7 @@ from memrl.envs.errors import DataError, NoStream
 from memrl.envs.sources import SOURCES, open_source, source_named
 from memrl.envs.stream import Stream
 from memrl.storage.files import new_folder, sha256_file, write_json_atomic
+from memrl.storage.formats import FORMATS
 
 ENDLESS_COUNT = 64
 """Streams of each split of a source that has no end, unless `count` says otherwise."""
@@ -169,6 +170,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
         versions = {known.version for known in inputs if known.version}
         total = _total([output.quality for output in splits.values()], source.extractive)
         card = Card(
+            format_version=FORMATS["set"],
             name=job.name,
             source=source.name,
             about=source.about,

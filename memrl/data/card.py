@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from memrl.data.quality import Quality
 from memrl.envs.errors import DataError
 from memrl.envs.stream import explain
 from memrl.storage.files import find_damage
+from memrl.storage.formats import check_format
 
 CARD_FILE = "card.json"
 
@@ -39,6 +41,8 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    format_version: int = 0
+    """0: from before there were versions."""
     name: str
     source: str
     about: str
@@ -68,15 +72,31 @@ class Card(BaseModel):
     date: str
 
 
+def check_set(folder: Path) -> None:
+    """Refuse the built set in a folder, if there is one and a newer version wrote it.
+
+    Raises:
+        FormatError: a newer version wrote it.
+    """
+    path = folder / CARD_FILE
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # it is for those who need the card to complain
+    if isinstance(card, dict):
+        check_format("set", card, folder)
+
+
 def read_card(folder: Path) -> Card:
     """The card of a built set.
 
     Raises:
-        DataError: there is none, or it is damaged.
+        DataError: there is none, it is damaged, or a newer version wrote it.
     """
     path = folder / CARD_FILE
     if not path.is_file():
         raise DataError(f"{folder} is no built set: it has no {CARD_FILE}. Build one with `memrl data build`.")
+    check_set(folder)  # first: a newer card may lack what this version asks for
     try:
         return Card.model_validate_json(path.read_bytes())
     except ValidationError as error:

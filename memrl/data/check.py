@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from memrl.config import Config
-from memrl.data.card import CARD_FILE, read_card
+from memrl.data.card import CARD_FILE, check_set, read_card
 from memrl.data.guard import held_out_streams, training_streams
 from memrl.data.leaks import Limits, Overlap, Pair, find_overlap
 from memrl.data.quality import Meter, Quality
@@ -68,6 +68,7 @@ def part_of_file(path: Path) -> Part:
     if reader is None:
         raise DataError(f"data file {path} ends in {path.suffix!r}. Use one of {', '.join(READERS)}.")
     card = path.with_name(CARD_FILE)
+    check_set(path.parent)
     return Part(str(path), reader(path), _read_card(card) if card.is_file() else None)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from memrl.config import Config
+from memrl.data.card import check_set
 from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.specs import SourceSpec, parse_spec
@@ -149,6 +151,9 @@ def check_data(config: Config) -> None:
     for part, specs in (("data.train", config.data.train), ("data.eval", config.data.eval)):
         for index, spec in enumerate(specs):
             try:
+                file = parse_spec(spec, config.data.path).options.get("path")
+                if isinstance(file, str):
+                    check_set(Path(file).parent)
                 first = StreamFeed([spec], config.data.path, config.seed, cycle=False).take(1)
                 complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]
             except DataError as error:

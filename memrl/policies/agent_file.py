@@ -12,6 +12,7 @@ from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.packages import installed_version
 from memrl.rollout.environment import new_env, new_memory
+from memrl.storage.formats import stamp
 
 AGENT_FILE = "memory_agent.json"
 VERSIONS = ("memrl", "torch", "transformers", "peft")
@@ -36,6 +37,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
     memorise, _ = prompter.prepare(observation.messages, observation.tools)
     answer, _ = prompter.prepare(reader_messages("?", memory.retrieve("?", 0), config.reader))
     return {
+        **stamp("export"),
         "memrl": memrl.__version__,
         "format": format,
         "base_model": config.model.path,

@@ -11,6 +11,7 @@ from memrl.config import Config, LoraConfig, MemoryConfig, ModelConfig, ReaderCo
 from memrl.errors import ConfigError
 from memrl.policies.agent_file import AGENT_FILE
 from memrl.records import AdapterRef
+from memrl.storage.formats import check_format
 
 SHARED = ("dialect", "instruction", "example", "max_prompt_tokens", "max_completion_tokens")
 
@@ -35,8 +36,10 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
 
     Raises:
         ConfigError: it is no exported policy, or one of a form that cannot be run.
+        FormatError: a newer version wrote it.
     """
     told = _read(folder / AGENT_FILE, folder)
+    check_format("export", told, folder)
     form = told["format"]
     if form not in ("adapter", "merged"):
         raise ConfigError(

@@ -148,7 +148,7 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     file = MemoryFile(tmp_path / "memory.sqlite")
     file._database.execute("PRAGMA user_version = 99")
     file.close()
-    with pytest.raises(DataError, match="later version"):
+    with pytest.raises(DataError, match="newer memrl"):
         MemoryFile(file.path)
 
 
