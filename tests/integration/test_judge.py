@@ -16,6 +16,7 @@ from memrl.config import load_config
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.records import Episode
 from memrl.storage.rundir import EpisodeWriter
+from memrl.training.metric_keys import metric_meaning
 from memrl.training.rescore import rescore
 from memrl.training.trainer import Trainer
 from tests import judges
@@ -79,6 +80,7 @@ def test_the_judge_grades_answers_and_memory_and_its_cost_is_counted(whole: Path
     assert checks and all(check.verdict is not None for _, check in checks)
     assert {check.right for _, check in checks} == {True, False}
     first, *steps = rows(whole)
+    assert [key for row in (first, *steps) for key in row if metric_meaning(key) is None] == []
     assert first["eval/judge_calls"] > 0
     for row in steps:
         assert row["judge/calls"] > 0 and row["judge/prompt_tokens"] > row["judge/calls"]

@@ -26,6 +26,7 @@ from memrl.rollout.build import build_worker
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.files import find_damage
 from memrl.storage.rundir import EpisodeWriter
+from memrl.training.metric_keys import metric_meaning
 from memrl.training.trainer import Trainer
 from tests.support import STALE_ROW, Outcomes, quiet, rows, small_config, stale
 
@@ -130,6 +131,7 @@ def test_a_run_trains_what_it_sampled_and_leaves_every_file(
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert all(next(iter(json.loads(line))) == "step" for line in lines)
     assert all("time/step" in json.loads(line) for line in lines)
+    assert [key for line in lines for key in json.loads(line) if metric_meaning(key) is None] == []
     assert [row["step"] for row in metrics if "eval/qa" in row] == [0, 3]
     evaluations = summary["eval"]
     assert summary == json.loads((folder / "summary.json").read_text())

@@ -1,0 +1,123 @@
+"""The keys of metrics.jsonl, each with its meaning: the page of metrics is made from this table.
+
+A key in angle brackets stands for several: `eval/qa_<kind>` is one key for each kind of question. Everything but `time/*`
+is the same in two runs of one seed on one machine. A test compares the table with the rows of a real run.
+"""
+
+from __future__ import annotations
+
+import re
+
+METRICS: dict[str, str] = {
+    "step": "Trainer steps taken when the row was written; 0: before the first.",
+    "episodes": "Training episodes played since the run began.",
+    # What the step's training episodes were paid.
+    "reward/total": "What an episode was paid: the weighted sum of all parts. Mean over the step's episodes.",
+    "reward/qa": "Share of the questions answered rightly from the memory alone (or their mean score). Mean over episodes.",
+    "reward/compression": "How much shorter the memory is than what was read, between 0 and 1. Mean over episodes.",
+    "reward/tool_success": "Share of a step's tool calls that succeeded. Mean over steps.",
+    "reward/content": "Share of the texts stored in a step that are in order. Mean over the steps that have it; "
+    "only with `rewards.content`.",
+    "reward/<part>": "What another reward part says. Mean over episodes, or over steps where it is paid by the step.",
+    # What the policy did.
+    "memory/tokens": "Tokens of the final memory. Mean over episodes.",
+    "tools/calls_per_step": "Tool calls in one step.",
+    "tools/<code>": "Share of the tool calls that ended so: `ok`, or why not (the codes are those of "
+    "`memrl.envs.tools.ResultCode`). A code that did not occur has no key.",
+    "stop/stop": "Share of the completions that the policy ended itself.",
+    "stop/length": "Share of the completions that ran into `rollout.max_completion_tokens`.",
+    # What it took.
+    "tokens/prompt": "Prompt tokens of the policy in this step.",
+    "tokens/prompt_cached": "Those of them that the engine had in its prefix cache.",
+    "tokens/completion": "Tokens that the policy sampled in this step.",
+    "tokens/reader": "Prompt and completion tokens of the reader in this step.",
+    "tokens/trained": "Completion tokens that the learner was given.",
+    "tokens/learner_padded": "Tokens that the learner computed, prompts and padding included.",
+    # Reader and judge.
+    "reader/calls": "Questions put to the reader, those answered from the cache included.",
+    "reader/cached": "Answers that came from the cache.",
+    "reader/retries": "Requests to the reader that had to be repeated.",
+    "reader/prompt_tokens": "Prompt tokens of the reader.",
+    "reader/completion_tokens": "Completion tokens of the reader.",
+    "reader/asked_again": "Questions asked once more to find out what single steps were worth "
+    "(`advantage.mode=counterfactual`).",
+    "judge/<count>": "As `reader/calls`, `cached`, `retries`, `prompt_tokens`, `completion_tokens`, for the judge; "
+    "only where it was asked.",
+    "judge/agreement": "Share of the answers that judge and metric both find right, or both find wrong.",
+    "judge/accepted": "Share of the answers that the judge accepts.",
+    # Reward hacking.
+    "meters/bogus_calls": "Share of the calls that no memory could have carried out.",
+    "meters/copied": "Share of the read words that stand in the memory in runs of eight or more, as they were read.",
+    "meters/duplicates": "Share of the memory's items that say what an earlier one says.",
+    "meters/growth": "Tokens of the final memory over tokens read.",
+    "meters/hallucination": "Share of the stored texts that what was read does not say.",
+    "meters/instructions": "Share of the stored texts that give orders to whoever reads them.",
+    "meters/leakage": "Share of the stored texts that hold an answer before the text that gives it was read.",
+    "meters/length": "Mean length of a completion over the longest allowed.",
+    "alarm/<meter>": "1 where the meter of that name is above its alarm (`rewards.alarms`), else 0.",
+    # Credit.
+    "advantage/groups_used": "Groups that became samples.",
+    "advantage/groups_no_spread": "Groups whose episodes were all paid the same: they teach nothing and are replaced.",
+    "advantage/groups_too_small": "Groups that failures left with fewer than two episodes.",
+    "advantage/samples": "Samples that credit was given to: one a step of an episode.",
+    "advantage/abs_mean": "Mean size of their advantages.",
+    "advantage/abs_max": "The largest of them.",
+    # The learner.
+    "loss/total": "The loss, as `loss.type` normalises it. Mean over the step's updates.",
+    "loss/grad_norm": "Norm of the gradient before it is clipped to `train.max_grad_norm`. Mean over the updates.",
+    "loss/entropy": "Entropy of the policy's next token, in nats. Mean over completion tokens.",
+    "loss/clip_fraction": "Share of the tokens whose ratio was clipped.",
+    "loss/kl": "Estimated divergence from the base model, in nats a token; 0 where `loss.kl` is 0.",
+    "loss/kl_old": "Estimated divergence from the policy at the step's beginning, in nats a token.",
+    "loss/sampling_gap": "Mean difference between the engine's and the learner's log-probs of the sampled tokens, in nats.",
+    "loss/sampling_gap_max": "The largest such difference.",
+    "loss/importance_capped": "Share of the tokens whose ratio of learner to engine was cut at `loss.importance_cap`.",
+    "loss/ratio_max": "The largest ratio of the policy now to the policy at the step's beginning.",
+    "loss/lr": "Learning rate of the next update.",
+    "learner/samples": "Samples that were learned from.",
+    "learner/updates": "Optimizer updates in this step.",
+    "learner/version": "The adapter's version after the step.",
+    "learner/staleness": "Mean age, in versions, of the samples that were learned from.",
+    "canary/gap": "Mean difference between an engine's and the learner's log-probs of one completion after the swap of "
+    "adapters, at the worst worker, in nats a token. Past its bound the run stops.",
+    # Held-out evaluation, in the rows that have one.
+    "eval/streams": "Held-out streams that were evaluated.",
+    "eval/failures": "Held-out episodes that failed and are left out.",
+    "eval/qa": "Share of held-out questions answered rightly (or their mean score), decoding greedily.",
+    "eval/qa_low": "Lower end of its 95 % bootstrap interval, clustered by stream.",
+    "eval/qa_high": "Upper end of it.",
+    "eval/qa_<kind>": "The same over the questions of one kind.",
+    "eval/tool_success": "Share of tool calls that succeeded.",
+    "eval/tool_success_low": "Lower end of its interval.",
+    "eval/tool_success_high": "Upper end of it.",
+    "eval/compression": "How much shorter the memory is than what was read.",
+    "eval/compression_low": "Lower end of its interval.",
+    "eval/compression_high": "Upper end of it.",
+    "eval/reader_<count>": "As `reader/*`, for the evaluation and, before training, its gates.",
+    "eval/judge_<count>": "As `judge/*`, for the evaluation.",
+    # Failures.
+    "fail/episodes": "Episodes that an infrastructure failure removed. They are never a reward.",
+    "fail/rate": "Their share of the episodes; past `rollout.max_failure_rate` the run stops.",
+    "fail/retries": "Episodes that were played again.",
+    "fail/workers": "Rollout workers that were lost and replaced.",
+    "fail/judge": "Episodes that failed because the judge did.",
+    "fail/stale": "Samples older than `rollout.max_staleness` allows, which were dropped.",
+    # Wall clock.
+    "time/step": "Seconds of the whole step.",
+    "time/<phase>": "Seconds of a phase since the last row: `build`, `rollout` (what the learner waited for), `learn`, "
+    "`eval`.",
+}
+"""Meaning by key, in the order of the page of metrics."""
+
+
+def metric_meaning(key: str) -> str | None:
+    """Return what a key of metrics.jsonl means; None where the table has neither it nor a pattern that it fits."""
+    if key in METRICS:
+        return METRICS[key]
+    fitting = (meaning for pattern, meaning in METRICS.items() if "<" in pattern and _fits(pattern, key))
+    return next(fitting, None)
+
+
+def _fits(pattern: str, key: str) -> bool:
+    parts = re.split(r"<[a-z]+>", pattern)
+    return re.fullmatch("[^/]+".join(map(re.escape, parts)), key) is not None
