@@ -24,6 +24,7 @@ from typing import Any
 
 from memrl.envs.building.prose import clauses
 from memrl.envs.stream import Stream
+from memrl.envs.text import is_unspaced, pairs, plain
 from memrl.rewards.injection import gives_orders
 from memrl.rewards.metrics import stands_in
 
@@ -34,7 +35,7 @@ HELD = 0.75
 WINDOW = 3
 """Sentences that may say a text together, where the later ones refer to the earlier ones."""
 _CLAUSE = re.compile(r"[,.!?;:()]\s|\b(?:and|but|while|although|because)\b")
-_WORD = re.compile(r"[^\W_]+(?:[.'’-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:[.'-][^\W_]+)*")
 _REFERS = frozenset(
     "he she it they him her them his hers its their theirs i me my we us our you your this that these those who which "
     "there then".split()
@@ -74,21 +75,29 @@ def _stem(word: str) -> str:
     return word.rstrip("e") if len(word) > 3 else word
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text, as written; pairs of characters where a script puts no blanks between words."""
+    found: list[str] = []
+    for word in _WORD.findall(plain(text)):
+        found += pairs(word) if is_unspaced(word[0]) else [word]
+    return found
+
+
 def _negates(word: str) -> bool:
-    return word in _NEGATIONS or word.endswith(("n't", "n’t"))
+    return word in _NEGATIONS or word.endswith("n't")
 
 
 @lru_cache(maxsize=16_384)
 def content_words(text: str) -> frozenset[str]:
     """Stems of the words that carry meaning."""
-    words = (word.casefold() for word in _WORD.findall(text))
+    words = (word.casefold() for word in _words(text))
     return frozenset(_stem(word) for word in words if word not in _STOP and not _negates(word))
 
 
 @lru_cache(maxsize=16_384)
 def _anchors(text: str) -> frozenset[str]:
     """Numbers and names, which no synonym may replace: capitalised words other than a sentence's first, and digits."""
-    words = _WORD.findall(text)
+    words = _words(text)
     found = {word for word in words if any(letter.isdigit() for letter in word)}
     found |= {word for word in words[1:] if word[0].isupper()}
     return frozenset(_stem(word.casefold()) for word in found if word.casefold() not in _STOP)
@@ -96,7 +105,7 @@ def _anchors(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=16_384)
 def _negative(text: str) -> bool:
-    return any(_negates(word.casefold()) for word in _WORD.findall(text))
+    return any(_negates(word.casefold()) for word in _words(text))
 
 
 @lru_cache(maxsize=1_024)
@@ -107,7 +116,7 @@ def _windows(passage: str) -> tuple[str, ...]:
     for start in range(len(sentences)):
         joined = sentences[start]
         for other in sentences[start + 1 : start + WINDOW]:
-            if not _REFERS & {word.casefold() for word in _WORD.findall(other)}:
+            if not _REFERS & {word.casefold() for word in _words(other)}:
                 break
             joined = f"{joined}. {other}"
             windows.append(joined)
@@ -141,7 +150,7 @@ def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:
 
 def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
     """Whether the clauses that share most words with a text, names apart, deny something."""
-    names = {_stem(word.casefold()) for word in _WORD.findall(window) if word[0].isupper()}
+    names = {_stem(word.casefold()) for word in _words(window) if word[0].isupper()}
     wanted = wanted - names or wanted
     clauses = [clause for clause in _CLAUSE.split(window) if clause.strip()]
     most = max((len(wanted & content_words(clause)) for clause in clauses), default=0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -118,7 +119,7 @@ class Request:
 def refused_unread(text: str, question: str = "", longest: int = LONGEST_ANSWER) -> str:
     """Why a text is rejected without a judge: it is empty, too long, or the question itself; else nothing."""
     words = text.split()
-    if not any(character.isalnum() for character in text):
+    if all(unicodedata.category(character)[0] in "PZC" for character in text):
         return "it is empty"
     if len(words) > longest:
         return f"it has more than {longest} words"

@@ -1,48 +1,105 @@
 r"""Question metrics: an answer and its accepted golds go in, a score in [0, 1] comes out.
 
-No metric asks a model, and none fails on an answer, however strange: whatever a model says is scored. Text is matched
-on word boundaries, so that "yes" is not found in "yesterday" nor "no" in "know"; only `substring_memalpha` matches as
-the reference does.
+No metric asks a model, and none fails on an answer, however strange: whatever a model says is scored. Texts are
+compared as `memrl.envs.text` folds them: "yes" is not found in "yesterday", 3.14 is not 314, -5 is not 5, and a curly
+quote is a quote. Metrics that carry the name of a benchmark (`squad_em`, `squad_f1`, `substring_memalpha`) score as its
+own script does, weaknesses included.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from memrl.envs.text import fold, is_unspaced, is_word, stands_in, words
 from memrl.rewards.code import code_rules
 from memrl.rewards.compose import unknown_name
 
 Metric = Callable[[str, Sequence[str]], float]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_BOXED = re.compile(r"\\boxed\s*\{\s*([+-]?[0-9]+)\s*\}")
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{\s*)?([+-]?[0-9]+)\s*\}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_LETTER = re.compile(r"(?<![\w'])((?<=\()[A-Za-z](?=\))|[B-HJ-Z]|A(?=[.,:;)]|\s*$)|I(?=[.,:;)]|\s*$))(?![\w'])")
+_ANY_LETTER = r"[A-Za-z]"
+_WRAP = r"[\s(\[*$\"'`_]*"
+_LABEL = re.compile(rf"{_WRAP}({_ANY_LETTER})(?:[)\].:*$\"'`_]+(?:\s|$)|\s*$)")
+"""An option at the very beginning: "b) Paris", "(b)", "**B**"."""
+_SAID = re.compile(
+    rf"\b(?:answer|option|choice)\b(?:\s+(?:is|was|would be|must be|should be))?\s*:?{_WRAP}({_ANY_LETTER})(?![\w'])"
+    r"(\s+\w+)?",
+    re.IGNORECASE,
+)
+"""An option that is called one: "The answer is b.", "Answer: $B$"."""
+_LETTER = re.compile(
+    r"(?<![\w'])((?<=\()[A-Za-z](?=\))|[B-HJ-Z]|[AI](?=[.,:;)*$\]]|\s*$|\s*(?:/|&|and\b|or\b)\s*[A-Z]\b)"
+    r"|(?<=\bor )[AI]|(?<=\band )[AI])(?![\w'])"
+)
+_REASONS = frozenset({"because", "since", "as", "given", "due", "for"})
 ABSTENTION_WORDS = 12
-
-
-def _lower(text: str) -> str:
-    """Lower case, each run of white space one blank."""
-    return " ".join(text.lower().split())
+_NOT_KNOWN = re.compile(
+    r"\b(?:(?:i |we )?(?:do|does|did|can|could|is|was|are|were|has|have)(?:n't| not|not) (?:really )?"
+    r"(?:know|say|tell|answer|mention|specify|state|contain|include|provide|have|been|be|known|mentioned|specified|stated"
+    r"|provided|given|answered|determined|said|told|available|recorded|possible|clear)"
+    r"(?: (?:that|this|it|any|enough|an|to|the|answered|determined|known|mentioned|specified|stated"
+    r"|provided|given|told|said|answer|information|mention|tell|say))*"
+    r"|not (?:been )?(?:mentioned|specified|stated|provided|given|known|answerable|available|said|told|recorded|enough"
+    r"|clear|sure|in (?:the|my) (?:text|memory|context))"
+    r"|no (?:such )?(?:mention|information|answer|record|evidence|data|idea|details?)"
+    r"|none (?:is |was )?(?:mentioned|given|stated|specified|provided|known)|unable to (?:answer|say|tell|determine)"
+    r"|nothing (?:is |was )?(?:mentioned|said|known|recorded|about)"
+    r"|unknown|unanswerable|unspecified|unclear|unavailable|n/a)\b"
+)
+"""The usual ways to say that something is not known."""
+_SAYS_NOTHING = (
+    "a an the i we it its that this these there is are was were be been in of on to for from about by with at and or so"
+    " my our me you any such here memory text context dialogue conversation document passage information question"
+    " answer details given provided available mentioned recorded stored known sorry afraid unfortunately based cannot"
+    " can could sufficient enough what which who when where how have has m s re"
+)
+_AROUND = frozenset(_SAYS_NOTHING.split())
+"""Words that say nothing beside such a phrase."""
 
 
 def _normalise(text: str) -> str:
-    """SQuAD's normalisation: lower case, no ASCII punctuation, no articles, single blanks.
+    """Return the text as exact_match and token_f1 compare it: folded, without articles and punctuation.
 
-    Text of nothing but articles and punctuation ("The", "+") stays as it is; else it would equal an empty answer.
+    Numbers keep what makes them what they are (a point, a minus); C++ and A+ their signs. Text of nothing but articles
+    and punctuation ("The", "+") stays as it is; else it would equal an empty answer.
     """
-    bare = " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-    return bare or _lower(text)
+    folded = fold(text)
+    bare = "".join(_kept(folded, place) for place in range(len(folded)))
+    return " ".join(_ARTICLES.sub(" ", bare).split()) or folded
 
 
-def stands_in(needle: str, haystack: str) -> bool:
-    """Whether `needle` stands in `haystack` as whole words, whatever the case and spacing."""
-    words = _lower(needle)
-    return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", _lower(haystack)) is not None
+def _kept(text: str, place: int) -> str:
+    """What stays of a folded text's character."""
+    sign = text[place]
+    if sign.isspace() or is_word(sign):
+        return f" {sign} " if is_unspaced(sign) and unicodedata.category(sign)[0] != "M" else sign
+    before = text[place - 1] if place else " "
+    after = text[place + 1] if place + 1 < len(text) else " "
+    if after.isdigit():
+        if before.isdigit():  # 3.14, 12:30; but 1914-1918, 2/3 are two numbers
+            return sign if sign in ".,:" else " "
+        if sign == "." or (sign == "-" and not is_word(before)):  # .5, -5
+            return sign
+    if sign in "+#-" and not is_word(after) and _grade(text, place):
+        return sign
+    if sign in string.punctuation or unicodedata.category(sign)[0] == "P":
+        return ""
+    return sign
+
+
+def _grade(text: str, place: int) -> bool:
+    """Whether a sign belongs to the one letter before it: C++, C#, A-."""
+    start = place
+    while start and text[start - 1] in "+#":
+        start -= 1
+    return start > 0 and text[start - 1].isalpha() and not (start > 1 and is_word(text[start - 2]))
 
 
 def _f1(common: int, answer: int, gold: int) -> float:
@@ -50,9 +107,29 @@ def _f1(common: int, answer: int, gold: int) -> float:
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> float:
-    """1 where the answer equals a gold after SQuAD's normalisation."""
+    """1 where the answer equals a gold, but for case, articles, punctuation and spelling of signs and numbers."""
     given = _normalise(answer)
     return float(bool(given) and any(given == _normalise(gold) for gold in golds))
+
+
+def _squad_words(text: str) -> list[str]:
+    """SQuAD's normalisation (evaluate-v1.1.py): lower case, no ASCII punctuation, no articles."""
+    return _ARTICLES.sub(" ", text.lower().translate(_ASCII_PUNCTUATION)).split()
+
+
+def squad_em(answer: str, golds: Sequence[str]) -> float:
+    """1 where SQuAD's own script (v1.1) finds the answer equal to a gold. An answer that it empties equals no gold."""
+    given = _squad_words(answer)
+    return float(bool(given) and any(given == _squad_words(gold) for gold in golds))
+
+
+def squad_f1(answer: str, golds: Sequence[str]) -> float:
+    """F1 of SQuAD's own script (v1.1): over the bag of its words, the best over the golds."""
+    return max((_bag_f1(_squad_words(answer), _squad_words(gold)) for gold in golds), default=0.0)
+
+
+def _bag_f1(given: Sequence[str], wanted: Sequence[str]) -> float:
+    return _f1((Counter(given) & Counter(wanted)).total(), len(given), len(wanted))
 
 
 def substring(answer: str, golds: Sequence[str]) -> float:
@@ -66,14 +143,9 @@ def substring_memalpha(answer: str, golds: Sequence[str]) -> float:
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:
-    """SQuAD's F1 over the bag of normalised words, the best over the golds."""
-    given = Counter(_normalise(answer).split())
-
-    def one(gold: str) -> float:
-        wanted = Counter(_normalise(gold).split())
-        return _f1((given & wanted).total(), given.total(), wanted.total())
-
-    return max(map(one, golds), default=0.0)
+    """F1 over the bag of normalised words (SQuAD's measure), the best over the golds."""
+    given = _normalise(answer).split()
+    return max((_bag_f1(given, _normalise(gold).split()) for gold in golds), default=0.0)
 
 
 def _common_subsequence(first: list[str], second: list[str]) -> int:
@@ -90,11 +162,11 @@ def _common_subsequence(first: list[str], second: list[str]) -> int:
 
 
 def rouge_l(answer: str, golds: Sequence[str]) -> float:
-    r"""ROUGE-L: F1 of the longest common subsequence of words (`\w+`, lower-cased), the best over the golds."""
-    given = re.findall(r"\w+", answer.lower())
+    """ROUGE-L: F1 of the longest common subsequence of words, the best over the golds."""
+    given = words(answer)
 
     def one(gold: str) -> float:
-        wanted = re.findall(r"\w+", gold.lower())
+        wanted = words(gold)
         return _f1(_common_subsequence(wanted, given), len(given), len(wanted))
 
     return max(map(one, golds), default=0.0)
@@ -107,7 +179,9 @@ def _integer(text: str) -> str:
 
 
 def boxed(answer: str, golds: Sequence[str]) -> float:
-    r"""1 where the last `\boxed{}` that holds an integer holds a gold. The last: listing every label must not pay.
+    r"""1 where the last `\boxed{}` that holds an integer holds a gold, or the answer is that integer and nothing else.
+
+    The last: listing every label must not pay.
 
     Raises:
         ValueError: a gold is no integer, which is a fault of the data.
@@ -115,25 +189,49 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
     for gold in golds:
         if not _INTEGER.fullmatch(gold.strip()):
             raise ValueError(f"the metric 'boxed' needs integer golds, not {gold!r}. Choose another metric for it.")
-    given = _BOXED.findall(answer)
+    text = answer if answer.isascii() else fold(answer)
+    given = _BOXED.findall(text) or ([text.strip()] if _INTEGER.fullmatch(text.strip()) else [])
     return float(bool(given) and any(_integer(given[-1]) == _integer(gold.strip()) for gold in golds))
 
 
 def abstention(answer: str, golds: Sequence[str]) -> float:
-    """1 where the answer says that it is not known, in one of the golds' words, and little else: an answer and a doubt
-    after it is no abstention."""
-    return float(len(answer.split()) <= ABSTENTION_WORDS and any(stands_in(gold, answer) for gold in golds))
+    """1 where the answer says that it is not known, in one of the golds' words or a usual phrase, and nothing else: an
+    answer beside a doubt ("Rome, or unknown") is no abstention."""
+    if len(answer.split()) > ABSTENTION_WORDS:
+        return 0.0
+    rest = fold(answer)
+    found = 0
+    for gold in sorted(map(fold, golds), key=len, reverse=True):
+        if gold and stands_in(gold, rest):
+            rest = rest.replace(gold, " ")
+            found += 1
+    rest, more = _NOT_KNOWN.subn(" ", rest)
+    return float(found + more > 0 and {word for word in words(rest) if is_word(word[0])} <= _AROUND)
 
 
 def choice(answer: str, golds: Sequence[str]) -> float:
-    """1 where the one option that the answer names, a letter that stands alone ("B", "(b)", "Answer: B."), is the gold.
+    """1 where the one option that the answer names is the gold: a letter that begins it ("b) Paris"), is called the
+    answer ("The answer is b."), or stands alone ("(b)", "B").
 
     An answer that names several names none; "A" and "I" as words of a sentence do not count as letters.
     """
-    bare = answer.strip().strip(".:()[]*` ")
-    named = [bare] if len(bare) == 1 else [match[1] for match in _LETTER.finditer(answer)]
-    letters = {letter.upper() for letter in named}
+    letters = {letter.upper() for letter in _options(unicodedata.normalize("NFKC", answer))}
     return float(len(letters) == 1 and letters.pop() in {gold.strip().upper() for gold in golds})
+
+
+def _options(text: str) -> list[str]:
+    """The options that an answer names, by the plainest way in which it does."""
+    beginning = _LABEL.match(text)
+    others = [match[1] for match in _LETTER.finditer(text)]
+    if beginning is not None:
+        return [beginning[1], *others]
+    called = []
+    for match in _SAID.finditer(text):
+        letter, following = match[1], (match[2] or "").strip()
+        word = letter in "AIai" or letter.islower()
+        if not (word and following and following.lower() not in _REASONS):
+            called.append(letter)
+    return called or others
 
 
 def _share_found(parts: Sequence[str], answer: str) -> float:
@@ -155,6 +253,8 @@ METRICS: dict[str, Metric] = {
     "exact_match": exact_match,
     "substring": substring,
     "substring_memalpha": substring_memalpha,
+    "squad_em": squad_em,
+    "squad_f1": squad_f1,
     "token_f1": token_f1,
     "rouge_l": rouge_l,
     "boxed": boxed,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n\s*\n\s*""")
+_END = re.compile(r"""(?<=[.!?…؟۔।॥])["'”’)\]]*\s+|(?<=[。！？｡])["'”’)\]」』）]*(?![。！？｡])\s*|\n\s*\n\s*""")
+"""A sentence ends before a blank, in Chinese and Japanese without one."""
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 _ABBREVIATION = re.compile(
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|vs|etc|e\.g|i\.e|cf|al|No|Vol|Fig|pp|ca"
@@ -12,7 +13,7 @@ _ABBREVIATION = re.compile(
 )
 _LONGEST_ABBREVIATION = 8
 """Characters to look back for one."""
-_CLAUSE = re.compile(r"[^.!?\n;]+(?:[.!?;](?=\S)[^.!?\n;]+)*")
+_CLAUSE = re.compile(r"[^.!?\n;。！？；।۔؟]+(?:[.!?;](?=\S)[^.!?\n;。！？；।۔؟]+)*")
 
 
 def paragraphs(text: str, unwrap: bool = True) -> list[str]:

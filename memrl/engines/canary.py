@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from memrl.records import Sample
@@ -14,6 +15,11 @@ _PROBE_TOKENS = 32
 def mean_gap(one: Sequence[float], other: Sequence[float]) -> float:
     """Mean distance (nats a token) of two lists of log-probs of one completion."""
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def worst_gap(gaps: Sequence[float]) -> float:
+    """Return the largest gap; NaN where one is no number, since `max` would pass it over."""
+    return math.nan if any(map(math.isnan, gaps)) else max(gaps)
 
 
 def probe(prompt_ids: list[int]) -> Sample:

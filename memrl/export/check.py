@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.config import Config
-from memrl.engines.canary import BOUND, mean_gap, probe
+from memrl.engines.canary import BOUND, mean_gap, probe, worst_gap
 from memrl.engines.engine import Engine, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Stream
@@ -96,7 +96,7 @@ async def _compare(policy: Policy, config: Config, streams: Sequence[Stream], ex
     pairs = list(zip(found.steps, expected.steps, strict=True))
     check = Check(
         prompts=len(samples),
-        gap=max(mean_gap(mine.logprobs, theirs.logprobs) for mine, theirs in zip(scored, samples, strict=True)),
+        gap=worst_gap([mean_gap(mine.logprobs, theirs.logprobs) for mine, theirs in zip(scored, samples, strict=True)]),
         bound=BOUND[config.model.dtype],
         stream=_shortest(streams).id,
         steps=len(pairs),

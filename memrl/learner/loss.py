@@ -165,9 +165,17 @@ def _difference(first_BT: Tensor, second_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return first_BT.masked_fill(~mask_BT, 0.0) - second_BT.masked_fill(~mask_BT, 0.0)
 
 
+_K3_BOUND = 10.0
+"""Nats: e^10 is 22,026 times as likely."""
+
+
 def _k3(log_ratio_BT: Tensor) -> Tensor:
-    """exp(x) - x - 1 >= 0: the k3 estimator of KL(p, q) for samples of p, with x = log q - log p."""
-    return log_ratio_BT.exp() - log_ratio_BT - 1.0
+    """Return exp(x) - x - 1 >= 0: the k3 estimator of KL(p, q) for samples of p, with x = log q - log p.
+
+    x is clamped: one token that q makes and p does not would else outweigh all others, or overflow.
+    """
+    x_BT = log_ratio_BT.clamp(-_K3_BOUND, _K3_BOUND)
+    return x_BT.exp() - x_BT - 1.0
 
 
 def _normalise(token_loss_BT: Tensor, lengths_B: Tensor, type_: str, normaliser: Normaliser) -> Tensor:

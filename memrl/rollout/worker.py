@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import math
 
 from memrl.config import Config
 from memrl.endpoints.client import Endpoint, reader_endpoint
@@ -157,6 +158,8 @@ class RolloutWorker:
             version = None if adapter is None else adapter.version
             if completion.version != version:
                 raise EngineError(f"asked for adapter version {version}, got {completion.version}")
+            if not all(map(math.isfinite, completion.logprobs)):
+                raise EngineError(f"chunk {chunk}: the engine gave a log-prob that is no number")
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
-from memrl.engines.canary import BOUND, mean_gap, probe
+from memrl.engines.canary import BOUND, mean_gap, probe, worst_gap
 from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import EngineError, JudgeError, RewardHacked
@@ -244,9 +244,9 @@ class Trainer:
         canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
         learner = self.learner.logprobs([canary], temperature=1.0)[0]
         scores = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
-        gap = max(mean_gap(engine, learner) for engine in scores)
+        gap = worst_gap([mean_gap(engine, learner) for engine in scores])
         bound = BOUND[self.config.model.dtype]
-        if gap > bound:
+        if not gap <= bound:  # NaN is no agreement
             why = (
                 f"The engine holds another adapter than the learner published; the last checkpoint is from before "
                 f"this step. Check {adapter.path} and start again with --resume."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,42 @@ def test_a_failed_episode_is_removed_and_counted(
     assert row["reward/total"] == pytest.approx(sum(episode.total for episode in episodes) / 6)
     assert row["eval/failures"] == 0
     assert caplog.text.count("removed: EngineError: the accelerator fell off") == 2
+
+
+def test_a_log_prob_that_is_no_number_costs_its_episode_and_nothing_else(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Blurred(TransformersEngine):
+        """Gives NaN once, as an engine may whose kernel overflows."""
+
+        blurred = False
+
+        async def generate(self, *arguments: Any, **options: Any) -> Completion:
+            completion = await super().generate(*arguments, **options)
+            if arguments[2] is None or not arguments[1].temperature or Blurred.blurred:
+                return completion
+            Blurred.blurred = True
+            return completion.model_copy(update={"logprobs": [math.nan, *completion.logprobs[1:]]})
+
+    config = small_config(quick_model, tmp_path / "run", {"train.steps": 1, "rollout.retries": 1})
+    make_trainer(config, monkeypatch, Blurred).run()
+    row = rows(tmp_path / "run")[1]
+    assert (row["fail/episodes"], row["fail/retries"]) == (0, 1)
+    assert "chunk 0: the engine gave a log-prob that is no number" in caplog.text
+    assert all(math.isfinite(value) for value in row.values())
+
+
+def test_the_canary_takes_no_number_that_is_none(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind(TransformersEngine):
+        async def score(self, *arguments: Any, **options: Any) -> list[float]:
+            scores = await super().score(*arguments, **options)
+            return [*scores[:-1], math.nan]
+
+    trainer = make_trainer(small_config(quick_model, tmp_path / "run"), monkeypatch, Blind)
+    with pytest.raises(EngineError, match=r"canary: .* nan nats a token away"):
+        trainer.run()
 
 
 def test_too_many_failures_stop_the_run(quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

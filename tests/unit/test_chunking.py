@@ -73,3 +73,18 @@ def test_points_come_once() -> None:
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("Hello, world!", 4), ("a1b22", 5), ("internationalization", 3)])
 def test_estimated_tokens(text: str, tokens: int) -> None:
     assert count_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "他住在上海。他喜欢茶！真的吗？「是的。」他说。",
+            ["他住在上海。", "他喜欢茶！", "真的吗？", "「是的。」", "他说。"],
+        ),
+        ("هل تعرف؟ نعم.", ["هل تعرف؟", "نعم."]),
+        ("वह दिल्ली में रहती है। वह पढ़ती है।", ["वह दिल्ली में रहती है।", "वह पढ़ती है।"]),
+    ],
+)
+def test_sentences_end_in_every_script(text: str, wanted: list[str]) -> None:
+    assert sentences(text) == wanted

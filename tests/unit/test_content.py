@@ -165,3 +165,14 @@ def test_storing_what_is_worth_it_pays_more_than_storing_everything_or_nothing()
         values["invented"] += content_value([False], extraction(mine, [], ["Zoe owns a zeppelin."]))
     assert values["notes"] == len(built.chunks)
     assert values["notes"] > values["nothing"] > values["invented"]
+
+
+def test_a_number_is_said_however_its_thousands_are_grouped() -> None:
+    assert not unfaithful("It cost 1000 euros.", [("It cost 1,000 euros.", "")])
+    assert unfaithful("It cost 1000 euros.", [("It cost 1,500 euros.", "")])
+
+
+def test_a_text_without_blanks_between_words_is_compared_by_its_characters() -> None:
+    passage = [("小王说他住在上海。他喜欢茶。", "")]
+    assert not unfaithful("他住在上海", passage)
+    assert unfaithful("他住在北京", passage)

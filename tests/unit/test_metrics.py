@@ -35,7 +35,9 @@ from memrl.rewards.metrics import METRICS, score
         ("boxed", r"so it is \boxed{7}", ["7"], 1.0),
         ("boxed", r"\boxed{ 07 }", ["7"], 1.0),
         ("boxed", r"\boxed{17}", ["7"], 0.0),
-        ("boxed", "7", ["7"], 0.0),
+        ("boxed", "7", ["7"], 1.0),  # the reference takes a number alone
+        ("boxed", "7 or 8", ["7"], 0.0),
+        ("boxed", r"\boxed{\text{7}}", ["7"], 1.0),
         ("boxed", r"\boxed{1} \boxed{2} \boxed{3}", ["1"], 0.0),  # listing every label does not pay
         ("boxed", r"\boxed{-0}", ["0"], 1.0),
         ("boxed", r"\boxed{" + "9" * 5000 + "}", ["9"], 0.0),
@@ -48,6 +50,87 @@ from memrl.rewards.metrics import METRICS, score
 )
 def test_hand_checked(metric: str, answer: str, golds: list[str], expected: float) -> None:
     assert score(metric, answer, golds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "gold", "expected"),
+    [
+        ("exact_match", "3.14", "314", 0),
+        ("exact_match", "-5", "5", 0),
+        ("exact_match", "−5", "-5", 1),  # a real minus sign
+        ("exact_match", ".5", "5", 0),
+        ("exact_match", "1,000", "1000", 1),
+        ("exact_match", "1,00,000", "100000", 1),  # grouped as in India
+        ("exact_match", "12:30", "1230", 0),
+        ("exact_match", "2/3", "23", 0),
+        ("exact_match", "C++", "C", 0),
+        ("exact_match", "A+", "A-", 0),
+        ("exact_match", "U.S.", "US", 1),
+        ("exact_match", "1914–1918", "1914-1918", 1),
+        ("exact_match", "the children’s hospital", "children's hospital", 1),
+        ("exact_match", "１２３", "123", 1),
+        ("exact_match", "٣", "3", 1),
+        ("exact_match", "Rene\u0301e", "Ren\u00e9e", 1),
+        ("exact_match", "👍", "👍", 1),
+        ("rouge_l", "👍", "👍", 1),
+        ("substring", "It costs 3.5 dollars.", "5", 0),
+        ("substring", "13.5", "3.5", 0),
+        ("substring", "1,500 people came.", "1", 0),
+        ("substring", "1,000 people", "1000", 1),
+        ("substring", "It was −5.", "5", 0),
+        ("substring", "1990-1995", "1995", 1),
+        ("substring", "COVID-19", "19", 1),
+        ("substring", "They were 3.", "3", 1),
+        ("substring", "他住在上海。", "上海", 1),
+        ("substring", "彼は東京に住んでいます", "東京", 1),
+        ("substring", "서울에서 살아요", "서울", 1),  # a particle follows
+        ("substring", "हिन्दी", "हिन", 0),  # a vowel sign goes on with the word
+        ("substring", "2019年", "2019", 1),
+        ("token_f1", "上海市", "上海", 0.8),  # by characters
+        ("squad_em", "3.14", "314", 1),  # the script's weakness, by the script's name
+        ("squad_f1", "the cat", "cat", 1),
+    ],
+)
+def test_numbers_signs_and_scripts(metric: str, answer: str, gold: str, expected: float) -> None:
+    assert score(metric, answer, [gold]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["B", "b", "(b)", "b) Paris", "b. Paris", "The answer is b.", "Answer: $B$", "**B**", "Option B",
+     "(B) because it is", "The answer is B because I computed it.",
+     "The answer is B. Note that A is a common distractor."],
+)  # fmt: skip
+def test_an_option_is_named(answer: str) -> None:
+    assert score("choice", answer, ["B"]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer", ["A or B", "Both A and B", "A, B", "B) or C)", "A car moves", "The answer is a car", "I think so", ""]
+)
+def test_no_single_option_is_named(answer: str) -> None:
+    assert not any(score("choice", answer, [letter]) for letter in "ABCI")
+
+
+UNKNOWN = ("not mentioned", "no information", "unknown")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["I don't know.", "I don’t know", "There is no mention of it.", "The memory does not mention this.",
+     "Not specified.", "It is not mentioned in the memory.", "The text doesn't say.", "Cannot be determined",
+     "I'm not sure", "N/A", "None mentioned", "Unable to answer", "The answer cannot be determined from the memory."],
+)  # fmt: skip
+def test_the_usual_ways_to_say_that_it_is_not_known(answer: str) -> None:
+    assert score("abstention", answer, UNKNOWN) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Rome, or unknown", "It is unknown, but maybe Rome", "not Rome", "No.", "", "He doesn't have a dog", "Rome"],
+)
+def test_an_answer_beside_a_doubt_is_no_abstention(answer: str) -> None:
+    assert score("abstention", answer, UNKNOWN) == 0.0
 
 
 def test_unknown_metric_names_the_nearest() -> None:
