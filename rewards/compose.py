@@ -202,7 +202,7 @@ def _source(name: str, path: Any, where: str) -> str:
         raise PluginError(f"{where}.import_path must be written package.module:Class, not {path!r}.")
     if name in PARTS:
         raise PluginError(
-            f"{where}: {name!r} is the name of a reward part {PARTS.plugins[name].origin}. Give yours another name, or "
+            f"{where}: {name!r} is the name of a reward part {next(plugin.origin for plugin in PARTS.plugins if plugin.name == name)}. Give yours another name, or "
             "leave import_path out to use that one."
         )
     return path

@@ -134,5 +134,5 @@ class Newest(Passages):
     def retrieve(self, question: str, budget: int) -> MemoryView:
         view = self._view(sorted(self.items, key=lambda item: -item.order), budget)
         shown = {item.id for item in view.items}
-        ranked: list[MemoryItem] = [self._items[name] for name, _ in self._index.search(question) if name in shown]
+        ranked: list[MemoryItem] = [self._items[name] for name, _ in self._index.ranked(question) if name in shown]
         return MemoryView(view.items, view.hidden, ranked[0] if ranked else None)
