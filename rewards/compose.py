@@ -201,9 +201,10 @@ def _source(name: str, path: Any, where: str) -> str:
     if not isinstance(path, str) or not is_import_path(path):
         raise PluginError(f"{where}.import_path must be written package.module:Class, not {path!r}.")
     if name in PARTS:
+        owner = next(plugin.origin for plugin in PARTS.plugins if plugin.name == name)
         raise PluginError(
-            f"{where}: {name!r} is the name of a reward part {next(plugin.origin for plugin in PARTS.plugins if plugin.name == name)}. Give yours another name, or "
-            "leave import_path out to use that one."
+            f"{where}: {name!r} is the name of a reward part {owner}. Give yours another name, or leave import_path out "
+            "to use that one."
         )
     return path
 
