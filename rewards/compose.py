@@ -203,8 +203,8 @@ def _source(name: str, path: Any, where: str) -> str:
     if name in PARTS:
         owner = next(plugin.origin for plugin in PARTS.plugins if plugin.name == name)
         raise PluginError(
-            f"{where}: {name!r} is the name of a reward part {owner}. Give yours another name, or leave import_path out "
-            "to use that one."
+            f"{where}: {name!r} is the name of a reward part {owner}. Give yours another name, or leave import_path "
+            "out to use that one."
         )
     return path
 
