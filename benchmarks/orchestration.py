@@ -25,7 +25,7 @@ from typing import Any
 
 from memrl.config import Config, load_config
 from memrl.data.feed import StreamFeed
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.records import AdapterRef, Completion, Episode
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker
@@ -53,7 +53,7 @@ def build(config: Config, seconds_per_token: float) -> RolloutWorker:
             sampling: Sampling,
             adapter: AdapterRef | None = None,
             *,
-            order: tuple[int, ...] = (),
+            place: Place = ANYWHERE,
         ) -> Completion:
             ids = written[: sampling.max_tokens]
             await asyncio.sleep(seconds_per_token * len(ids))

@@ -25,7 +25,7 @@ from rich.console import Console
 
 import memrl.engines.build
 from memrl.config import Config, load_config
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.records import AdapterRef, Completion
 from memrl.training.trainer import Trainer
@@ -41,9 +41,9 @@ def slowed(latency: float) -> type[TransformersEngine]:
             sampling: Sampling,
             adapter: AdapterRef | None = None,
             *,
-            order: tuple[int, ...] = (),
+            place: Place = ANYWHERE,
         ) -> Completion:
-            completion = await super().generate(prompt_ids, sampling, adapter, order=order)
+            completion = await super().generate(prompt_ids, sampling, adapter, place=place)
             await asyncio.sleep(latency)
             return completion
 

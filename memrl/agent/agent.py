@@ -24,7 +24,7 @@ from memrl.agent.memory_file import Change, MemoryFile
 from memrl.config import Config
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import Place, Sampling
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.building.chunking import Unit, cut
@@ -203,7 +203,7 @@ class MemoryAgent:
             return results
 
     async def _ask(self, question: str) -> Answer:
-        return await self._policy.reader.answer(_asked(question), self._file.state(), order=self._policy.order())
+        return await self._policy.reader.answer(_asked(question), self._file.state(), place=self._policy.place())
 
 
 class _Policy:
@@ -251,10 +251,10 @@ class _Policy:
 
         return self.begin(done()).result()
 
-    def order(self) -> tuple[int, ...]:
-        """The next request's place among all."""
+    def place(self) -> Place:
+        """Return the next request's place among all."""
         self._asked += 1
-        return (0, self._asked)
+        return Place(0, self._asked)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -266,7 +266,7 @@ class _Policy:
         """What the policy wants done about a text."""
         ids = self._prompt(text, time, memory)
         sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
-        completion = await self._engine.generate(ids, sampling, self._adapter, order=self.order())
+        completion = await self._engine.generate(ids, sampling, self._adapter, place=self.place())
         said = self.prompter.decode(completion.ids)
         calls = self.prompter.dialect.parse(said, truncated=completion.stop == "length")
         return calls[: self.config.memory.max_calls]

@@ -15,7 +15,7 @@ from openai import APIConnectionError, APIStatusError, NotFoundError, OpenAIErro
 
 from memrl.config.keys import read_key
 from memrl.endpoints.client import open_client, shown
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
 
@@ -74,7 +74,7 @@ class EndpointEngine:
         sampling: Sampling,
         adapter: AdapterRef | None = None,
         *,
-        order: tuple[int, ...] = (),
+        place: Place = ANYWHERE,
     ) -> Completion:
         try:
             reply = await self._client.completions.create(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
@@ -23,6 +23,42 @@ class Sampling:
     seed: int = 0
 
 
+@dataclass(frozen=True, order=True)
+class Place:
+    """The logical place of a request among all: batches are formed in the order of places, never in that of arrival.
+
+    Places are compared from their first field to their last. Requests of different `step`s never share a batch: how
+    far one step's rollout has come when the next one's begins depends on timing.
+    """
+
+    EVALUATION: ClassVar[int] = -1
+    CANARIES: ClassVar[int] = -2
+    ATTACKS: ClassVar[int] = -3
+
+    step: int = 0
+    """The trainer's step, or, for what belongs to none, one of the above."""
+    stream: int = 0
+    """Number of the stream within the step."""
+    episode: int = 0
+    """Number of the episode within its group."""
+    stage: int = 0
+    """The chunk that is read; once all are read, what follows: questions, their repetition, grading."""
+    number: tuple[int, ...] = ()
+    """Which request of the stage: a question, a vote on it, a try at that vote, and so on."""
+
+    def at(self, stage: int) -> Place:
+        """Return another stage of the same episode."""
+        return replace(self, stage=stage, number=())
+
+    def under(self, *number: int) -> Place:
+        """Return the place of one request of this stage, or of one that belongs to this request."""
+        return replace(self, number=(*self.number, *number))
+
+
+ANYWHERE = Place()
+"""The place of a request that stands alone."""
+
+
 class Engine(Protocol):
     """A generator of tokens. The same contract tests run against every engine."""
 
@@ -32,12 +68,12 @@ class Engine(Protocol):
         sampling: Sampling,
         adapter: AdapterRef | None = None,
         *,
-        order: tuple[int, ...] = (),
+        place: Place = ANYWHERE,
     ) -> Completion:
         """Sample one completion; `adapter` None is the base model.
 
-        `order` is the request's logical place (step, stream, episode, chunk, ...). Where an engine forms batches
-        itself, it forms them in that order from requests of one step, so that batches do not depend on timing.
+        Where an engine forms batches itself, it forms them in the order of the requests' `place`s, and from requests of
+        one step, so that batches do not depend on timing.
 
         Raises:
             EngineError: the adapter is not loaded, the prompt leaves no room, or generation failed.

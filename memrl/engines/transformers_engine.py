@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from memrl.engines.adapters import AdapterShelf, cannot_be_loaded
-from memrl.engines.engine import Sampling, check_request
+from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
 from memrl.engines.models import score_completion
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
@@ -31,7 +31,7 @@ class _Request:
     prompt_ids: list[int]
     sampling: Sampling
     adapter: AdapterRef | None
-    order: tuple[int, ...]
+    place: Place
     future: asyncio.Future[Completion]
 
 
@@ -106,11 +106,11 @@ class TransformersEngine:
         sampling: Sampling,
         adapter: AdapterRef | None = None,
         *,
-        order: tuple[int, ...] = (),
+        place: Place = ANYWHERE,
     ) -> Completion:
         check_request(prompt_ids, sampling, self.context_length)
         loop = asyncio.get_running_loop()
-        request = _Request(list(prompt_ids), sampling, adapter, order, loop.create_future())
+        request = _Request(list(prompt_ids), sampling, adapter, place, loop.create_future())
         self._queue.append(request)
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = loop.create_task(self._pump())
@@ -123,7 +123,7 @@ class TransformersEngine:
             await self._settle()
             # Those that nobody waits for any more (cancelled, timed out) take no place in a batch.
             waiting = [request for request in self._queue if not request.future.done()]
-            waiting.sort(key=lambda request: (request.order, len(request.prompt_ids)))
+            waiting.sort(key=lambda request: (request.place, len(request.prompt_ids)))
             batch = self._next_batch(waiting) if waiting else []
             taken = {id(request) for request in batch}
             self._queue = [request for request in waiting if id(request) not in taken]
@@ -247,7 +247,7 @@ def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Ten
     return ids, mask
 
 
-def _kind(request: _Request) -> tuple[AdapterRef | None, bool, tuple[int, ...]]:
+def _kind(request: _Request) -> tuple[AdapterRef | None, bool, int]:
     """What the requests of one batch share. The step is part of it: how far one step's rollout has come when the next
     one's begins depends on timing, and a batch must not."""
-    return request.adapter, request.sampling.temperature == 0, request.order[:1]
+    return request.adapter, request.sampling.temperature == 0, request.place.step

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from memrl.engines.adapters import AdapterShelf, cannot_be_loaded
-from memrl.engines.engine import Sampling, check_request
+from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
 from memrl.engines.vllm_thread import VllmThread
 from memrl.errors import EngineDied, EngineError
 from memrl.records import AdapterRef, Completion
 
 
 class VllmEngine:
-    """Implements `Engine` on vLLM. Requests join and leave its batches as they come, so `order` means nothing here.
+    """Implements `Engine` on vLLM. Requests join and leave its batches as they come, so `place` means nothing here.
 
     Args:
         vllm: the running vLLM, started for as many versions.
@@ -66,7 +66,7 @@ class VllmEngine:
         sampling: Sampling,
         adapter: AdapterRef | None = None,
         *,
-        order: tuple[int, ...] = (),
+        place: Place = ANYWHERE,
     ) -> Completion:
         check_request(prompt_ids, sampling, self.context_length)
         output = await self._ask(

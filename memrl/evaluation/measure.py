@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memrl.config import Config, JudgeConfig, ReaderConfig
 from memrl.engines.build import open_engine
+from memrl.engines.engine import Place
 from memrl.engines.models import load_tokenizer
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, DataError, InfrastructureError
@@ -30,7 +31,7 @@ from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AnswerRecord
-from memrl.rollout.worker import RolloutWorker, request_seed
+from memrl.rollout.worker import RolloutWorker, episode_seed
 from memrl.storage.files import write_json_atomic
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
@@ -179,9 +180,9 @@ async def _suite(
 
     async def one(number: int, name: str, stream: Stream) -> Measured:
         if name not in known:
-            place = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
+            whose = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
             async with slots:
-                known[name] = await _measure(worker, place, policy, number, stream)
+                known[name] = await _measure(worker, whose, policy, number, stream)
             file.append(known[name].model_dump(mode="json"))
         advance()
         return known[name]
@@ -204,15 +205,15 @@ def read_records(file: JsonLines) -> list[Measured]:
 
 
 async def _measure(
-    worker: RolloutWorker, place: dict[str, str], policy: Policy, number: int, stream: Stream
+    worker: RolloutWorker, whose: dict[str, str], policy: Policy, number: int, stream: Stream
 ) -> Measured:
     began = time.monotonic()
     try:
-        found = await _play(worker, place["method"], policy, number, stream)
+        found = await _play(worker, whose["method"], policy, number, stream)
     except InfrastructureError as error:
-        return Measured(**place, chunks=len(stream.chunks), failure=f"{type(error).__name__}: {error}")
+        return Measured(**whose, chunks=len(stream.chunks), failure=f"{type(error).__name__}: {error}")
     return Measured(
-        **place,
+        **whose,
         **found,
         chunks=len(stream.chunks),
         chunk_tokens=sum(worker.prompter.count_tokens(chunk.text) for chunk in stream.chunks),
@@ -221,18 +222,18 @@ async def _measure(
 
 
 async def _play(worker: RolloutWorker, method: str, policy: Policy, number: int, stream: Stream) -> dict[str, Any]:
-    order = (-1, number, 0)
+    place = Place(Place.EVALUATION, number)
     if method in policy.adapters:
-        seed = request_seed(worker.config.seed, *order)
-        episode = await worker.play(stream, seed=seed, adapter=policy.adapters[method], place=order, temperature=0.0)
+        seed = episode_seed(worker.config.seed, place)
+        episode = await worker.play(stream, seed=seed, adapter=policy.adapters[method], place=place, temperature=0.0)
         return {
             "answers": episode.answers,
             "memory_tokens": episode.memory_tokens,
             "prompt_tokens": sum(len(step.prompt_ids) for step in episode.steps),
             "completion_tokens": sum(len(step.completion.ids) for step in episode.steps),
         }
-    kept = await BASELINES[method](worker).read(stream, order)
-    answers = await worker.ask_all(stream, kept.memory, (*order, len(stream.chunks)))
+    kept = await BASELINES[method](worker).read(stream, place)
+    answers = await worker.ask_all(stream, kept.memory, place.at(len(stream.chunks)))
     return {
         "answers": answers,
         "memory_tokens": kept.memory.token_count(),

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from memrl.config import Config
 from memrl.endpoints.cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from memrl.endpoints.client import Endpoint, Messages, Reply
-from memrl.engines.engine import Engine, Sampling
+from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Question
 from memrl.errors import JudgeError
@@ -35,10 +35,10 @@ from memrl.rewards.judge import (
     refused_unread,
 )
 
+CANARY_PLACE = Place(Place.CANARIES)
 TRIES = 3
 """How often a reply that is no verdict is asked for."""
 _REMINDER = "Your last reply was no such JSON object. Reply with it alone."
-Order = tuple[int, ...]
 Accept = Callable[[str], object]
 
 
@@ -46,7 +46,7 @@ class Asker(Protocol):
     """Puts a request to the judge's model. A reply that `accept` raises `VerdictError` on is never kept."""
 
     async def complete(
-        self, messages: Messages, max_tokens: int, *, order: Order, accept: Accept, fresh: bool
+        self, messages: Messages, max_tokens: int, *, place: Place, accept: Accept, fresh: bool
     ) -> Reply: ...
 
     async def close(self) -> None: ...
@@ -59,7 +59,7 @@ class EndpointAsker:
         self._endpoint = endpoint
 
     async def complete(
-        self, messages: Messages, max_tokens: int, *, order: Order, accept: Accept, fresh: bool
+        self, messages: Messages, max_tokens: int, *, place: Place, accept: Accept, fresh: bool
     ) -> Reply:
         return await self._endpoint.complete(messages, max_tokens, accept=accept, fresh=fresh)
 
@@ -78,7 +78,7 @@ class EngineAsker:
         self._cache = cache
 
     async def complete(
-        self, messages: Messages, max_tokens: int, *, order: Order, accept: Accept, fresh: bool
+        self, messages: Messages, max_tokens: int, *, place: Place, accept: Accept, fresh: bool
     ) -> Reply:
         key = request_key(self._model, messages, max_tokens)
         found = None if fresh or self._cache is None else self._cache.get(key)
@@ -90,7 +90,7 @@ class EngineAsker:
                 f"the judge's prompt has {len(ids)} tokens, rollout.max_prompt_tokens allows {self._longest}. Raise "
                 "it, or use judge.type=endpoint."
             )
-        completion = await self._engine.generate(ids, Sampling(max_tokens, 0.0), None, order=order)
+        completion = await self._engine.generate(ids, Sampling(max_tokens, 0.0), None, place=place)
         text = self._prompter.decode(completion.ids)
         accept(text)
         if self._cache is not None and not fresh:
@@ -131,7 +131,7 @@ class Judge:
         """Close its connections and cache."""
         await self._asker.close()
 
-    async def verdict(self, source: str, question: Question, answer: str, order: Order) -> Verdict | None:
+    async def verdict(self, source: str, question: Question, answer: str, place: Place) -> Verdict | None:
         """On an answer to a source's question; None where `judge.answers` leaves it to its metric.
 
         Raises:
@@ -142,7 +142,7 @@ class Judge:
         if rubric is None:
             return None
         kind = "abstention" if question.metric == "abstention" else question.kind
-        return await self.grade_answer(question.text, question.answers, answer, rubric=rubric, kind=kind, order=order)
+        return await self.grade_answer(question.text, question.answers, answer, rubric=rubric, kind=kind, place=place)
 
     async def grade_answer(
         self,
@@ -152,7 +152,7 @@ class Judge:
         *,
         rubric: str,
         kind: str = "",
-        order: Order = (),
+        place: Place = ANYWHERE,
         fresh: bool = False,
     ) -> Verdict:
         """Whether an answer is right.
@@ -167,10 +167,10 @@ class Judge:
         def ask(vote: int) -> Request:
             return answer_request(question, golds, answer, rubric=rubric, kind=kind, vote=vote)
 
-        return await self._votes(rubric, ask, order, fresh)
+        return await self._votes(rubric, ask, place, fresh)
 
     async def grade_content(
-        self, text: str, store: str, passage: str, *, order: Order = (), fresh: bool = False
+        self, text: str, store: str, passage: str, *, place: Place = ANYWHERE, fresh: bool = False
     ) -> Verdict:
         """Whether a stored text is in the right store, and (but for the preset `memalpha`) faithful to what was read.
 
@@ -185,9 +185,9 @@ class Judge:
         def ask(vote: int) -> Request:
             return content_request(text, store, passage, rubric=rubric, vote=vote)
 
-        return await self._votes(rubric, ask, order, fresh)
+        return await self._votes(rubric, ask, place, fresh)
 
-    async def canaries(self, order: Order = (-2,)) -> list[Probe]:
+    async def canaries(self, place: Place = CANARY_PLACE) -> list[Probe]:
         """Grade the cases whose verdict is known, the cache passed by."""
         jobs: list[Coroutine[Any, Any, Probe]] = []
         for rubric in sorted(set(self._config.answers.values())):
@@ -195,13 +195,18 @@ class Judge:
                 if rubric == "locomo" and canary.name == "every option listed":
                     continue  # LoCoMo's lenient rule lets a list pass that holds the answer
                 grading = self.grade_answer(
-                    CANARY_QUESTION, [CANARY_GOLD], canary.answer, rubric=rubric, order=(*order, len(jobs)), fresh=True
+                    CANARY_QUESTION,
+                    [CANARY_GOLD],
+                    canary.answer,
+                    rubric=rubric,
+                    place=place.under(len(jobs)),
+                    fresh=True,
                 )
                 jobs.append(self._probe(f"{canary.name} ({rubric})", canary.accepted, grading))
         for text in CONTENT_CANARIES if self._content else ():
             if self._content_rubric == "memalpha" and text.name == "an invented fact":
                 continue  # it does not see what is invented
-            graded = self.grade_content(text.text, text.store, CANARY_PASSAGE, order=(*order, len(jobs)), fresh=True)
+            graded = self.grade_content(text.text, text.store, CANARY_PASSAGE, place=place.under(len(jobs)), fresh=True)
             jobs.append(self._probe(text.name, text.accepted, graded))
         return await asyncio.gather(*jobs)
 
@@ -228,9 +233,17 @@ class Judge:
                 self._probe(
                     attack.name,
                     False,
-                    self.grade_answer(CANARY_QUESTION, [CANARY_GOLD], attack.text, rubric=rubric, order=(-3, number))
+                    self.grade_answer(
+                        CANARY_QUESTION,
+                        [CANARY_GOLD],
+                        attack.text,
+                        rubric=rubric,
+                        place=Place(Place.ATTACKS).under(number),
+                    )
                     if attack.target == "answer"
-                    else self.grade_content(attack.text, "semantic", CANARY_PASSAGE, order=(-3, number)),
+                    else self.grade_content(
+                        attack.text, "semantic", CANARY_PASSAGE, place=Place(Place.ATTACKS).under(number)
+                    ),
                 )
                 for number, attack in enumerate(attacks)
             )
@@ -245,14 +258,14 @@ class Judge:
         outcome = "accepted" if verdict.accepted else "rejected" if verdict.votes else "unread"
         return Probe(name, outcome, verdict.accepted == accepted, verdict.reason)
 
-    async def _votes(self, rubric: str, ask: Callable[[int], Request], order: Order, fresh: bool) -> Verdict:
+    async def _votes(self, rubric: str, ask: Callable[[int], Request], place: Place, fresh: bool) -> Verdict:
         votes: list[bool] = []
         reason = ""
         replies: list[Reply] = []
         again = 0
         for number in range(self._config.votes):
             request = ask(number)
-            accepted, why, reply, tries = await self._verdict(request, (*order, number), fresh)
+            accepted, why, reply, tries = await self._verdict(request, place.under(number), fresh)
             replies.append(reply)
             again += tries - 1
             votes.append(accepted)
@@ -271,7 +284,7 @@ class Judge:
             retries=sum(max(reply.attempts - 1, 0) for reply in replies) + again,
         )
 
-    async def _verdict(self, request: Request, order: Order, fresh: bool) -> tuple[bool, str, Reply, int]:
+    async def _verdict(self, request: Request, place: Place, fresh: bool) -> tuple[bool, str, Reply, int]:
         """One verdict, its reason, the reply that holds it, and how many replies it took."""
         messages = request.messages
         failure = ""
@@ -280,7 +293,7 @@ class Judge:
                 reply = await self._asker.complete(
                     messages,
                     self._config.max_tokens,
-                    order=(*order, tried),
+                    place=place.under(tried),
                     accept=lambda text: parse_verdict(text, request.code),
                     fresh=fresh,
                 )

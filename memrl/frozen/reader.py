@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Question
 from memrl.errors import PromptTooLong
@@ -12,7 +13,6 @@ from memrl.errors import PromptTooLong
 if TYPE_CHECKING:
     from memrl.config import ReaderConfig
     from memrl.endpoints.client import Endpoint
-    from memrl.engines.engine import Engine
     from memrl.engines.prompting import Prompter
 
 INSTRUCTION = (
@@ -40,8 +40,8 @@ class Answer:
 class Reader(Protocol):
     """Answers from a memory. Raises `ReaderError` or `EngineError` when it cannot; never answers with an error text."""
 
-    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...]) -> Answer:
-        """`order` places the request among all others, so that batches form the same way in every run."""
+    async def answer(self, question: Question, memory: MemoryDesign, *, place: Place) -> Answer:
+        """`place` is where the request stands among all others, so that batches form the same way in every run."""
         ...
 
 
@@ -68,7 +68,7 @@ class LexicalReader:
     def __init__(self, retrieve_budget: int) -> None:
         self._budget = retrieve_budget
 
-    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
+    async def answer(self, question: Question, memory: MemoryDesign, *, place: Place = ANYWHERE) -> Answer:
         view = memory.retrieve(question.text, self._budget)
         return Answer(view.best.line() if view.best else UNKNOWN, tuple(item.id for item in view.items))
 
@@ -82,9 +82,7 @@ class PolicyBaseReader:
         self._engine = engine
         self._prompter = prompter
 
-    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
-        from memrl.engines.engine import Sampling
-
+    async def answer(self, question: Question, memory: MemoryDesign, *, place: Place = ANYWHERE) -> Answer:
         view = memory.retrieve(question.text, self._budget)
         prompt_ids = self._prompter.encode(reader_messages(question.text, view, self._config))
         if len(prompt_ids) > self._config.max_prompt_tokens:
@@ -94,7 +92,7 @@ class PolicyBaseReader:
                 "memory.retrieve_budget."
             )
         sampling = Sampling(max_tokens=self._config.max_tokens, temperature=0.0)
-        completion = await self._engine.generate(prompt_ids, sampling, None, order=order)
+        completion = await self._engine.generate(prompt_ids, sampling, None, place=place)
         return Answer(
             self._prompter.decode(completion.ids).strip(),
             tuple(item.id for item in view.items),
@@ -114,7 +112,7 @@ class EndpointReader:
         self._budget = retrieve_budget
         self._endpoint = endpoint
 
-    async def answer(self, question: Question, memory: MemoryDesign, *, order: tuple[int, ...] = ()) -> Answer:
+    async def answer(self, question: Question, memory: MemoryDesign, *, place: Place = ANYWHERE) -> Answer:
         view = memory.retrieve(question.text, self._budget)
         messages = reader_messages(question.text, view, self._config)
         reply = await self._endpoint.complete(messages, self._config.max_tokens)

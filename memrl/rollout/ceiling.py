@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from memrl.engines.engine import Place
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
@@ -20,13 +21,13 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> li
     sentences of the question's own evidence chunks.
     """
     asked = []
-    for place, stream in enumerate(streams):
+    for position, stream in enumerate(streams):
         shared = _ideal(worker.new_memory(), stream) if "notes" in stream.metadata else None
         for number, question in enumerate(stream.questions):
             if question.evidence is None:
                 continue
             memory = shared or _evidence(worker.new_memory(), stream, question)
-            asked.append(worker.ask(stream.source, question, memory, (-1, place, 0, number)))
+            asked.append(worker.ask(stream.source, question, memory, Place(Place.EVALUATION, position).under(number)))
     return await asyncio.gather(*asked)
 
 

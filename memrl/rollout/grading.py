@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from memrl.config import Config
+from memrl.engines.engine import Place
 from memrl.envs.stream import Chunk, Stream
-from memrl.frozen.judge import Judge, Order
+from memrl.frozen.judge import Judge
 from memrl.records import ContentCheck, Step
 from memrl.rewards.content import content_value, content_value_memalpha, extraction, gold_points, unfaithful
 from memrl.rewards.meters import Written, measure
@@ -26,14 +27,14 @@ class Grading:
         self._longest = config.rollout.max_completion_tokens
         self._judge = judge if self._mode == "judge" else None
 
-    async def grade(self, stream: Stream, steps: Sequence[Step], order: Order) -> list[Step]:
+    async def grade(self, stream: Stream, steps: Sequence[Step], place: Place) -> list[Step]:
         """The steps with `checks`, and with the part `content` where it is paid.
 
         Raises:
             JudgeError, EngineError: the judge failed.
         """
         points = gold_points(stream) if self._mode != "none" and not self._memalpha else None
-        checks = await asyncio.gather(*(self._checks(stream, step, (*order, step.chunk)) for step in steps))
+        checks = await asyncio.gather(*(self._checks(stream, step, place.under(step.chunk)) for step in steps))
         graded = []
         before: Sequence[str] = ()
         for step, found, after in zip(steps, checks, _held(steps), strict=True):
@@ -50,7 +51,7 @@ class Grading:
             before = after
         return graded
 
-    async def _checks(self, stream: Stream, step: Step, order: Order) -> list[ContentCheck]:
+    async def _checks(self, stream: Stream, step: Step, place: Place) -> list[ContentCheck]:
         replaced = {change["id"]: change["before"] for change in step.diff if change["op"] == "update"}
         written = [(str(result.item_id), str(result.store), result.content) for result in step.results]
         told = [(item, store, text) for item, store, text in written if text]
@@ -63,7 +64,9 @@ class Grading:
             return checks
         verdicts = await asyncio.gather(
             *(
-                self._judge.grade_content(text, store, _shown(so_far[-1], replaced.get(item)), order=(*order, number))
+                self._judge.grade_content(
+                    text, store, _shown(so_far[-1], replaced.get(item)), place=place.under(number)
+                )
                 for number, (item, store, text) in enumerate(told)
             )
         )

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from memrl.config import Config
+from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError, InfrastructureError, JudgeError
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group
 from memrl.rollout.ceiling import reader_ceiling
-from memrl.rollout.worker import RolloutWorker, request_seed
+from memrl.rollout.worker import RolloutWorker, episode_seed
 
 log = logging.getLogger(__name__)
 OnEpisode = Callable[[], None]
@@ -33,8 +34,8 @@ class Play:
     """One episode to be played. Whoever plays it, and however often it is tried, the seed is the same."""
 
     stream: Stream
-    place: tuple[int, int, int]
-    """(step, stream, episode): the trainer's step, -1 for an evaluation, and the place within it."""
+    place: Place
+    """Its step, stream and episode."""
     seed: int
     temperature: float | None
     """None: `rollout.temperature`."""
@@ -119,7 +120,7 @@ class Pool(ABC):
         """
         size = self.config.train.group_size
         plays = [
-            self._new(stream, (step, first + number, index), None)
+            self._new(stream, Place(step, first + number, index), None)
             for number, stream in enumerate(streams)
             for index in range(size)
         ]
@@ -135,12 +136,12 @@ class Pool(ABC):
         self, streams: Sequence[Stream], adapter: AdapterRef, on_episode: OnEpisode | None = None
     ) -> list[Episode | str]:
         """One greedy episode of each stream, or what prevented it (evaluation)."""
-        plays = [self._new(stream, (-1, number, 0), 0.0) for number, stream in enumerate(streams)]
+        plays = [self._new(stream, Place(Place.EVALUATION, number), 0.0) for number, stream in enumerate(streams)]
         outcomes: list[Episode | str] = self.run(self._play_all(plays, adapter, on_episode))
         return outcomes
 
-    def _new(self, stream: Stream, place: tuple[int, int, int], temperature: float | None) -> Play:
-        return Play(stream, place, request_seed(self.config.seed, *place), temperature)
+    def _new(self, stream: Stream, place: Place, temperature: float | None) -> Play:
+        return Play(stream, place, episode_seed(self.config.seed, place), temperature)
 
     async def _play_all(
         self, plays: Sequence[Play], adapter: AdapterRef, on_episode: OnEpisode | None
@@ -168,7 +169,7 @@ class Pool(ABC):
                 self.counts["judge"] += isinstance(error, JudgeError)
             except TimeoutError:
                 outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
-            where = f"stream {play.stream.id}, episode {play.place[2]}"
+            where = f"stream {play.stream.id}, episode {play.place.episode}"
             if rollout.min_group == "fail_fast":
                 raise EngineError(f"{where} failed, and rollout.min_group is fail_fast: {outcome}")
             log.warning("%s %s: %s", where, "is played again" if left else "removed", outcome)

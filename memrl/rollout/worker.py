@@ -13,7 +13,7 @@ import math
 
 from memrl.config import Config
 from memrl.endpoints.client import Endpoint, reader_endpoint
-from memrl.engines.engine import Engine, Sampling
+from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.engines.prompting import open_prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
@@ -30,10 +30,15 @@ from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.grading import Grading
 
 
-def request_seed(*place: int | str) -> int:
+def request_seed(*parts: int) -> int:
     """A 63-bit seed from (run seed, step, stream, episode, chunk), the same on every machine (law 7)."""
-    digest = hashlib.sha256("/".join(map(str, place)).encode()).digest()
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def episode_seed(seed: int, place: Place) -> int:
+    """Return the seed of the episode at a place, from the run's `seed`."""
+    return request_seed(seed, place.step, place.stream, place.episode)
 
 
 class RolloutWorker:
@@ -78,7 +83,7 @@ class RolloutWorker:
         *,
         seed: int,
         adapter: AdapterRef | None,
-        place: tuple[int, int, int] = (0, 0, 0),
+        place: Place = ANYWHERE,
         temperature: float | None = None,
     ) -> Episode:
         """One attempt at one stream.
@@ -86,7 +91,7 @@ class RolloutWorker:
         Args:
             adapter: whose; None: the model without one.
             seed: of the whole episode; each request's seed derives from it and the chunk.
-            place: (step, stream, episode), the logical order of the requests.
+            place: the step, the stream and the episode.
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
 
         Raises:
@@ -96,11 +101,11 @@ class RolloutWorker:
         """
         memory = self.new_memory()
         steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
-        answers = await self.ask_all(stream, memory, (*place, len(steps)))
-        steps = await self._grading.grade(stream, steps, (*place, len(steps) + 2))
+        answers = await self.ask_all(stream, memory, place.at(len(steps)))
+        steps = await self._grading.grade(stream, steps, place.at(len(steps) + 2))
         asked_again = 0
         if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
-            worth = self._step_worth(stream.source, (*place, len(steps) + 1))
+            worth = self._step_worth(stream.source, place.at(len(steps) + 1))
             worths = await worth(stream, steps, calls, answers)
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
             asked_again = worth.asked
@@ -110,7 +115,7 @@ class RolloutWorker:
         return Episode(
             stream_id=stream.id,
             source=stream.source,
-            index=place[2],
+            index=place.episode,
             version=None if adapter is None else adapter.version,
             seed=seed,
             steps=steps,
@@ -128,7 +133,7 @@ class RolloutWorker:
         memory: MemoryDesign,
         seed: int,
         adapter: AdapterRef | None,
-        place: tuple[int, int, int],
+        place: Place,
         temperature: float | None,
     ) -> tuple[list[Step], list[list[ToolCall]]]:
         """The steps, and the calls that each carried out."""
@@ -150,7 +155,7 @@ class RolloutWorker:
             sampling = Sampling(config.rollout.max_completion_tokens, heat, request_seed(seed, chunk))
             try:
                 async with asyncio.timeout(config.rollout.step_timeout):
-                    completion = await self.engine.generate(prompt_ids, sampling, adapter, order=(*place, chunk))
+                    completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place.at(chunk))
             except TimeoutError:
                 raise EngineError(
                     f"chunk {chunk}: no completion within rollout.step_timeout ({config.rollout.step_timeout:g} s)"
@@ -176,21 +181,21 @@ class RolloutWorker:
             )
         return steps, calls
 
-    def _step_worth(self, source: str, order: tuple[int, ...]) -> StepWorth:
-        """What finds out the worth of one episode's steps; `order` places its questions to the reader."""
+    def _step_worth(self, source: str, place: Place) -> StepWorth:
+        """What finds out the worth of one episode's steps; `place` is where its questions to the reader stand."""
         numbers = itertools.count()
 
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
-            return await self.ask(source, question, memory, (*order, next(numbers)))
+            return await self.ask(source, question, memory, place.under(next(numbers)))
 
         return StepWorth(
             self.new_memory, self.config.memory.retrieve_budget, ask, self.config.advantage.counterfactual_steps
         )
 
-    async def ask_all(self, stream: Stream, memory: MemoryDesign, order: tuple[int, ...]) -> list[AnswerRecord]:
+    async def ask_all(self, stream: Stream, memory: MemoryDesign, place: Place) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""
         questions = [
-            asyncio.ensure_future(self.ask(stream.source, question, memory, (*order, number)))
+            asyncio.ensure_future(self.ask(stream.source, question, memory, place.under(number)))
             for number, question in enumerate(stream.questions)
         ]
         try:
@@ -199,16 +204,16 @@ class RolloutWorker:
             for question in questions:
                 question.cancel()
 
-    async def ask(self, source: str, question: Question, memory: MemoryDesign, order: tuple[int, ...]) -> AnswerRecord:
+    async def ask(self, source: str, question: Question, memory: MemoryDesign, place: Place) -> AnswerRecord:
         """Put one question to the reader over a memory, and score what it says: by the question's metric, or by the
         judge where `judge.answers` names the source.
 
         Raises:
             ReaderError, JudgeError, EngineError: there is no answer, or no verdict on it.
         """
-        answer = await self._reader.answer(question, memory, order=order)
+        answer = await self._reader.answer(question, memory, place=place)
         found = score(question.metric, answer.text, list(question.answers))
-        verdict = await self.judge.verdict(source, question, answer.text, (*order, 1)) if self.judge else None
+        verdict = await self.judge.verdict(source, question, answer.text, place.under(1)) if self.judge else None
         return AnswerRecord(
             question_id=question.id,
             kind=question.kind,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from memrl.engines.engine import Engine, Sampling
+from memrl.engines.engine import Engine, Place, Sampling
 from memrl.engines.models import load_model
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.engines.vllm_engine import VllmEngine
@@ -83,7 +83,7 @@ def sample(tokens: int = 12, *, seed: int = 0, temperature: float = 1.0) -> Samp
 
 async def together(engine: Engine, prompts: list[list[int]], ref: AdapterRef | None = None, **how: Any) -> Any:
     requests = [
-        engine.generate(prompt, sample(seed=place, **how), ref, order=(0, place))
+        engine.generate(prompt, sample(seed=place, **how), ref, place=Place(0, place))
         for place, prompt in enumerate(prompts)
     ]
     return await asyncio.gather(*requests)
@@ -303,7 +303,7 @@ def test_what_does_not_fit_is_refused(engine: Engine) -> None:
 def test_one_that_gives_up_disturbs_nobody(make_engine: MakeEngine) -> None:
     async def play(engine: Engine, give_up: int | None) -> list[Any]:
         requests = [
-            asyncio.ensure_future(engine.generate(prompt, sample(seed=place), order=(0, place)))
+            asyncio.ensure_future(engine.generate(prompt, sample(seed=place), place=Place(0, place)))
             for place, prompt in enumerate(PROMPTS)
         ]
         await asyncio.sleep(0)
@@ -336,7 +336,7 @@ def test_short_episodes_do_not_wait_for_long_ones(make_engine: MakeEngine) -> No
 
     async def episode(number: int, steps: int) -> None:
         for step in range(steps):
-            await engine.generate(PROMPT, sample(4), order=(0, number, step))
+            await engine.generate(PROMPT, sample(4), place=Place(0, number, step))
             done.append((number, step))
 
     async def play() -> None:
@@ -368,16 +368,17 @@ def test_an_unforeseen_error_reaches_who_waits(plain_model: Path, monkeypatch: p
 def test_batches_do_not_depend_on_who_came_first(plain_model: Path) -> None:
     """Law 7: the logical order decides what is generated together."""
 
-    def batches(arrival: list[int]) -> list[list[tuple[int, ...]]]:
+    def batches(arrival: list[int]) -> list[list[Place]]:
         engine: Any = transformers_engine(plain_model, max_batch=4)
-        seen: list[list[tuple[int, ...]]] = []
+        seen: list[list[Place]] = []
         inner = engine._run
-        engine._run = lambda requests: seen.append([request.order for request in requests]) or inner(requests)
+        engine._run = lambda requests: seen.append([request.place for request in requests]) or inner(requests)
 
         async def play() -> None:
-            await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), order=(0, n)) for n in arrival))
+            await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), place=Place(0, n)) for n in arrival))
 
         run(play())
         return seen
 
-    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [[(0, n) for n in range(4)], [(0, 4), (0, 5)]]
+    places = [Place(0, n) for n in range(6)]
+    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [places[:4], places[4:]]

@@ -11,6 +11,7 @@ import pytest
 
 from memrl.cli.main import main
 from memrl.config import load_config
+from memrl.engines.engine import Place
 from memrl.errors import ConfigError, ReaderError
 from memrl.evaluation.compare import compare
 from memrl.evaluation.measure import METHODS
@@ -116,10 +117,10 @@ def test_what_failed_is_counted_and_measured_again_alone(
     out = tmp_path / "eval"
     ask = RolloutWorker.ask
 
-    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, order: tuple[int, ...]) -> Any:
-        if order[1] == 2:
+    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, place: Place) -> Any:
+        if place.stream == 2:
             raise ReaderError("nobody answers")
-        return await ask(self, source, question, memory, order)
+        return await ask(self, source, question, memory, place)
 
     with monkeypatch.context() as patched:
         patched.setattr(RolloutWorker, "ask", asked)

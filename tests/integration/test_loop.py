@@ -15,7 +15,7 @@ from peft import PeftModel
 import memrl.engines.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.engines.models import load_model
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError
@@ -229,12 +229,12 @@ class Flaky(TransformersEngine):
         sampling: Sampling,
         adapter: AdapterRef | None = None,
         *,
-        order: tuple[int, ...] = (),
+        place: Place = ANYWHERE,
     ) -> Completion:
         fails = self.reader_fails if adapter is None else self.policy_fails
-        if order[1:3] in fails and (adapter is None or sampling.temperature > 0):
+        if (place.stream, place.episode) in fails and (adapter is None or sampling.temperature > 0):
             raise EngineError("the accelerator fell off")
-        return await super().generate(prompt_ids, sampling, adapter, order=order)
+        return await super().generate(prompt_ids, sampling, adapter, place=place)
 
 
 def test_a_failed_episode_is_removed_and_counted(
@@ -319,10 +319,10 @@ def test_an_episode_that_takes_too_long_is_a_failure(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hangs(TransformersEngine):
-        async def generate(self, *arguments: Any, order: tuple[int, ...] = (), **options: Any) -> Completion:
-            if order[1:3] in ((0, 1), (0, 2), (0, 3)) and arguments[2] is not None:
+        async def generate(self, *arguments: Any, place: Place = ANYWHERE, **options: Any) -> Completion:
+            if (place.stream, place.episode) in ((0, 1), (0, 2), (0, 3)) and arguments[2] is not None:
                 await asyncio.sleep(3600)
-            return await super().generate(*arguments, order=order, **options)
+            return await super().generate(*arguments, place=place, **options)
 
     changes = {
         "train.steps": 1,

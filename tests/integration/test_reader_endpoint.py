@@ -21,6 +21,7 @@ import memrl.endpoints.client
 import memrl.learner.build
 from memrl.cli import main as cli
 from memrl.data.feed import StreamFeed
+from memrl.engines.engine import Place
 from memrl.engines.models import load_model
 from memrl.errors import ConfigError
 from memrl.frozen.costs import COUNTS
@@ -128,11 +129,11 @@ def strike(monkeypatch: pytest.MonkeyPatch, blow: Callable[[], None]) -> None:
     ask = RolloutWorker.ask
     dealt: list[bool] = []
 
-    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, order: tuple[int, ...]) -> Any:
-        if order[0] == STRUCK and not dealt:
+    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, place: Place) -> Any:
+        if place.step == STRUCK and not dealt:
             dealt.append(True)
             blow()
-        return await ask(self, source, question, memory, order)
+        return await ask(self, source, question, memory, place)
 
     monkeypatch.setattr(RolloutWorker, "ask", asked)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import memrl.engines.build
+from memrl.engines.engine import ANYWHERE, Place
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion, Episode
@@ -173,10 +174,10 @@ def test_a_failure_ahead_stops_the_run_when_its_step_comes(
     quick_model: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fails(TransformersEngine):
-        async def generate(self, *arguments: Any, order: tuple[int, ...] = (), **options: Any) -> Completion:
-            if order[0] == 2:
+        async def generate(self, *arguments: Any, place: Place = ANYWHERE, **options: Any) -> Completion:
+            if place.step == 2:
                 raise EngineError("the accelerator fell off")
-            return await super().generate(*arguments, order=order, **options)
+            return await super().generate(*arguments, place=place, **options)
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from memrl.config import Config, RewardConfig, RolloutConfig
+from memrl.engines.engine import Place
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.memory_env import MemoryEnv
@@ -63,7 +64,7 @@ def test_a_call_that_failed_earns_no_content_reward(preset: str) -> None:
             memory_tokens=result.memory_tokens,
         )  # fmt: skip
         config = Config(rewards=RewardConfig(preset=preset, content="lexical"), rollout=RolloutConfig())
-        (graded,) = asyncio.run(Grading(config, None).grade(STREAM, [step], ()))
+        (graded,) = asyncio.run(Grading(config, None).grade(STREAM, [step], Place()))
         worth[name] = graded.parts["content"]
         assert len(graded.checks) == (name == "done")
     assert worth["failed"] < worth["done"] == 1.0
@@ -92,7 +93,7 @@ def test_an_error_is_no_answer() -> None:
         open_endpoint = Endpoint(endpoint, "reader")
         reader = EndpointReader(ReaderConfig(), 50, open_endpoint)
         try:
-            await reader.answer(STREAM.questions[0], StoreMemory(100, 20), order=())
+            await reader.answer(STREAM.questions[0], StoreMemory(100, 20))
         finally:
             await open_endpoint.close()
 

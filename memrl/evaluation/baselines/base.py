@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import Place, Sampling
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter
 from memrl.envs.designs.stores import StoreMemory
@@ -34,12 +34,12 @@ class Speaker:
         self._worker = worker
         self._prompted = self._written = 0
 
-    async def say(self, instruction: str, text: str, order: tuple[int, ...]) -> str:
+    async def say(self, instruction: str, text: str, place: Place) -> str:
         """What it replies to an instruction and a text, of which the end counts where both do not fit."""
         worker, rollout = self._worker, self._worker.config.rollout
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
         ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
-        completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, order=order)
+        completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, place=place)
         self._prompted += len(ids)
         self._written += len(completion.ids)
         return worker.prompter.decode(completion.ids)
@@ -52,8 +52,8 @@ class Speaker:
 class Baseline(Protocol):
     """Reads a stream. Raises `EngineError` when its model fails."""
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
-        """`order` places its requests among all others."""
+    async def read(self, stream: Stream, place: Place) -> Kept:
+        """`place` is where its requests stand among all others: the step, the stream, the episode."""
         ...
 
 

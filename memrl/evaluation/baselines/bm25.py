@@ -5,6 +5,7 @@ It keeps the whole text, which no memory budget allows: its `memory_tokens` say 
 
 from __future__ import annotations
 
+from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
 from memrl.rollout.worker import RolloutWorker
@@ -17,5 +18,5 @@ class BM25:
         self._count = worker.prompter.count_tokens
         self._most = worker.config.memory.retrieve_budget // PASSAGES_SHOWN
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         return Kept(Passages(passages(stream, self._most, self._count), self._count))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memrl.engines.engine import Place
 from memrl.envs.designs import MemoryView, TokenCounter
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
@@ -77,7 +78,7 @@ class Dense:
         self._most = worker.config.memory.retrieve_budget // PASSAGES_SHOWN
         self._embedder = load_embedder(worker.config.eval.embedder)
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         held = passages(stream, self._most, self._count)
         memory = await asyncio.to_thread(Embedded, held, self._count, self._embedder)
         return Kept(memory)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memrl.engines.engine import Place
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ToolCall
@@ -64,21 +65,21 @@ class ExtractUpdate:
         self._worker = worker
         self._speaker = Speaker(worker)
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         memory = self._worker.new_memory()
-        for place, chunk in enumerate(stream.chunks):
-            listed = facts(await self._speaker.say(EXTRACT, page(chunk), (*order, place, 0)))
+        for number, chunk in enumerate(stream.chunks):
+            listed = facts(await self._speaker.say(EXTRACT, page(chunk), place.at(number).under(0)))
             if listed:
-                await self._store(memory, listed, chunk, (*order, place, 1))
+                await self._store(memory, listed, chunk, place.at(number).under(1))
         return self._speaker.kept(memory)
 
-    async def _store(self, memory: StoreMemory, listed: Sequence[str], chunk: Chunk, order: tuple[int, ...]) -> None:
+    async def _store(self, memory: StoreMemory, listed: Sequence[str], chunk: Chunk, place: Place) -> None:
         near = memory.retrieve(" ".join(listed), self._worker.config.memory.render_budget).items
         what = [Decision("ADD")] * len(listed)
         if near:
             told = "\n".join(item.line() for item in near)
             asked = "\n".join(f"{number}. {fact}" for number, fact in enumerate(listed, start=1))
-            reply = await self._speaker.say(DECIDE, f"# Memory\n{told}\n# Facts\n{asked}", order)
+            reply = await self._speaker.say(DECIDE, f"# Memory\n{told}\n# Facts\n{asked}", place)
             what = decisions(reply, len(listed), [item.id for item in near])
         for fact, decision in zip(listed, what, strict=True):
             if decision.what == "ADD":

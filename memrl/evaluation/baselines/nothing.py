@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import Kept, Passages
 from memrl.rollout.worker import RolloutWorker
@@ -13,5 +14,5 @@ class Nothing:
     def __init__(self, worker: RolloutWorker) -> None:
         self._count = worker.prompter.count_tokens
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         return Kept(Passages([], self._count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memrl.engines.engine import Place
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
@@ -21,14 +22,14 @@ class RollingSummary:
     def __init__(self, worker: RolloutWorker) -> None:
         self._worker = worker
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         worker, speaker = self._worker, Speaker(self._worker)
         instruction = INSTRUCTION.format(words=max(worker.config.memory.budget * 3 // 4, 1))
         memory = worker.new_memory()
-        for place, chunk in enumerate(stream.chunks):
+        for number, chunk in enumerate(stream.chunks):
             notes = " ".join(item.content for item in memory.items)
             asked = f"# Notes\n{notes or '(none yet)'}\n{page(chunk)}"
-            memory = self._held(await speaker.say(instruction, asked, (*order, place)))
+            memory = self._held(await speaker.say(instruction, asked, place.at(number)))
         return speaker.kept(memory)
 
     def _held(self, text: str) -> StoreMemory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.evaluation.baselines.base import Kept, Notes, keep, lines
@@ -20,7 +21,7 @@ class Verbatim:
     def __init__(self, worker: RolloutWorker) -> None:
         self._worker = worker
 
-    async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
+    async def read(self, stream: Stream, place: Place) -> Kept:
         sizes = self._worker.config.memory
         memory = Notes(sizes.budget, sizes.core_budget, self._worker.prompter.count_tokens)
         held: deque[str] = deque()
