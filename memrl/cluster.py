@@ -25,7 +25,7 @@ def connect(address: str | None) -> bool:
         return False
     dashboard = {"include_dashboard": False} if address is None else {}
     try:
-        _probe(address)
+        _reach(address)
         ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
@@ -35,7 +35,7 @@ def connect(address: str | None) -> bool:
     return True
 
 
-def _probe(address: str | None) -> None:
+def _reach(address: str | None) -> None:
     """Raise OSError where nobody listens: Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit() and "/" not in host:

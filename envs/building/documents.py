@@ -25,7 +25,7 @@ FIRST_DAY = date(2024, 1, 1)
 
 
 @dataclass(frozen=True)
-class Ask:
+class DocumentQuestion:
     """A question about a document."""
 
     id: str
@@ -44,7 +44,7 @@ class Document:
 
     key: str
     units: tuple[Unit, ...]
-    asks: tuple[Ask, ...]
+    asks: tuple[DocumentQuestion, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     """Kept where the document is a stream of its own."""
 
@@ -217,7 +217,7 @@ class _Part:
                 raise DataError(f"document {self.document.key!r}: {explain(error)}. Mend the file.") from error
             yield question, bool(ask.evidence) and evidence is None
 
-    def _places(self, having: list[int], key: str, ask: Ask) -> list[int]:
+    def _places(self, having: list[int], key: str, ask: DocumentQuestion) -> list[int]:
         """Which of the chunks that have some of a unit hold the answer; none where that part of it lies beyond."""
         if len(having) < 2 and key not in self.beyond:
             return having

@@ -33,7 +33,7 @@ QUESTION_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Example:
+class Labelled:
     """One labelled utterance."""
 
     text: str
@@ -108,7 +108,7 @@ class Labelling(Stage):
                 if not complete:
                     return
 
-    def _role(self, example: Example, said: str) -> _Role:
+    def _role(self, example: Labelled, said: str) -> _Role:
         if example.part == "test":
             return _Role.TEST
         key = said if example.group is None else example.group
@@ -168,7 +168,7 @@ class _Utterances:
         self._seed = seed
         self._file = sqlite3.connect("", isolation_level=None)
 
-    def fill(self, examples: Iterable[Example], role: Callable[[Example, str], _Role]) -> list[str]:
+    def fill(self, examples: Iterable[Labelled], role: Callable[[Labelled, str], _Role]) -> list[str]:
         """Take all in; returns the names of the labels, sorted."""
         names: set[str] = set()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask
+from memrl.envs.building.documents import DocumentQuestion
 from memrl.envs.building.prose import sentences
 from memrl.envs.building.tokens import count_tokens
 
@@ -33,7 +33,7 @@ def order_asks(
     *,
     length: int = 3,
     chunk_tokens: int = 1024,
-) -> list[Ask]:
+) -> list[DocumentQuestion]:
     """Questions that show two passages of a document, as A and B, and ask which came first.
 
     Both are of units that no chunk of `chunk_tokens` joins. A passage whose text comes twice is not asked for. Which
@@ -49,7 +49,7 @@ def order_asks(
     """
     rng = random.Random(f"{seed}/{document_key}")
     passages = list(_passages(units, length, chunk_tokens, rng))
-    asked: dict[tuple[int, int], Ask] = {}
+    asked: dict[tuple[int, int], DocumentQuestion] = {}
     for _ in range(count * _TRIES if len(passages) > 1 else 0):
         if len(asked) == count:
             break
@@ -65,7 +65,9 @@ def order_asks(
         )
         name = f"{document_key}-order-{len(asked)}"
         evidence = (*early.unit.keys[-1:], *late.unit.keys[-1:])
-        asked[first, second] = Ask(name, text, ("B" if swapped else "A",), "choice", evidence or None, "order")
+        asked[first, second] = DocumentQuestion(
+            name, text, ("B" if swapped else "A",), "choice", evidence or None, "order"
+        )
     return list(asked.values())
 
 

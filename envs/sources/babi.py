@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.raw import text_lines
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
@@ -68,7 +68,7 @@ def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Itera
     name = f"{path.name.removesuffix('.gz').removesuffix('.txt')}-{story[0][2]}"
     units = tuple(Unit(sentence, (str(number),)) for number, sentence in told)
     answers, metric = _golds(answer)
-    yield Document(name, units, (Ask(name, text, answers, metric, tuple(keys) or None, task),))
+    yield Document(name, units, (DocumentQuestion(name, text, answers, metric, tuple(keys) or None, task),))
 
 
 def _golds(answer: str) -> tuple[tuple[str, ...], str]:

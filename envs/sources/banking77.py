@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import csv_rows, find_in, text_lines
 from memrl.envs.building.source import Source
@@ -14,12 +14,12 @@ from memrl.envs.building.source import Source
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
-def read(path: Path) -> Iterator[Example]:
+def read(path: Path) -> Iterator[Labelled]:
     """The utterances of the folder that holds train.csv and test.csv (plain or .gz)."""
     for part in PARTS:
         file = find_in(path, f"{part}.csv")
         for _, row in csv_rows(text_lines(file), str(file), ("text", "category")):
-            yield Example(row["text"], row["category"], part)
+            yield Labelled(row["text"], row["category"], part)
 
 
 SOURCE = Source(

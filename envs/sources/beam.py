@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.raw import contents, find_in, parse_json, records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
@@ -98,19 +98,19 @@ def _units(file: Path) -> Iterator[Unit]:
         yield from session(f"session {number}", said, time)
 
 
-def _asks(name: str, probes: _Probes, where: str) -> Iterator[Ask]:
+def _asks(name: str, probes: _Probes, where: str) -> Iterator[DocumentQuestion]:
     for kind, entries in probes.root.items():
         for number, entry in enumerate(entries):
             evidence = tuple(str(turn) for turn in dict.fromkeys(_ids(entry.source_chat_ids))) or None
             named = f"{name}-{kind}-{number}"
             if kind == "abstention":
-                yield Ask(named, entry.question, ABSTAIN, "abstention", evidence, kind)
+                yield DocumentQuestion(named, entry.question, ABSTAIN, "abstention", evidence, kind)
                 continue
             gold = _gold(entry)
             if not gold:
                 raise DataError(f"{where}, {kind} {number}: it has neither rubric nor answer. Mend that record.")
             metric = "rouge_l" if kind == "summarization" else "token_f1"
-            yield Ask(named, entry.question, (gold,), metric, evidence, kind.replace("_", "-"))
+            yield DocumentQuestion(named, entry.question, (gold,), metric, evidence, kind.replace("_", "-"))
 
 
 def _gold(entry: _Probe) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import RootModel, StringConstraints
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import find, records
 from memrl.envs.building.source import Source
@@ -21,7 +21,7 @@ class _Pair(RootModel[tuple[_Text, _Text]]):
     """Text and intent."""
 
 
-def read(path: Path, out_of_scope: bool = False) -> Iterator[Example]:
+def read(path: Path, out_of_scope: bool = False) -> Iterator[Labelled]:
     """The utterances; those of `val` belong to the training part.
 
     Args:
@@ -33,7 +33,7 @@ def read(path: Path, out_of_scope: bool = False) -> Iterator[Example]:
         for key in (name, f"oos_{name}") if out_of_scope else (name,):
             for _, pair in records(file, _Pair, at=f"{key}.item", kind="CLINC150 JSON"):
                 text, label = pair.root
-                yield Example(text, label, part)
+                yield Labelled(text, label, part)
 
 
 SOURCE = Source(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import find_in, records
 from memrl.envs.building.source import Source
@@ -22,7 +22,7 @@ class _Abstract(BaseModel):
     labels: list[str]
 
 
-def read(path: Path) -> Iterator[Example]:
+def read(path: Path) -> Iterator[Labelled]:
     """The sentences of the folder that holds train.jsonl, dev.jsonl and test.jsonl; dev belongs to the training part.
 
     Raises:
@@ -38,7 +38,7 @@ def read(path: Path) -> Iterator[Example]:
             # `abstract_id` is 0 in all of them: an abstract is known by what it says.
             group = " ".join(abstract.sentences)
             for sentence, label in zip(abstract.sentences, abstract.labels, strict=True):
-                yield Example(sentence, label, part, group)
+                yield Labelled(sentence, label, part, group)
 
 
 SOURCE = Source(

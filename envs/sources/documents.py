@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_record
 from memrl.envs.building.order import order_asks
 from memrl.envs.building.prose import paragraphs
@@ -100,7 +100,7 @@ def _units(record: _Record, where: str) -> Iterator[Unit]:
     yield from units
 
 
-def _ask(document: str, number: int, asked: _Question, units: list[Unit], where: str) -> Ask:
+def _ask(document: str, number: int, asked: _Question, units: list[Unit], where: str) -> DocumentQuestion:
     place = f"{where}, question {number}"
     answers = tuple(filter(None, (answer.strip() for answer in (asked.answer or "", *asked.answers))))
     if not asked.question.strip() or not answers:
@@ -115,7 +115,9 @@ def _ask(document: str, number: int, asked: _Question, units: list[Unit], where:
                 "one paragraph or message."
             )
         keys += holding
-    return Ask(f"{document}-{number}", asked.question, answers, asked.metric, tuple(keys) or None, asked.kind)
+    return DocumentQuestion(
+        f"{document}-{number}", asked.question, answers, asked.metric, tuple(keys) or None, asked.kind
+    )
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -99,7 +99,7 @@ def _true(talk: _Session) -> Iterator[_Point]:
     return (point for point in talk.memory_points if point.memory_source != "interference")
 
 
-def _asks(user: _User) -> Iterator[Ask]:
+def _asks(user: _User) -> Iterator[DocumentQuestion]:
     given: dict[str, list[int]] = {}
     updated: dict[str, int] = {}
     for number, talk in enumerate(user.sessions):
@@ -119,13 +119,13 @@ def _same(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _ask(name: str, entry: _Entry, talk: _Session, told: list[str]) -> Ask:
+def _ask(name: str, entry: _Entry, talk: _Session, told: list[str]) -> DocumentQuestion:
     time = talk.end_time or talk.start_time
     text = QUESTION.format(time=time, question=entry.question) if time and entry.question.strip() else entry.question
     kind = re.sub(r"[^a-z]+", "-", entry.question_type.lower())
     if kind == BOUNDARY and _UNKNOWN.search(str(entry.answer)):
-        return Ask(name, text, ABSTAIN, "abstention", tuple(told) if entry.evidence else None, kind)
-    return Ask(name, text, (str(entry.answer),), "token_f1", tuple(told), kind)
+        return DocumentQuestion(name, text, ABSTAIN, "abstention", tuple(told) if entry.evidence else None, kind)
+    return DocumentQuestion(name, text, (str(entry.answer),), "token_f1", tuple(told), kind)
 
 
 SOURCE = Source(

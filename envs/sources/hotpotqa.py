@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing, thinned
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing, thinned
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -45,7 +45,7 @@ def read(
         evidence = tuple(dict.fromkeys(title for title, _ in record.supporting_facts))
         units = (Unit(f"{title}\n{''.join(lines).strip()}", (title,)) for title, lines in record.context)
         kind = "yes-no" if record.answer.strip().lower() in {"yes", "no"} else record.type
-        ask = Ask(record.id, record.question, (record.answer,), metric, evidence, kind)
+        ask = DocumentQuestion(record.id, record.question, (record.answer,), metric, evidence, kind)
         yield Document(record.id, thinned(units, evidence, distractors, record.id), (ask,))
 
 

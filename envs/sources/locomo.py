@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import AGAIN, parse, records
 from memrl.envs.building.source import Source
@@ -100,7 +100,7 @@ def _said(turn: _Turn) -> str:
     return f"{turn.text} [shares a photo of {turn.blip_caption}]" if turn.blip_caption else turn.text
 
 
-def _ask(name: str, entry: _Entry, known: set[str], where: str) -> Ask:
+def _ask(name: str, entry: _Entry, known: set[str], where: str) -> DocumentQuestion:
     kind = KINDS.get(entry.category)
     if kind is None:
         raise DataError(f"{where}: category is {entry.category}; it must be 1 to 5. Mend that record.")
@@ -109,10 +109,10 @@ def _ask(name: str, entry: _Entry, known: set[str], where: str) -> Ask:
     evidence = tuple(key for key in named if key in known) or (tuple(named) or None)
     if entry.category == 5:
         # Its evidence is what tempts: only who has kept that rightly can tell that the question is beside it.
-        return Ask(name, entry.question, ABSTAIN, "abstention", evidence, kind)
+        return DocumentQuestion(name, entry.question, ABSTAIN, "abstention", evidence, kind)
     if entry.answer is None or not str(entry.answer).strip():
         raise DataError(f"{where}: {entry.question!r} has no answer. Mend that record.")
-    return Ask(name, entry.question, (str(entry.answer),), "token_f1", evidence, kind)
+    return DocumentQuestion(name, entry.question, (str(entry.answer),), "token_f1", evidence, kind)
 
 
 SOURCE = Source(

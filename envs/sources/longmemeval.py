@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -82,11 +82,11 @@ def _units(record: _Record) -> tuple[list[Unit], list[str]]:
     return units, turns or sessions
 
 
-def _ask(record: _Record, telling: list[str]) -> Ask:
+def _ask(record: _Record, telling: list[str]) -> DocumentQuestion:
     text = record.question if record.question_date is None else f"{record.question} (asked on {record.question_date})"
     if ABSTENTION in record.question_id:
-        return Ask(record.question_id, text, ABSTAIN, "abstention", tuple(telling) or None, "unanswerable")
-    return Ask(
+        return DocumentQuestion(record.question_id, text, ABSTAIN, "abstention", tuple(telling) or None, "unanswerable")
+    return DocumentQuestion(
         record.question_id, text, (str(record.answer),), "token_f1", tuple(telling) or None, record.question_type
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, RootModel
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import find, records
 from memrl.envs.building.source import Source
@@ -59,7 +59,7 @@ def read(path: Path) -> Iterator[Document]:
     events = {
         name: event for _, memory in records(file, _Memory, kind="JSON lines") for name, event in memory.root.items()
     }
-    asks: dict[str, list[Ask]] = {}
+    asks: dict[str, list[DocumentQuestion]] = {}
     for number, (where, dialogue) in enumerate(records(find(path, DIALOGUES), _Dialogue, kind="JSON lines")):
         person, ask = _ask(str(number), dialogue, events, where)
         asks.setdefault(person, []).append(ask)
@@ -81,7 +81,7 @@ def _turn(line: str) -> tuple[str, str]:
     return ASSISTANT, line.strip('<>"')  # some turns of the assistant, and none else, lack the name
 
 
-def _ask(name: str, dialogue: _Dialogue, events: dict[str, _Event], where: str) -> tuple[str, Ask]:
+def _ask(name: str, dialogue: _Dialogue, events: dict[str, _Event], where: str) -> tuple[str, DocumentQuestion]:
     """Who talks with the assistant, and what is asked."""
     unknown = [number for number in dialogue.relevant if str(number) not in events]
     if unknown:
@@ -95,7 +95,7 @@ def _ask(name: str, dialogue: _Dialogue, events: dict[str, _Event], where: str) 
     talk = "\n".join(f"{speaker}: {text}" for speaker, text in before)
     relevant = tuple(str(number) for number in dialogue.relevant)
     golds = tuple(events[number].event.strip() for number in relevant)
-    return person, Ask(name, QUESTION.format(talk=talk), golds, "token_f1", relevant, "reminder")
+    return person, DocumentQuestion(name, QUESTION.format(talk=talk), golds, "token_f1", relevant, "reminder")
 
 
 SOURCE = Source(

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.published import by_columns, rows
 from memrl.envs.building.raw import parse
@@ -77,7 +77,7 @@ def read(path: Path | str = "ai-hyz/MemoryAgentBench", competencies: list[str] |
             )
 
 
-def _asks(name: str, row: _Row, split: str, where: str) -> Iterator[Ask]:
+def _asks(name: str, row: _Row, split: str, where: str) -> Iterator[DocumentQuestion]:
     metric = next((found for part, found in METRICS.items() if part in row.metadata.source.lower()), "substring")
     for number, (question, answer) in enumerate(zip(row.questions, row.answers, strict=True)):
         golds = tuple(gold for gold in ([answer] if isinstance(answer, str) else answer) if gold.strip())
@@ -86,7 +86,7 @@ def _asks(name: str, row: _Row, split: str, where: str) -> Iterator[Ask]:
         if metric == "boxed" and not all(gold.strip().lstrip("+-").isdigit() for gold in golds):
             raise DataError(f"{where}: question {number} of labels has the answer {golds[0]!r}, which is no number.")
         text = question + (LABEL_FORM if metric == "boxed" else "")
-        yield Ask(f"{name}-{number}", text, golds, metric, kind=split)
+        yield DocumentQuestion(f"{name}-{number}", text, golds, metric, kind=split)
 
 
 SOURCE = Source(

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from memrl.envs.building.dialogue import Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_members
 from memrl.envs.building.raw import contents, parse_json
 from memrl.envs.building.source import Source
@@ -78,7 +78,7 @@ def _points(part: _Session) -> tuple[str, ...]:
     return tuple(topic for kind, topic in zip(part.type, part.topic, strict=False) if kind.startswith("instruction"))
 
 
-def _asks(name: str, dialogue: _Dialogue) -> Iterator[Ask]:
+def _asks(name: str, dialogue: _Dialogue) -> Iterator[DocumentQuestion]:
     last = dialogue.sessions[-1]
     rules = last.history_regex
     # The session that gave a rule as it is now: the last one, where a rule came back.
@@ -90,7 +90,7 @@ def _asks(name: str, dialogue: _Dialogue) -> Iterator[Ask]:
             f"{dialogue.context.mentor} has given you, each as it was told last. Give the code alone, without examples."
         )
         golds = tuple(json.dumps(gold) for gold in (*rules, *_wanted(query)))
-        yield Ask(f"{name}-{number}", text, golds, "code_rules", evidence, "code")
+        yield DocumentQuestion(f"{name}-{number}", text, golds, "code_rules", evidence, "code")
 
 
 def _wanted(query: str) -> Iterator[tuple[str, None]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN
-from memrl.envs.building.documents import Ask, Document, Packing, thinned
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing, thinned
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -66,10 +66,10 @@ def _document(record: _Record, twin: str, distractors: int | None, metric: str) 
     units = (Unit(f"{place.title}\n{place.paragraph_text.strip()}", (keys[place.idx],)) for place in record.paragraphs)
     evidence = tuple(keys[paragraph.idx] for paragraph in record.paragraphs if paragraph.is_supporting)
     if twin:
-        ask = Ask(f"{record.id}-{twin}", record.question, ABSTAIN, "abstention", kind=twin)
+        ask = DocumentQuestion(f"{record.id}-{twin}", record.question, ABSTAIN, "abstention", kind=twin)
     else:
         golds = dict.fromkeys(gold.strip() for gold in (record.answer, *record.answer_aliases) if gold.strip())
-        ask = Ask(record.id, record.question, tuple(golds), metric, evidence, kind=record.id[:4])
+        ask = DocumentQuestion(record.id, record.question, tuple(golds), metric, evidence, kind=record.id[:4])
     return Document(record.id, thinned(units, evidence, distractors, record.id), (ask,))
 
 

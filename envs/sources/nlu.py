@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_members
 from memrl.envs.building.raw import contents, csv_rows, lines_of
 from memrl.envs.building.source import Source
@@ -15,12 +15,12 @@ PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("trainset/*.csv", "t
 COLUMNS = ("scenario", "intent", "answer_from_anno")
 
 
-def read(path: Path) -> Iterator[Example]:
+def read(path: Path) -> Iterator[Labelled]:
     """The utterances of one fold of the cross-validation: trainset/ and testset/csv/, in a folder or a tar archive."""
     for pattern, part in PARTS:
         for where, data in contents(path, pattern):
             for _, row in csv_rows(lines_of(data, where), where, COLUMNS, delimiter=";"):
-                yield Example(row["answer_from_anno"], f"{row['scenario']}_{row['intent']}", part)
+                yield Labelled(row["answer_from_anno"], f"{row['scenario']}_{row['intent']}", part)
 
 
 SOURCE = Source(

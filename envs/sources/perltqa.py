@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.raw import open_raw, parse, parse_json, records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
@@ -158,14 +158,14 @@ def _entries(node: Any, section: str, where: str) -> Iterator[tuple[str, _Entry]
             yield from _entries(below, section, where)
 
 
-def _ask(name: str, entry: _Entry, section: str, known: set[str]) -> Ask:
+def _ask(name: str, entry: _Entry, section: str, known: set[str]) -> DocumentQuestion:
     keys: list[str] = []
     for reference in entry.reference:
         exact = f"{section}/{reference}"
         alike = [exact] if exact in known else [key for key in known if _bare(key) == _bare(exact)]
         keys.append(alike[0] if len(alike) == 1 else exact)  # of several it is not known which: none is evidence
     evidence = tuple(dict.fromkeys(keys)) or None
-    return Ask(name, entry.question, (entry.answer,), "token_f1", evidence, section or "other")
+    return DocumentQuestion(name, entry.question, (entry.answer,), "token_f1", evidence, section or "other")
 
 
 def _bare(key: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import AGAIN, find_in, text_lines
 from memrl.envs.building.source import Source
@@ -21,7 +21,7 @@ PARTS: dict[str, Literal["train", "test"]] = {"train": "train", "dev": "train", 
 _LABEL = re.compile(r"[A-Z]+")
 
 
-def read(path: Path) -> Iterator[Example]:
+def read(path: Path) -> Iterator[Labelled]:
     """The sentences of the folder that holds train.txt, dev.txt and test.txt; dev belongs to the training part.
 
     Raises:
@@ -35,7 +35,7 @@ def read(path: Path) -> Iterator[Example]:
             if label.startswith("###"):
                 abstract = label.removeprefix("###")
             elif abstract and tab and _LABEL.fullmatch(label):
-                yield Example(sentence, label, part, abstract)
+                yield Labelled(sentence, label, part, abstract)
             elif line.strip():
                 raise DataError(
                     f'{file}, line {number} is neither "###number" nor, in an abstract, "LABEL<tab>sentence". {AGAIN}'

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from memrl.envs.building.dialogue import Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -53,14 +53,16 @@ def read(path: Path) -> Iterator[Document]:
         key = hashlib.sha256(opening.encode()).hexdigest()[:12]
         turns = (Turn(turn.speaker, _NOISE.sub("", turn.content), str(n)) for n, turn in enumerate(said))
         asks = [
-            Ask(f"{key}-general-{n}", query.query, (query.answer,), "rouge_l", kind="general")
+            DocumentQuestion(f"{key}-general-{n}", query.query, (query.answer,), "rouge_l", kind="general")
             for n, query in enumerate(meeting.general_query_list)
         ]
         for n, specific in enumerate(meeting.specific_query_list):
             spans = (range(max(first, 0), min(last, len(said) - 1) + 1) for first, last in specific.relevant_text_span)
             evidence = tuple(str(turn) for span in spans for turn in span)
             name = f"{key}-specific-{n}"
-            asks.append(Ask(name, specific.query, (specific.answer,), "rouge_l", evidence or None, "specific"))
+            asks.append(
+                DocumentQuestion(name, specific.query, (specific.answer,), "rouge_l", evidence or None, "specific")
+            )
         yield Document(key, tuple(session("meeting", turns)), tuple(asks))
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import Turn, session
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -56,7 +56,7 @@ def read(path: Path) -> Iterator[Document]:
     """
     _, about = next(records(path, _Metadata, at="_metadata", kind="RealMem JSON"))
     units: list[Unit] = []
-    asks: list[Ask] = []
+    asks: list[DocumentQuestion] = []
     for where, talk in records(path, _Session, at="dialogues.item", kind="RealMem JSON"):
         asked = [place for place, turn in enumerate(talk.dialogue_turns) if turn.is_query]
         units += _units(talk, {place + 1 for place in asked})
@@ -80,13 +80,13 @@ def _units(talk: _Session, left_out: set[int]) -> list[Unit]:
     return [replace(unit, points=tuple(some)) for unit, some in zip(units, points, strict=True)]
 
 
-def _ask(talk: _Session, place: int, person: str, where: str) -> Ask:
+def _ask(talk: _Session, place: int, person: str, where: str) -> DocumentQuestion:
     query, *after = talk.dialogue_turns[place : place + 2]
     if not query.query_id:
         raise DataError(f"{where}: the query has no query_id. Mend that record.")
     if not after or after[0].speaker == query.speaker:
         raise DataError(f"{where}: no reply follows query {query.query_id!r}. Mend that record.")
-    return Ask(
+    return DocumentQuestion(
         f"{person}-{query.query_id}",
         QUESTION.format(time=talk.current_time, query=query.content.strip()),
         (after[0].content.strip(),),

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -74,15 +74,15 @@ def read(
         raise DataError(f"{path} has no article {', '.join(sorted(missing))}. It has: {known}, ...")
 
 
-def _ask(entry: _Entry, paragraph: int, metric: str, where: str) -> Ask:
+def _ask(entry: _Entry, paragraph: int, metric: str, where: str) -> DocumentQuestion:
     if entry.is_impossible:
-        return Ask(entry.id, entry.question, UNANSWERABLE, metric, kind="unanswerable")
+        return DocumentQuestion(entry.id, entry.question, UNANSWERABLE, metric, kind="unanswerable")
     if not entry.golds():
         raise DataError(
             f"{where}: question {entry.id!r} has no answer. "
             'Add one, remove the question, or mark it "is_impossible": true.'
         )
-    return Ask(entry.id, entry.question, entry.golds(), metric, evidence=(str(paragraph),))
+    return DocumentQuestion(entry.id, entry.question, entry.golds(), metric, evidence=(str(paragraph),))
 
 
 SOURCE = Source(

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.raw import records
@@ -47,7 +47,7 @@ def read(path: Path) -> Iterator[Document]:
     for _, story in records(path, _Story, kind="SQuALITY JSON lines"):
         key = story.metadata.passage_id
         asks = (
-            Ask(
+            DocumentQuestion(
                 f"{key}-{question.question_number}",
                 question.question_text,
                 tuple(text for response in question.responses if (text := response.response_text.strip())),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.locating import by_names
 from memrl.envs.building.raw import AGAIN, find_in, text_lines
 from memrl.envs.building.source import Source
@@ -20,7 +20,7 @@ PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("train_5500.label", 
 _LINE = re.compile(r"(?P<fine>(?P<coarse>[A-Z]+):\w+)\s+(?P<text>\S.*)")
 
 
-def read(path: Path, labels: Literal["coarse", "fine"] = "coarse") -> Iterator[Example]:
+def read(path: Path, labels: Literal["coarse", "fine"] = "coarse") -> Iterator[Labelled]:
     """The questions of the folder that holds train_5500.label and TREC_10.label.
 
     Raises:
@@ -33,7 +33,7 @@ def read(path: Path, labels: Literal["coarse", "fine"] = "coarse") -> Iterator[E
                 match = _LINE.fullmatch(line.strip())
                 if not match:
                     raise DataError(f'{file}, line {number} is not of the form "DESC:manner How did ...". {AGAIN}')
-                yield Example(match["text"], match[labels], part)
+                yield Labelled(match["text"], match[labels], part)
 
 
 SOURCE = Source(

@@ -210,12 +210,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     from memrl.data.check import check, parts_at, parts_of_config
-    from memrl.data.leaks import Limits
+    from memrl.data.leaks import Thresholds
     from memrl.frozen.closed_book import closed_book_table
 
     given = {"similarity": arguments.similarity, "passages": arguments.passages}
     try:
-        limits = Limits(**{name: value for name, value in given.items() if value is not None})
+        limits = Thresholds(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise DataError(f"--{explain(error)}") from error
     paths = [Path(word) for word in arguments.words if "=" not in word]

@@ -39,7 +39,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outlook:
     """Whether a config would run here, and if not, why."""
 
     config: str
@@ -62,7 +62,7 @@ class Diagnosis:
     gpus: list[dict[str, Any]]
     packages: list[Package]
     cluster: dict[str, Any] | None
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[Outlook] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -96,7 +96,7 @@ def _shipped() -> list[Path]:
     return sorted(folder.glob("*.yaml")) if folder else []
 
 
-def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
+def _judge(name: str, overrides: list[str], found: Diagnosis) -> Outlook:
     config = load_config(name, overrides, check=False)
     missing = [
         f"{package.name} {package.wanted} is wanted, {package.installed or 'none'} is installed"
@@ -114,7 +114,7 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Verdict:
     missing += _memory(config, found)
     if found.cluster is not None:
         missing += _room(config, found.cluster)
-    return Verdict(name, missing)
+    return Outlook(name, missing)
 
 
 def _refused(check: Callable[[], None]) -> list[str]:

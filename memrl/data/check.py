@@ -16,7 +16,7 @@ from rich.table import Table
 from memrl.config import Config
 from memrl.data.card import CARD_FILE, check_set, read_card
 from memrl.data.guard import held_out_streams, training_streams
-from memrl.data.leaks import Limits, Overlap, Pair, find_overlap
+from memrl.data.leaks import Overlap, Pair, Thresholds, find_overlap
 from memrl.data.quality import Meter, Quality
 from memrl.envs.sources import SOURCES
 from memrl.envs.sources.jsonl import READERS
@@ -140,7 +140,7 @@ class Report(BaseModel):
             console.print(f"LEAK {pair.line()}", markup=False, style="red")
 
 
-def check(train: Sequence[Part], evaluation: Sequence[Part] = (), limits: Limits | None = None) -> Report:
+def check(train: Sequence[Part], evaluation: Sequence[Part] = (), limits: Thresholds | None = None) -> Report:
     """Measure all streams and compare the two sides; each stream is read once.
 
     Raises:

@@ -53,7 +53,7 @@ _SHOWN = 160
 _EXAMPLES = 3
 
 
-class Limits(BaseModel):
+class Thresholds(BaseModel):
     """From where on an overlap is a leak."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +64,7 @@ class Limits(BaseModel):
     """Share of an evaluation source's passages that may stand in training; of one stream's, twice as many."""
 
 
-class Example(BaseModel):
+class OverlapExample(BaseModel):
     """One thing that both sides have."""
 
     model_config = ConfigDict(frozen=True)
@@ -110,7 +110,7 @@ class Pair(BaseModel):
     """Evaluation questions that training asks of the same text with an equal answer."""
     same_questions: int
     """Evaluation questions that training asks, in the same words, of other texts."""
-    examples: tuple[Example, ...]
+    examples: tuple[OverlapExample, ...]
 
     @property
     def share(self) -> float:
@@ -136,7 +136,7 @@ class Overlap(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    limits: Limits
+    limits: Thresholds
     train: dict[str, int]
     """Streams compared, by source."""
     evaluation: dict[str, int]
@@ -162,9 +162,9 @@ def from_templates(source: str) -> bool:
     return known.tried == "generated" or known.kind in {"synthetic", "code"}
 
 
-def find_overlap(train: Iterable[Stream], evaluation: Iterable[Stream], limits: Limits | None = None) -> Overlap:
+def find_overlap(train: Iterable[Stream], evaluation: Iterable[Stream], limits: Thresholds | None = None) -> Overlap:
     """Compare training streams with evaluation streams; each is read once, the evaluation first."""
-    index = _Index(limits or Limits())
+    index = _Index(limits or Thresholds())
     for stream in evaluation:
         index.add(stream)
     for stream in train:
@@ -201,7 +201,7 @@ class _Met:
 class _Index:
     """The evaluation, and what training has of it so far."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Thresholds) -> None:
         self._limits = limits
         self._streams: list[_HeldOut] = []
         self._documents: defaultdict[int, list[int]] = defaultdict(list)
@@ -383,9 +383,9 @@ class _Index:
         chunks: dict[int, float],
         found: dict[int, list[int]],
         repeated: set[tuple[int, str]],
-    ) -> Iterator[Example]:
-        def example(what: Kind, said: tuple[str, str], number: int, **more: Any) -> Example:
-            return Example(what=what, train=said[0], text=said[1], evaluation=self._streams[number].id, **more)
+    ) -> Iterator[OverlapExample]:
+        def example(what: Kind, said: tuple[str, str], number: int, **more: Any) -> OverlapExample:
+            return OverlapExample(what=what, train=said[0], text=said[1], evaluation=self._streams[number].id, **more)
 
         for key, (train, owners) in list(documents.items())[:_EXAMPLES]:
             yield example("document", (train, key), min(owners & mine))

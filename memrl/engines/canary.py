@@ -9,7 +9,7 @@ from memrl.records import Sample
 
 BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
 """Mean gap (nats a token) that is still rounding, by the models' dtype."""
-_PROBE_TOKENS = 32
+_CANARY_TOKENS = 32
 
 
 def mean_gap(one: Sequence[float], other: Sequence[float]) -> float:
@@ -22,7 +22,7 @@ def worst_gap(gaps: Sequence[float]) -> float:
     return math.nan if any(map(math.isnan, gaps)) else max(gaps)
 
 
-def probe(prompt_ids: list[int]) -> Sample:
+def first_canary(prompt_ids: list[int]) -> Sample:
     """Something to score before anything was sampled: the end of a prompt as if it were an answer."""
-    asked = max(1, len(prompt_ids) - _PROBE_TOKENS)
+    asked = max(1, len(prompt_ids) - _CANARY_TOKENS)
     return Sample(prompt_ids[:asked], prompt_ids[asked:], [0.0] * (len(prompt_ids) - asked), 0.0, 0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.config import Config
-from memrl.engines.canary import BOUND, mean_gap, probe, worst_gap
+from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
 from memrl.engines.engine import Engine, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Stream
@@ -25,7 +25,7 @@ PROMPTS = 4
 
 
 @dataclass(frozen=True)
-class Policy:
+class Candidate:
     """Something that can be asked: an engine, how to speak to it, and the adapter to use (None: as it is)."""
 
     engine: Engine
@@ -37,7 +37,7 @@ class Policy:
 class Heard:
     """What a policy made of the streams; each sample has the policy's own log-probs (nats)."""
 
-    probes: list[Sample]
+    canaries: list[Sample]
     """The first prompt of each stream, its end scored as if it were an answer."""
     steps: list[Sample]
     """A whole greedy episode of the shortest stream."""
@@ -65,7 +65,7 @@ class Check:
         )
 
 
-def hear(policy: Policy, config: Config, streams: Sequence[Stream]) -> Heard:
+def hear(policy: Candidate, config: Config, streams: Sequence[Stream]) -> Heard:
     """Have a policy score the first prompts of the streams and play the shortest one.
 
     Raises:
@@ -74,7 +74,7 @@ def hear(policy: Policy, config: Config, streams: Sequence[Stream]) -> Heard:
     return asyncio.run(_hear(policy, config, streams))
 
 
-def compare(policy: Policy, config: Config, streams: Sequence[Stream], expected: Heard, *, exact: bool) -> Check:
+def compare(policy: Candidate, config: Config, streams: Sequence[Stream], expected: Heard, *, exact: bool) -> Check:
     """Hold an exported policy against what base + adapter made of the same streams.
 
     Args:
@@ -86,12 +86,12 @@ def compare(policy: Policy, config: Config, streams: Sequence[Stream], expected:
     return asyncio.run(_compare(policy, config, streams, expected, exact))
 
 
-async def _compare(policy: Policy, config: Config, streams: Sequence[Stream], expected: Heard, exact: bool) -> Check:
+async def _compare(policy: Candidate, config: Config, streams: Sequence[Stream], expected: Heard, exact: bool) -> Check:
     found = await _hear(policy, config, streams)
-    for stream, mine, theirs in zip(streams, found.probes, expected.probes, strict=True):
+    for stream, mine, theirs in zip(streams, found.canaries, expected.canaries, strict=True):
         if _tokens(mine) != _tokens(theirs):
             raise CheckpointError(f"its tokenizer reads the first prompt of stream {stream.id!r} as other tokens")
-    samples = [*expected.probes, *expected.steps]
+    samples = [*expected.canaries, *expected.steps]
     scored = [await _scored(policy, sample) for sample in samples]
     pairs = list(zip(found.steps, expected.steps, strict=True))
     check = Check(
@@ -107,15 +107,15 @@ async def _compare(policy: Policy, config: Config, streams: Sequence[Stream], ex
     return check
 
 
-async def _hear(policy: Policy, config: Config, streams: Sequence[Stream]) -> Heard:
+async def _hear(policy: Candidate, config: Config, streams: Sequence[Stream]) -> Heard:
     if policy.adapter is not None:
         await policy.engine.load_adapter(policy.adapter)
-    probes = [probe(first_prompt(config, policy.prompter, stream)) for stream in streams]
+    canaries = [first_canary(first_prompt(config, policy.prompter, stream)) for stream in streams]
     steps = await _play(policy, config, _shortest(streams))
-    return Heard([await _scored(policy, one) for one in probes], [await _scored(policy, one) for one in steps])
+    return Heard([await _scored(policy, one) for one in canaries], [await _scored(policy, one) for one in steps])
 
 
-async def _play(policy: Policy, config: Config, stream: Stream) -> list[Sample]:
+async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sample]:
     prompter = policy.prompter
     env = new_env(config, prompter, stream, new_memory(config, prompter))
     sampling = Sampling(config.rollout.max_completion_tokens, 0.0)
@@ -129,7 +129,7 @@ async def _play(policy: Policy, config: Config, stream: Stream) -> list[Sample]:
     return steps
 
 
-async def _scored(policy: Policy, sample: Sample) -> Sample:
+async def _scored(policy: Candidate, sample: Sample) -> Sample:
     """The sample with the policy's log-probs, all from one pass: decoding token by token rounds otherwise."""
     logprobs = await policy.engine.score(sample.prompt_ids, sample.completion_ids, policy.adapter)
     return Sample(sample.prompt_ids, sample.completion_ids, logprobs, 0.0, 0)

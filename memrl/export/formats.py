@@ -15,7 +15,7 @@ from memrl.config import Config
 from memrl.engines.models import end_ids, load_model, load_tokenizer, model_path
 from memrl.engines.prompting import open_prompter
 from memrl.engines.transformers_engine import TransformersEngine
-from memrl.export.check import Policy
+from memrl.export.check import Candidate
 from memrl.export.gguf import load_gguf, write_gguf
 from memrl.records import AdapterRef
 from memrl.storage.files import MANIFEST, write_json_atomic
@@ -44,7 +44,7 @@ def merge(config: Config, adapter: Path) -> Any:
     return merged.to(getattr(torch, config.model.dtype))
 
 
-def open_trained(config: Config, adapter: Path) -> Policy:
+def open_trained(config: Config, adapter: Path) -> Candidate:
     """Base + adapter, as the run has them.
 
     Raises:
@@ -53,7 +53,7 @@ def open_trained(config: Config, adapter: Path) -> Policy:
     return _policy(config, load_model(config), load_tokenizer(config), adapter)
 
 
-def open_written(format: str, config: Config, folder: Path) -> Policy:
+def open_written(format: str, config: Config, folder: Path) -> Candidate:
     """What `write_model` wrote, from its own files alone (an adapter's: and the base model).
 
     Of a `gguf` folder the tokenizer inside the file is opened, as long as no tokenizer.json lies beside it:
@@ -69,7 +69,7 @@ def open_written(format: str, config: Config, folder: Path) -> Policy:
     return _policy(config, *load_gguf(config, folder))
 
 
-def _policy(config: Config, model: Any, tokenizer: Any, adapter: Path | None = None) -> Policy:
+def _policy(config: Config, model: Any, tokenizer: Any, adapter: Path | None = None) -> Candidate:
     engine = TransformersEngine(model, end_ids(config, tokenizer), max_batch=1)
     prompter = open_prompter(config, tokenizer)
-    return Policy(engine, prompter, None if adapter is None else AdapterRef(1, "exported", str(adapter)))
+    return Candidate(engine, prompter, None if adapter is None else AdapterRef(1, "exported", str(adapter)))

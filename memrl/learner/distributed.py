@@ -20,7 +20,7 @@ from memrl.config import Config
 from memrl.errors import LearnerError
 from memrl.learner.interface import AnyLearner, Progress
 from memrl.learner.mailbox import Order, OrderName
-from memrl.learner.serve import Build, Settings, Standing
+from memrl.learner.process import Build, Settings, Standing
 from memrl.learner.sharing import share_out, step_metrics
 from memrl.learner.team import Team
 from memrl.records import Sample

@@ -23,7 +23,7 @@ from memrl.learner.logprobs import TokenScores, completion_scores
 from memrl.learner.lora import checkpoint_activations, wrap_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
 from memrl.learner.peers import Peers
-from memrl.learner.sharing import Part, StepResult, share_out, step_metrics
+from memrl.learner.sharing import Share, ShareResult, share_out, step_metrics
 from memrl.records import Sample
 
 __all__ = ["STATE_FILE", "Learner"]
@@ -76,7 +76,7 @@ class Learner(AnyLearner):
         result = self.work(share, progress, self.state())
         return step_metrics([result], share, self.learning_rate, self.version)
 
-    def work(self, share: Sequence[Part], progress: Progress | None, before: bytes) -> StepResult:
+    def work(self, share: Sequence[Share], progress: Progress | None, before: bytes) -> ShareResult:
         """Do this member's share of a step; returns when its peers have done theirs, or fails as they fail.
 
         Args:
@@ -110,7 +110,7 @@ class Learner(AnyLearner):
         finally:
             self.optimizer.zero_grad(set_to_none=True)
         padded = sum(batch.padded_tokens for batches in batched for batch in batches)
-        return StepResult(stats, losses, norms, padded)
+        return ShareResult(stats, losses, norms, padded)
 
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
         scored: list[list[float]] = [[] for _ in samples]
@@ -146,7 +146,7 @@ class Learner(AnyLearner):
     def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
         return self._score(batch, temperature).logprobs_BC
 
-    def _old(self, share: Sequence[Part], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
+    def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
         """Log-probs at the start of the step, by update and micro-batch.
 
         With one update, old = the learner itself at that moment and no extra pass is needed. With more, the ratio must
@@ -161,7 +161,7 @@ class Learner(AnyLearner):
 
     def _accumulate(
         self,
-        part: Part,
+        part: Share,
         batches: Sequence[MicroBatch],
         old: Sequence[Tensor] | None,
         stats: LossStats,

@@ -19,7 +19,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Report:
+class Notice:
     """What a member says about the present order; the last one is `done` or `failed`."""
 
     rank: int
@@ -32,7 +32,7 @@ class Mailbox:
 
     def __init__(self, members: int) -> None:
         self._orders = [asyncio.Queue[Order]() for _ in range(members)]
-        self._reports: list[Report] = []
+        self._reports: list[Notice] = []
         self._changed = asyncio.Event()
         self._given_up = False
 
@@ -46,7 +46,7 @@ class Mailbox:
         """The driver: the present order is not wanted any more."""
         self._given_up = True
 
-    async def reports(self, seen: int, seconds: float) -> list[Report]:
+    async def reports(self, seen: int, seconds: float) -> list[Notice]:
         """The driver: what was reported about the present order after the first `seen`; waits so long for any."""
         if len(self._reports) <= seen:
             self._changed.clear()
@@ -58,7 +58,7 @@ class Mailbox:
         """A member: its next order."""
         return await self._orders[rank].get()
 
-    async def report(self, report: Report) -> bool:
+    async def report(self, report: Notice) -> bool:
         """A member: returns whether the present order was given up."""
         self._reports.append(report)
         self._changed.set()

@@ -17,7 +17,7 @@ from memrl.records import Sample
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """What one member does of one optimizer step."""
 
     samples: list[Sample]
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class StepResult:
+class ShareResult:
     """What one member did in a step."""
 
     stats: LossStats
@@ -42,7 +42,7 @@ class StepResult:
     padded_tokens: int
 
 
-def share_out(samples: Sequence[Sample], config: Config, version: int, members: int) -> list[list[Part]]:
+def share_out(samples: Sequence[Sample], config: Config, version: int, members: int) -> list[list[Share]]:
     """For each member its part of every update.
 
     The samples of an update do not depend on the number of members. Within an update each sample goes, the longest
@@ -52,7 +52,7 @@ def share_out(samples: Sequence[Sample], config: Config, version: int, members: 
         LearnerError: a sample cannot be trained on.
     """
     check_samples(samples)
-    shares: list[list[Part]] = [[] for _ in range(members)]
+    shares: list[list[Share]] = [[] for _ in range(members)]
     for update in _split(samples, config, version):
         normaliser = Normaliser(
             samples=len(update),
@@ -65,7 +65,7 @@ def share_out(samples: Sequence[Sample], config: Config, version: int, members: 
             for mine in own
         ]
         for share, mine, count in zip(shares, own, batches, strict=True):
-            share.append(Part(mine, normaliser, count, max(batches)))
+            share.append(Share(mine, normaliser, count, max(batches)))
     return shares
 
 
@@ -90,7 +90,7 @@ def _balance(samples: Sequence[Sample], members: int) -> list[list[Sample]]:
 
 
 def step_metrics(
-    results: Sequence[StepResult], share: Sequence[Part], learning_rate: float, version: int
+    results: Sequence[ShareResult], share: Sequence[Share], learning_rate: float, version: int
 ) -> dict[str, float]:
     """The figures of a step. The same keys after every step, also after one without samples.
 

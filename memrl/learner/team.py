@@ -22,9 +22,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from memrl.cluster import connect, in_words
 from memrl.config import Config
 from memrl.errors import LearnerError
-from memrl.learner.mailbox import Mailbox, Order, Report
+from memrl.learner.mailbox import Mailbox, Notice, Order
 from memrl.learner.members import PeerFailed
-from memrl.learner.serve import Hello, Settings, serve
+from memrl.learner.process import Hello, Settings, run_member
 
 _WAIT = 0.5  # seconds between two looks at whether all members are alive
 _GRACE = 15.0  # seconds in which members that were told to stop must have done so
@@ -71,7 +71,7 @@ class Team:
         never = FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0)
         try:
             TorchTrainer(
-                serve,
+                run_member,
                 train_loop_config={"settings": self._settings, "mailbox": self._mailbox},
                 torch_config=TorchConfig(backend="nccl" if settings.learner_gpus else "gloo"),
                 scaling_config=ScalingConfig(
@@ -100,7 +100,7 @@ class Team:
             raise LearnerError(self._broken)
         self._seen = 0
         ray.get(self._mailbox.send.remote(list(orders)))
-        answers: dict[int, Report] = {}
+        answers: dict[int, Notice] = {}
         try:
             return self._wait(answers, advance)
         except BaseException:
@@ -113,7 +113,7 @@ class Team:
         self._broken = why
 
     def _wait(
-        self, answers: dict[int, Report], advance: Callable[[], None] | None, seconds: float | None = None
+        self, answers: dict[int, Notice], advance: Callable[[], None] | None, seconds: float | None = None
     ) -> list[Any]:
         """Fill `answers` with one report of each member; returns what they hold, or raises what the first one raised.
 
@@ -123,7 +123,7 @@ class Team:
         began = time.monotonic()
         while len(answers) < self._size:
             try:
-                reports: list[Report] = ray.get(self._mailbox.reports.remote(self._seen, _WAIT))
+                reports: list[Notice] = ray.get(self._mailbox.reports.remote(self._seen, _WAIT))
             except RayError as error:
                 raise self._lost(str(error)) from None
             for report in reports:
@@ -141,7 +141,7 @@ class Team:
             raise min(failures, key=lambda failure: isinstance(failure, PeerFailed))
         return [answers[rank].content for rank in range(self._size)]
 
-    def _give_up(self, answers: dict[int, Report], order: Order) -> None:
+    def _give_up(self, answers: dict[int, Notice], order: Order) -> None:
         """Stop what the members are doing, and leave them as they were before it."""
         broken, self._broken = "the learner's processes were interrupted and have not stopped", None
         try:

@@ -33,7 +33,7 @@ INSTRUCTIONS = (
 Arguments = dict[str, Any]
 
 
-class Nothing(BaseModel):
+class NoArguments(BaseModel):
     """A tool without arguments."""
 
 
@@ -65,7 +65,7 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
     offered = [
         *(_memory_tool(agent, schema) for schema in StoreMemory.tools),
         _tool("memory_search", "The remembered items that match a query best.", Search, search),
-        _tool("memory_list", "All that is remembered.", Nothing, lambda _: _listed(agent.memory)),
+        _tool("memory_list", "All that is remembered.", NoArguments, lambda _: _listed(agent.memory)),
         _tool("read", "Read a text, and remember what is worth it.", Read, read, writes=True),
         _tool("ask", "Answer a question from the memory alone.", Ask, ask),
     ]

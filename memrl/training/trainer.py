@@ -19,7 +19,7 @@ from rich.console import Console
 
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
-from memrl.engines.canary import BOUND, mean_gap, probe, worst_gap
+from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
 from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import EngineError, JudgeError, RewardHacked
@@ -110,7 +110,7 @@ class Trainer:
         first = self.feed.take(CHECKED_STREAMS)
         self.feed.seek(0)
         check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
-        self._probe = probe(first_prompt(config, prompter, first[0]))
+        self._first_canary = first_canary(first_prompt(config, prompter, first[0]))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Trainer:
         config = self.config
         with self._progress:
             adapter = self._publish()
-            gap = self._canary(adapter, [self._probe])
+            gap = self._canary(adapter, [self._first_canary])
             if not self.state.evaluations:
                 self._first_row(adapter, gap)
             while not self._done():

@@ -20,7 +20,7 @@ from memrl.errors import LearnerError
 from memrl.learner.learner import Learner
 from memrl.learner.members import Members, OutOfStep, PeerFailed, ShardMembers
 from memrl.learner.peers import Peers
-from memrl.learner.sharing import StepResult, share_out, step_metrics
+from memrl.learner.sharing import ShareResult, share_out, step_metrics
 from memrl.records import Sample
 from tests.integration.test_learner import base_model, make_learner, make_samples
 
@@ -62,7 +62,7 @@ def adapter(learner: Learner) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in learner._trainable.items()}
 
 
-def work(learner: Learner, samples: list[Sample], rank: int) -> StepResult:
+def work(learner: Learner, samples: list[Sample], rank: int) -> ShareResult:
     return learner.work(share_out(samples, learner.config, learner.version, 2)[rank], None, learner.state())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.documents import Ask, Document, Packing
+from memrl.envs.building.documents import Document, DocumentQuestion, Packing
 from memrl.envs.errors import DataError, NoStream
 from memrl.envs.stream import Stream
 
@@ -19,7 +19,8 @@ def document(name: str, paragraphs: int, **more: Any) -> Document:
         name,
         tuple(Unit(f"{name} says word{n}.", (str(n),)) for n in range(paragraphs)),
         tuple(
-            Ask(f"{name}-{n}", f"What says {name}?", (f"word{n}",), "exact_match", (str(n),)) for n in range(paragraphs)
+            DocumentQuestion(f"{name}-{n}", f"What says {name}?", (f"word{n}",), "exact_match", (str(n),))
+            for n in range(paragraphs)
         ),
         **more,
     )
@@ -56,7 +57,7 @@ def test_windows_follow_on_and_ask_only_what_they_hold() -> None:
 
 
 def test_a_question_without_evidence_needs_the_whole_document() -> None:
-    long = Document("Ada", document("Ada", 4).units, (Ask("sum", "What of it?", ("it",), "rouge_l"),))
+    long = Document("Ada", document("Ada", 4).units, (DocumentQuestion("sum", "What of it?", ("it",), "rouge_l"),))
     assert len(streams([long], chunks=4)[0].questions) == 1
     with pytest.raises(NoStream):
         streams([long], chunks=2)
@@ -71,7 +72,7 @@ def test_mixed_documents_share_their_texts() -> None:
     shared = Unit("Both say hello.", ("9",))
     pair = []
     for name in ("Ada", "Ben"):
-        asked = Ask(f"both-{name}", "What do both say?", ("hello",), "exact_match", ("9", "0"))
+        asked = DocumentQuestion(f"both-{name}", "What do both say?", ("hello",), "exact_match", ("9", "0"))
         plain = document(name, 3)
         pair.append(Document(name, (*plain.units, shared), (*plain.asks, asked)))
     (stream,) = streams(pair, chunks=20, mix=True)
@@ -90,8 +91,8 @@ def test_mixed_documents_share_their_texts() -> None:
 def test_evidence_of_a_unit_that_was_cut_is_where_the_answer_is() -> None:
     unit = Unit("It is old here. It has seven hills. It is wet there.", ("p",))
     asks = (
-        Ask("hills", "How many hills?", ("seven",), "exact_match", ("p",)),
-        Ask("mood", "What is it like?", ("great",), "exact_match", ("p",)),
+        DocumentQuestion("hills", "How many hills?", ("seven",), "exact_match", ("p",)),
+        DocumentQuestion("mood", "What is it like?", ("great",), "exact_match", ("p",)),
     )
     (stream,) = streams([Document("Rome", (unit,), asks)])
     assert {question.id: question.evidence for question in stream.questions} == {"hills": (1,), "mood": (0, 1, 2)}
@@ -100,7 +101,7 @@ def test_evidence_of_a_unit_that_was_cut_is_where_the_answer_is() -> None:
 
 
 def test_evidence_that_is_nowhere_is_told() -> None:
-    asked = Ask("lost", "Where?", ("there",), "exact_match", ("no such key",))
+    asked = DocumentQuestion("lost", "Where?", ("there",), "exact_match", ("no such key",))
     (stream,) = streams([Document("Ada", document("Ada", 2).units, (asked,))])
     assert stream.questions[0].evidence is None
     assert stream.metadata["evidence_lost"] == ["lost"]
@@ -133,8 +134,8 @@ def test_undated_chunks_get_a_day_each() -> None:
 
 
 def test_a_document_that_is_no_stream_is_named() -> None:
-    twice = Ask("q", "What?", ("word0",), "exact_match")
+    twice = DocumentQuestion("q", "What?", ("word0",), "exact_match")
     with pytest.raises(DataError, match=r"source 'test', documents Ada: .*two questions with the id 'q'"):
         streams([Document("Ada", document("Ada", 1).units, (twice, twice))])
     with pytest.raises(DataError, match="document 'Ada': question 'q' has no text"):
-        streams([Document("Ada", document("Ada", 1).units, (Ask("q", " ", ("a",), "exact_match"),))])
+        streams([Document("Ada", document("Ada", 1).units, (DocumentQuestion("q", " ", ("a",), "exact_match"),))])

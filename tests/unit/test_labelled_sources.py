@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memrl.envs.building.labels import Example
+from memrl.envs.building.labels import Labelled
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.errors import DataError
 from memrl.envs.sources import clinc150, csabstruct, nlu, open_source, pubmed_rct, trec
@@ -24,12 +24,12 @@ from tests.raw import trec as raw_trec
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
 
-def counts(examples: list[Example]) -> tuple[int, int]:
+def counts(examples: list[Labelled]) -> tuple[int, int]:
     """How many of the training and of the test part."""
     return sum(e.part == "train" for e in examples), sum(e.part == "test" for e in examples)
 
 
-def labels(examples: list[Example]) -> set[str]:
+def labels(examples: list[Labelled]) -> set[str]:
     return {example.label for example in examples}
 
 
@@ -147,7 +147,7 @@ def test_pubmed_rct_knows_which_abstract_a_sentence_is_of(packed: bool, tmp_path
         plain.unlink()
     examples = list(pubmed_rct.read(folder))
     assert counts(examples) == (105, 15) and labels(examples) == {"OBJECTIVE", "METHODS", "RESULTS"}
-    assert examples[4] == Example("We counted how often drug 101 helped .", "METHODS", "train", "101")
+    assert examples[4] == Labelled("We counted how often drug 101 helped .", "METHODS", "train", "101")
     assert len({example.group for example in examples}) == 40
 
 

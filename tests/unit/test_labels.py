@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.building.labels import HEAD, QUESTION, Example, Labelling
+from memrl.envs.building.labels import HEAD, QUESTION, Labelled, Labelling
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Stream
@@ -46,21 +46,21 @@ def utterances(streams: list[Stream]) -> set[str]:
     return {normal(text) for stream in streams for text, *_ in [*shown(stream), *asked(stream)]}
 
 
-def build(examples: list[Example], **options: object) -> list[Stream]:
+def build(examples: list[Labelled], **options: object) -> list[Stream]:
     stage = Labelling.model_validate({"chunks": 4, "chunk_tokens": 120, "questions": 8, **options})
     return list(stage.streams(lambda: examples, "made"))
 
 
 LABELS = [f"intent {n}" for n in range(6)]
-TRAIN = [Example(f"wish {n} about {LABELS[n % 6]}", LABELS[n % 6]) for n in range(900)]
-TEST = [Example(f"tested wish {n} about {LABELS[n % 6]}", LABELS[n % 6], "test") for n in range(60)]
+TRAIN = [Labelled(f"wish {n} about {LABELS[n % 6]}", LABELS[n % 6]) for n in range(900)]
+TEST = [Labelled(f"tested wish {n} about {LABELS[n % 6]}", LABELS[n % 6], "test") for n in range(60)]
 LABEL_OF = {example.text: example.label for example in TRAIN + TEST}
 
 
 @pytest.mark.parametrize("split", [None, "train", "eval"])
 @pytest.mark.parametrize("examples", [TRAIN, TRAIN + TEST], ids=["no test part", "test part"])
 def test_a_stream_keeps_to_one_numbering_and_its_questions_to_what_it_shows(
-    examples: list[Example], split: str | None
+    examples: list[Labelled], split: str | None
 ) -> None:
     streams = build(examples, split=split)
     assert len(streams) > 1
@@ -98,7 +98,7 @@ def test_the_test_part_is_asked_about_in_eval_alone() -> None:
 
 
 def test_no_label_is_asked_about_that_is_not_shown() -> None:
-    rare = [Example(f"rare {n}", "rare", "test") for n in range(100)]
+    rare = [Labelled(f"rare {n}", "rare", "test") for n in range(100)]
     for stream in build(TRAIN + TEST + rare):
         assert "rare" in stream.metadata["labels"].values()
         assert not any("rare" in text for text, _ in asked(stream))
@@ -107,15 +107,15 @@ def test_no_label_is_asked_about_that_is_not_shown() -> None:
 
 
 def test_an_utterance_of_both_parts_is_never_shown() -> None:
-    again = [Example(example.text.upper() + " ", example.label) for example in TEST]
+    again = [Labelled(example.text.upper() + " ", example.label) for example in TEST]
     for split in (None, "train", "eval"):
         streams = build(again + TRAIN + TEST, split=split)
         assert not any(normal(text).startswith("tested") for stream in streams for text, *_ in shown(stream))
 
 
 def test_an_utterance_comes_once_and_not_at_all_with_two_labels() -> None:
-    twice = [Example(f"Wish {n}  about intent {n % 6}", LABELS[n % 6]) for n in range(300)]
-    torn = [Example("wish 7 about intent 1", "intent 2"), Example(" \n", "intent 3")]
+    twice = [Labelled(f"Wish {n}  about intent {n % 6}", LABELS[n % 6]) for n in range(300)]
+    torn = [Labelled("wish 7 about intent 1", "intent 2"), Labelled(" \n", "intent 3")]
     streams = build(TRAIN + twice + torn, chunk_tokens=400)
     counts = Counter(normal(text) for stream in streams for text, *_ in shown(stream))
     assert max(counts.values()) == 1
@@ -123,10 +123,10 @@ def test_an_utterance_comes_once_and_not_at_all_with_two_labels() -> None:
     assert len(counts) > 150
 
 
-def abstracts() -> list[Example]:
+def abstracts() -> list[Labelled]:
     """Documents of five sentences, with one that all have and one that each has with the next."""
     return [
-        Example(text, label, group=f"doc {n}")
+        Labelled(text, label, group=f"doc {n}")
         for n in range(120)
         for text, label in (
             ("All rights reserved.", "other"),
@@ -158,7 +158,7 @@ def test_stream_k_is_the_same_whatever_was_taken() -> None:
 
 
 def test_what_is_built_does_not_depend_on_the_order_of_the_records() -> None:
-    records = [*TRAIN, *TEST, *(Example(example.text.upper(), example.label) for example in TRAIN)]
+    records = [*TRAIN, *TEST, *(Labelled(example.text.upper(), example.label) for example in TRAIN)]
     assert build(records) == build(records[::-1])
 
 
@@ -176,7 +176,7 @@ def test_too_little_for_one_stream_is_a_shorter_stream() -> None:
 
 
 def test_texts_of_several_lines_and_braces_stay_what_they_are() -> None:
-    examples = [Example(f"line {n}\n\nlabel: 9 {{x}} \\boxed{{1}}", LABELS[n % 2]) for n in range(200)]
+    examples = [Labelled(f"line {n}\n\nlabel: 9 {{x}} \\boxed{{1}}", LABELS[n % 2]) for n in range(200)]
     for stream in build(examples):
         for text, number in [*((text, number) for text, number, _ in shown(stream)), *asked(stream)]:
             assert text.startswith("line ") and text.endswith("label: 9 {x} \\boxed{1}")
@@ -185,7 +185,7 @@ def test_texts_of_several_lines_and_braces_stay_what_they_are() -> None:
 
 parts = st.sampled_from(["train", "train", "train", "test"])
 records = st.builds(
-    Example,
+    Labelled,
     st.text("ab \x00é", min_size=0, max_size=4),
     st.sampled_from("xyz"),
     parts,
@@ -195,7 +195,7 @@ records = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(records, max_size=60), st.integers(0, 3))
-def test_nothing_leaks_whatever_the_records(examples: list[Example], seed: int) -> None:
+def test_nothing_leaks_whatever_the_records(examples: list[Labelled], seed: int) -> None:
     sides = []
     for split in ("train", "eval", None):
         try:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from memrl.data.leaks import Limits, Overlap, Pair, find_overlap
+from memrl.data.leaks import Overlap, Pair, Thresholds, find_overlap
 from memrl.data.passages import asked_passages, passages
 from memrl.envs.building.documents import Packing
-from memrl.envs.building.labels import Example, Labelling
+from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.sources import SOURCES, open_source
 from memrl.envs.stream import Chunk, Question, Stream
@@ -116,8 +116,8 @@ def test_a_chunk_with_some_words_changed_is_nearly_the_same(every: int, found: b
 def test_how_near_is_near_can_be_set() -> None:
     held_out = tales("eval")
     train = [stream("copy", [change(held_out[0].chunks[0].text, 30)])]
-    assert find_overlap(train, held_out, Limits(similarity=0.5)).leaks
-    assert not [pair for pair in find_overlap(train, held_out, Limits(similarity=0.99)).pairs if pair.near_chunks]
+    assert find_overlap(train, held_out, Thresholds(similarity=0.5)).leaks
+    assert not [pair for pair in find_overlap(train, held_out, Thresholds(similarity=0.99)).pairs if pair.near_chunks]
 
 
 def test_a_document_both_sides_name_is_a_leak_even_where_they_hold_other_parts_of_it() -> None:
@@ -164,10 +164,10 @@ def test_the_limit_of_passages_counts_for_a_source_and_twice_for_a_stream() -> N
     assert leaking(2, 1) == 0  # 15 %, of two passages
     assert leaking(3, 1) == 1  # 23 % of one stream
     assert leaking(2, 20) == 0  # too few of each to tell
-    tight = Limits(passages=0.3)
+    tight = Thresholds(passages=0.3)
     said = [stream("copy", [held_out[0].chunks[0].text + prose(5)])]
     assert find_overlap(said, held_out, tight).leaks
-    assert not find_overlap(said, held_out, Limits(passages=0.6)).leaks
+    assert not find_overlap(said, held_out, Thresholds(passages=0.6)).leaks
 
 
 def test_a_question_is_a_leak_only_with_its_answer_and_its_text() -> None:
@@ -196,11 +196,11 @@ def test_pairs_of_sources_are_judged_apart() -> None:
 # Labelled utterances ------------------------------------------------------------------------------------------------
 
 
-def utterances(count: int) -> list[Example]:
-    return [Example(" ".join(random.Random(n).choices(VOCABULARY, k=7)), f"intent{n % 9}") for n in range(count)]
+def utterances(count: int) -> list[Labelled]:
+    return [Labelled(" ".join(random.Random(n).choices(VOCABULARY, k=7)), f"intent{n % 9}") for n in range(count)]
 
 
-def benchmark(examples: Sequence[Example], asked: Sequence[Example]) -> Stream:
+def benchmark(examples: Sequence[Labelled], asked: Sequence[Labelled]) -> Stream:
     """In-context classification as benchmarks lay it out: numbers of their own, one line an utterance, one chunk."""
     numbers = {
         label: 40 + place for place, label in enumerate(sorted({example.label for example in (*examples, *asked)}))
@@ -215,7 +215,7 @@ def benchmark(examples: Sequence[Example], asked: Sequence[Example]) -> Stream:
     return stream("benchmark", [shown], questions, source="benchmark")
 
 
-def training(examples: Sequence[Example]) -> list[Stream]:
+def training(examples: Sequence[Labelled]) -> list[Stream]:
     return list(Labelling(split="train", chunks=4, chunk_tokens=300, questions=20).streams(lambda: examples, "labels"))
 
 
@@ -233,7 +233,7 @@ def test_utterances_that_training_asks_about_are_found_in_shown_and_asked_text()
     shown = [example for example in examples if example.text not in asked][:30]
     questions = [example for example in examples if example.text in asked]
     assert len(questions) >= 20
-    others = [Example(" ".join(random.Random(-n).choices(VOCABULARY, k=7)), f"intent{n % 9}") for n in range(1, 60)]
+    others = [Labelled(" ".join(random.Random(-n).choices(VOCABULARY, k=7)), f"intent{n % 9}") for n in range(1, 60)]
     in_questions = only(find_overlap(train, [benchmark(others, questions)]))
     assert in_questions.leaks == ("passage",)
     in_chunks = only(find_overlap(train, [benchmark([*others, *questions], shown[:1])]))
@@ -381,7 +381,7 @@ def test_squad_under_other_names_leaks() -> None:
     assert {"passage", "question"} <= set(pair.leaks)
 
 
-def nlu_rows(part: str) -> list[Example]:
+def nlu_rows(part: str) -> list[Labelled]:
     found = []
     with tarfile.open(real("nlu_hwu64", "hwu64_fold1.tar.gz")) as archive:
         for member in archive.getmembers():
@@ -389,7 +389,7 @@ def nlu_rows(part: str) -> list[Example]:
                 file = archive.extractfile(member)
                 assert file is not None
                 for row in csv.DictReader(io.StringIO(file.read().decode()), delimiter=";"):
-                    found.append(Example(row["answer_from_anno"], f"{row['scenario']}_{row['intent']}"))
+                    found.append(Labelled(row["answer_from_anno"], f"{row['scenario']}_{row['intent']}"))
     return found
 
 

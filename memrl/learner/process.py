@@ -17,10 +17,10 @@ from ray.train.torch import get_device
 from memrl.config import Config
 from memrl.errors import LearnerError, MemrlError
 from memrl.learner.learner import Learner
-from memrl.learner.mailbox import Order, Report
+from memrl.learner.mailbox import Notice, Order
 from memrl.learner.members import Members, OutOfStep, ShardMembers
 from memrl.learner.peers import Peers
-from memrl.learner.sharing import StepResult
+from memrl.learner.sharing import ShareResult
 from memrl.records import Sample
 
 Build = Callable[[Config, int, Peers], Learner]
@@ -54,7 +54,7 @@ class Hello:
     actor: Any
 
 
-def serve(given: dict[str, Any]) -> None:
+def run_member(given: dict[str, Any]) -> None:
     """The training function of Ray Train."""
     _Member(given["settings"], given["mailbox"]).run()
 
@@ -80,19 +80,19 @@ class _Member:
     def _answer(self, work: Callable[[Any], Any], argument: Any) -> None:
         """Report what `work` returns or raises."""
         try:
-            report = Report(self._rank, "done", work(argument))
+            report = Notice(self._rank, "done", work(argument))
         except OutOfStep:
             raise  # Ray Train ends the others as well, and tells the driver why
         except (MemrlError, OSError) as error:
-            report = Report(self._rank, "failed", error)
+            report = Notice(self._rank, "failed", error)
         except Exception as error:  # it may be of a class that the driver does not know
             what = f"learner process {self._rank} (pid {os.getpid()}): {type(error).__name__}: {error}"
-            report = Report(self._rank, "failed", LearnerError(f"{what}; nothing was updated"))
+            report = Notice(self._rank, "failed", LearnerError(f"{what}; nothing was updated"))
         ray.get(self._mailbox.report.remote(report))
 
     def _progress(self, done: int, total: int) -> None:
         """Say so, and look whether the driver wanted to give up the last time: an answer is not worth waiting for."""
-        asked, self._asked = self._asked, self._mailbox.report.remote(Report(self._rank, "progress"))
+        asked, self._asked = self._asked, self._mailbox.report.remote(Notice(self._rank, "progress"))
         if asked is not None and ray.get(asked):
             raise InterruptedError("the run was stopped")
 
@@ -111,7 +111,7 @@ class _Member:
         self._learner = self._settings.build(config, self._settings.total_updates, peers)
         return self._standing()
 
-    def _step(self, share: Any) -> tuple[StepResult, Standing]:
+    def _step(self, share: Any) -> tuple[ShareResult, Standing]:
         self._before = self._learner.state()
         result = self._learner.work(share, self._progress, self._before)
         return replace(result, stats=result.stats.on("cpu")), self._standing()
