@@ -65,7 +65,7 @@ class ExtractUpdate:
         self._speaker = Speaker(worker)
 
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
-        memory = self._worker.new_memory()
+        memory = self._worker.new_stores()
         for place, chunk in enumerate(stream.chunks):
             listed = facts(await self._speaker.say(EXTRACT, page(chunk), (*order, place, 0)))
             if listed:

@@ -24,7 +24,7 @@ class RollingSummary:
     async def read(self, stream: Stream, order: tuple[int, ...]) -> Kept:
         worker, speaker = self._worker, Speaker(self._worker)
         instruction = INSTRUCTION.format(words=max(worker.config.memory.budget * 3 // 4, 1))
-        memory = worker.new_memory()
+        memory = worker.new_stores()
         for place, chunk in enumerate(stream.chunks):
             notes = " ".join(item.content for item in memory.items)
             asked = f"# Notes\n{notes or '(none yet)'}\n{page(chunk)}"
@@ -32,7 +32,7 @@ class RollingSummary:
         return speaker.kept(memory)
 
     def _held(self, text: str) -> StoreMemory:
-        memory = self._worker.new_memory()
+        memory = self._worker.new_stores()
         for sentence in sentences(text):
             keep(memory, sentence, None)
         return memory
