@@ -55,13 +55,15 @@ settled, it turns their noise into half of the signal.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
+from memrl.config.registries import CREDIT
+from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
 from memrl.rewards.compose import (
@@ -74,8 +76,13 @@ from memrl.rewards.compose import (
 from memrl.rewards.parts import QA, Compression
 
 Array = NDArray[np.float64]
+Mode = Callable[[Sequence[Episode], AdvantageConfig, RewardWeights], "list[Array] | None"]
+"""One way to give credit. Of the episodes of a group, at least two, none without steps, it returns the advantages of
+each episode's steps; None where nothing in the group has a spread of `min_spread`. With `normalize_parts` they are
+divided by one sigma of the batch afterwards. A mode with the mark of `needs_worth` finds `Step.worth` in each step."""
+Moved = Callable[[Sequence[Episode], AdvantageConfig, "dict[str, float]"], list[Array]]
+"""What a mode adds at each step to an equal share of what the answers of its episode were paid."""
 
-MODES = ("episode", "evidence", "counterfactual", "pooled")
 _EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as far as the division
 
 
@@ -111,8 +118,7 @@ class AdvantageReport:
 
 def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: RewardWeights) -> AdvantageReport:
     """Turn groups into samples with advantages; groups that teach nothing are dropped and counted."""
-    if config.mode not in MODES:
-        raise ConfigError(f"advantage.mode is {config.mode!r}; it must be one of {', '.join(MODES)}")
+    mode = credit_mode(config.mode)
     report = AdvantageReport()
     batch: list[tuple[list[Episode], list[Array]]] = []
     for group in groups:
@@ -120,7 +126,7 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
         if len(episodes) < 2:
             report.too_small.append(group.stream_id)
             continue
-        advantages = _advantages(episodes, config, weights)
+        advantages = mode(episodes, config, weights)
         if advantages is None:
             report.no_spread.append(group.stream_id)
             continue
@@ -133,33 +139,90 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
     return report
 
 
-def _advantages(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
-    """One array of advantages per episode, or None where the group has no spread."""
-    if config.normalize_parts:
-        return _part_by_part(episodes, config, weights)
+def credit_mode(name: str) -> Mode:
+    """Return the mode `name`: one of those below, a plug-in's, or an import path.
+
+    Raises:
+        ConfigError: there is none; the nearest right name is given.
+        PluginError: it is somebody else's, and cannot be imported or called.
+    """
+    if not CREDIT.knows(name):
+        raise ConfigError(f"advantage.mode is {name!r}{did_you_mean(name, CREDIT)}")
+    mode: Mode = CREDIT.get(name)
+    return mode
+
+
+def needs_worth(mode: Mode) -> Mode:
+    """Mark a mode as one that reads `Step.worth`: what the answers lose without each step is then found out in play."""
+    setattr(mode, "needs_worth", True)  # noqa: B010 - a function has no such attribute for a type checker
+    return mode
+
+
+def wants_worth(name: str) -> bool:
+    """Whether the mode `name` needs to know what each step is worth."""
+    return bool(getattr(credit_mode(name), "needs_worth", False))
+
+
+def pooled(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `pooled`."""
+    whole, steps = _paid(episodes, weights)
+    rewards = [value + row for value, row in zip(whole, steps, strict=True)]
+    flat = np.concatenate(rewards)
+    if np.ptp(flat) < config.min_spread:
+        return None
+    return _scaled([row - flat.mean() for row in rewards], float(flat.std(ddof=1)), config)
+
+
+def episode(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `episode`."""
+    return _compared(episodes, config, weights, None)
+
+
+def evidence(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `evidence`."""
+    return _compared(episodes, config, weights, _by_evidence)
+
+
+@needs_worth
+def counterfactual(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `counterfactual`."""
+    return _compared(episodes, config, weights, _by_worth)
+
+
+def _paid(episodes: Sequence[Episode], weights: RewardWeights) -> tuple[Array, list[Array]]:
+    """E of each episode, and S of its steps."""
     whole = np.array([episode_value(episode.parts, weights) for episode in episodes], dtype=np.float64)
     steps = [
         np.array([step_value(step.parts, weights) for step in episode.steps], dtype=np.float64) for episode in episodes
     ]
-    if config.mode == "pooled":
-        rewards = [value + row for value, row in zip(whole, steps, strict=True)]
-        flat = np.concatenate(rewards)
-        if np.ptp(flat) < config.min_spread:
-            return None
-        centred = [row - flat.mean() for row in rewards]
-        sigma = float(flat.std(ddof=1))
-    else:
-        centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
-        if config.mode != "episode":
-            centred = [row / len(row) for row in centred]
-            for moved in _moved(episodes, config, weights).values():
-                centred = [row + gained for row, gained in zip(centred, moved, strict=True)]
-        flat = np.concatenate(centred)
-        if np.abs(flat).max() < config.min_spread:
-            return None
-        # The mean of `a` is zero by construction; G - 1 of G degrees of freedom are left at each position.
-        freedom = len(flat) * (len(episodes) - 1) / len(episodes)
-        sigma = float(np.sqrt(np.square(flat).sum() / freedom))
+    return whole, steps
+
+
+def _compared(
+    episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights, answers: Moved | None
+) -> list[Array] | None:
+    """Advantages of steps that are compared with the same step of the other episodes.
+
+    Args:
+        answers: moves the credit for answers to the steps that earned it; None: nothing is moved.
+    """
+    if config.normalize_parts:
+        return _part_by_part(episodes, config, weights, answers)
+    whole, steps = _paid(episodes, weights)
+    centred = [value + row for value, row in zip(whole - whole.mean(), _against_position(steps), strict=True)]
+    if answers is not None:
+        centred = [row / len(row) for row in centred]
+        for moved in _moved(episodes, config, weights, answers).values():
+            centred = [row + gained for row, gained in zip(centred, moved, strict=True)]
+    flat = np.concatenate(centred)
+    if np.abs(flat).max() < config.min_spread:
+        return None
+    # The mean of `a` is zero by construction; G - 1 of G degrees of freedom are left at each position.
+    freedom = len(flat) * (len(episodes) - 1) / len(episodes)
+    return _scaled(centred, float(np.sqrt(np.square(flat).sum() / freedom)), config)
+
+
+def _scaled(centred: list[Array], sigma: float, config: AdvantageConfig) -> list[Array]:
     return [row / (sigma + _EPSILON) for row in centred] if config.normalize_std else centred
 
 
@@ -172,7 +235,9 @@ def _against_position(rows: Sequence[Array]) -> list[Array]:
     return [row - baseline[: len(row)] for row in rows]
 
 
-def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+def _part_by_part(
+    episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights, answers: Moved | None
+) -> list[Array] | None:
     """z of `normalize_parts`, or None where no part has a spread."""
     shares = [episode_shares(episode.parts, weights) for episode in episodes]
     rows: dict[str, list[Array]] = {}
@@ -181,8 +246,8 @@ def _part_by_part(episodes: Sequence[Episode], config: AdvantageConfig, weights:
         rows[one.name] = [
             np.full(len(episode.steps), value) for episode, value in zip(episodes, values - values.mean(), strict=True)
         ]
-    if config.mode != "episode":
-        moved = _moved(episodes, config, weights)
+    if answers is not None:
+        moved = _moved(episodes, config, weights, answers)
         for part, found in rows.items():
             rows[part] = [row / len(row) for row in found]
         for part, gained in moved.items():
@@ -209,7 +274,9 @@ def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
     return float(np.sqrt(np.square(np.concatenate(rows)).mean())) + _EPSILON if rows else 1.0
 
 
-def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> dict[str, list[Array]]:
+def _moved(
+    episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights, answers: Moved
+) -> dict[str, list[Array]]:
     """What `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by part:
     credit taken from all steps and paid to those that earned it. Parts of whose causes nothing is known are not among
     them: all steps share those."""
@@ -224,18 +291,25 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
         paid = -slopes[Compression.name] * grown / episode.chunk_tokens
         row += paid - paid.sum() / len(row)
 
-    if config.mode == "counterfactual":
-        worths = _against_position([_worths(episode) for episode in episodes])
-        for row, gained in zip(moved[QA.name], worths, strict=True):
-            row += slopes[QA.name] * (gained - gained.sum() / len(row))
-        return moved
+    moved[QA.name] = answers(episodes, config, slopes)
+    return moved
 
+
+def _by_worth(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
+    """The answers' credit by v[i,t]."""
+    worths = _against_position([_worths(episode) for episode in episodes])
+    return [slopes[QA.name] * (gained - gained.sum() / len(gained)) for gained in worths]
+
+
+def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
+    """The answers' credit by share[q,t] c[i,q]."""
     scores: dict[str, list[float]] = defaultdict(list)
     for episode in episodes:
         for answer in episode.answers:
             scores[answer.question_id].append(answer.score)
     means = {question: float(np.mean(found)) for question, found in scores.items()}
-    for episode, row in zip(episodes, moved[QA.name], strict=True):
+    rows = [np.zeros(len(episode.steps)) for episode in episodes]
+    for episode, row in zip(episodes, rows, strict=True):
         chunks = np.array([step.chunk for step in episode.steps])
         for answer in episode.answers:
             if not answer.evidence:
@@ -244,7 +318,7 @@ def _moved(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
             share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
             share[np.isin(chunks, answer.evidence)] = 1.0
             row += credit * (share - 1.0 / len(row))
-    return moved
+    return rows
 
 
 def _worths(episode: Episode) -> Array:

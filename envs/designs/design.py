@@ -75,7 +75,7 @@ class MemoryDesign(Protocol):
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """The whole state as JSON data."""
+        """The whole state as JSON data; under `items` each item with its `id` and `content`, which `diff` compares."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from memrl.agent.memory_file import Change, MemoryFile
 from memrl.config import Config
+from memrl.config.registries import ENGINES
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
 from memrl.engines.engine import Place, Sampling
@@ -89,13 +90,17 @@ class MemoryAgent:
             DataError: the file is no memory file, or damaged.
             EngineError: vLLM did not start, or the server does not have the policy.
         """
-        if engine not in ("transformers", "vllm"):
-            raise ConfigError(f"engine is {engine!r}; it may be transformers or vllm (a server: served=Served(...)).")
+        if not ENGINES.knows(engine):
+            known = " or ".join(ENGINES)
+            raise ConfigError(f"engine is {engine!r}; it may be {known} (a server: served=Served(...)).")
         exported = open_exported(Path(policy), base_model=base_model)
         exported.config.model.device = device
         exported.config.rollout.engine = engine
         if budget is not None:
             exported.config.memory.budget = budget
+        design = exported.config.memory.design
+        if design != "stores":
+            raise ConfigError(f"{policy} keeps a memory of the design {design!r}; a memory file can hold stores alone.")
         prompter = open_prompter(exported.config, load_tokenizer(exported.config))
         file = _open_file(exported.config, prompter, store, user)
         try:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 
 from memrl.config import Config
-from memrl.frozen.judge import Judge, Probe, open_judge
+from memrl.frozen.build import open_judge
+from memrl.frozen.judge import Judge, Probe
 
 
 def attack_judge(config: Config) -> list[Probe]:

@@ -27,6 +27,7 @@ import memrl
 from memrl.cli.console import wide_console
 from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
+from memrl.cli.plugins import add_plugins_command
 from memrl.cli.serve import add_serve_command
 from memrl.config import Config, config_name, load_config, save_config
 from memrl.data.feed import StreamFeed, check_data
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
 
     add_eval_command(commands, common)
+    add_plugins_command(commands, common)
 
     judge = commands.add_parser(
         "judge",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memrl.cli.served import add_served_options, named_server
+from memrl.config.registries import ENGINES
 from memrl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ examples:
   memrl serve exported/tiny --store memory.sqlite
   memrl serve exported/tiny --store memory.sqlite --mcp --user ann
   MEMRL_TOKEN=... memrl serve exported/tiny --store memory.sqlite --host 0.0.0.0 --mcp --http --user ann"""
-
-ENGINES = ("transformers", "vllm")
 
 
 def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -47,7 +46,7 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--max-body", type=int, metavar="BYTES", help="the longest request (default: 1048576)")
     serve.add_argument("--rate", type=int, metavar="N", help="requests a minute of one client (default: 600)")
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
-    serve.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"default: {ENGINES[0]}")
+    serve.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(serve)
     serve.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     serve.set_defaults(command=_serve)
@@ -56,6 +55,8 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     if arguments.http and not arguments.mcp:
         raise ConfigError("--http goes with --mcp; REST is served over HTTP without it.")
+    if complaint := ENGINES.complaint(arguments.engine):
+        raise ConfigError(f"--engine: {complaint}")
     server = named_server(arguments)
     over_http = {"--max-body": arguments.max_body, "--rate": arguments.rate, "--token-env": arguments.token_env}
     if arguments.mcp and not arguments.http and (vain := [name for name, value in over_http.items() if value]):

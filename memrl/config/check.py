@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from memrl.config.check_endpoint import check_endpoint
+from memrl.config.registries import BY_KEY, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
-from memrl.envs.dialects import DIALECTS
 from memrl.envs.errors import DataError, PluginError
+from memrl.envs.registry import Registry
 from memrl.envs.sources import SOURCES, open_source, option_names
 from memrl.envs.specs import parse_spec
 from memrl.envs.suggest import did_you_mean
@@ -34,10 +35,6 @@ SCHEDULES = (
     "inverse_sqrt",
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
-LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
-ADVANTAGES = ("episode", "evidence", "counterfactual", "pooled")
-JUDGES = ("none", "policy-base", "endpoint")
-READERS = ("policy-base", "lexical", "endpoint")
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM can be told to make room for."""
 
@@ -45,18 +42,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16", "float16"),
     "model.device": ("auto", "cpu", "cuda"),
     "data.overlap": ("refuse", "warn", "allow"),
-    "memory.design": ("stores",),
-    "rollout.engine": ("transformers", "vllm"),
-    "rollout.dialect": tuple(DIALECTS),
     "rollout.on_failure": ("retry", "min_viable", "fail_fast"),
     "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
-    "reader.type": READERS,
-    "judge.type": JUDGES,
     "rewards.preset": tuple(PRESETS),
     "rewards.content": ("none", "lexical", "judge"),
     "rewards.on_alarm": ("warn", "stop"),
-    "advantage.mode": ADVANTAGES,
-    "loss.type": LOSSES,
     "train.parallel": ("ddp", "fsdp"),
     "train.schedule": SCHEDULES,
 }
@@ -152,6 +142,19 @@ def _choices(config: Config) -> Iterator[str]:
     for key, value in values(config):
         if key in CHOICES and value not in CHOICES[key]:
             yield f"{key} is {value!r}{did_you_mean(value, CHOICES[key])}"
+        elif key in BY_KEY and (complaint := _named(BY_KEY[key], value)):
+            yield f"{key} is {value!r}{complaint}"
+    for name in config.run.trackers:
+        if complaint := _named(TRACKERS, name):
+            yield f"run.trackers names {name!r}{complaint}"
+
+
+def _named(registry: Registry[Any], name: str) -> str:
+    """What is wrong with a name that stands in the config; empty where nothing is."""
+    if not registry.knows(name):
+        return did_you_mean(name, registry) or f": there is no {registry.kind} of this name, and none is installed"
+    complaint = registry.complaint(name)
+    return complaint and f": {complaint}"
 
 
 def _vllm(config: Config, files: bool) -> Iterator[str]:
@@ -256,9 +259,10 @@ def _processes(config: Config) -> Iterator[str]:
 def _judge(config: Config, files: bool) -> Iterator[str]:
     judge = config.judge
     yield from check_endpoint("judge.endpoint", judge.endpoint, judge.type == "endpoint", files)
+    sources = [*SOURCES, *_sources_by_path(config)]
     for source, rubric in judge.answers.items():
-        if source not in SOURCES:
-            yield f"judge.answers names the unknown source {source!r}{did_you_mean(source, SOURCES)}"
+        if source not in sources:
+            yield f"judge.answers names the unknown source {source!r}{did_you_mean(source, sources)}"
         if rubric not in ANSWER_RUBRICS:
             yield f"judge.answers.{source} is {rubric!r}{did_you_mean(str(rubric), ANSWER_RUBRICS)}"
     needed = [
@@ -333,10 +337,14 @@ def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iter
     if name is None:
         yield f"no `source` is named in {dict(spec)!r}; sources are {', '.join(SOURCES)}"
         return
-    if name not in SOURCES:
-        yield f"unknown source {name!r}{did_you_mean(str(name), SOURCES)}"
+    if not SOURCES.knows(str(name)):
+        yield SOURCES.unknown(str(name))
         return
-    options = option_names(name)
+    try:
+        options = option_names(str(name))
+    except PluginError as error:
+        yield str(error)
+        return
     unknown = [key for key in spec if key not in {"source", "weight", *options}]
     yield from (f"source {name!r} has no option {key!r}{did_you_mean(str(key), options)}" for key in unknown)
     try:
@@ -349,6 +357,14 @@ def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iter
     path = parsed.options.get("path")
     if files and isinstance(path, str) and not Path(path).is_file():
         yield f"data file {path} does not exist; check data.path or the source's own `path`"
+
+
+def _sources_by_path(config: Config) -> Iterator[str]:
+    """What sources that are named by an import path call themselves, as streams do that come from them."""
+    for spec in (*config.data.train, *config.data.eval):
+        name = str(spec.get("source")) if isinstance(spec, Mapping) else ""
+        if name not in SOURCES and SOURCES.knows(name) and not SOURCES.complaint(name):
+            yield SOURCES[name].name
 
 
 def _model(path: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ class RunConfig:
     save_every: int = 1  # checkpoint each N trainer steps
     keep_checkpoints: int = 2
     save_episodes: bool = True  # replayable episodes, one zstd file a step
+    trackers: list[str] = field(default_factory=list)  # who else gets each metrics row: names of plug-ins, import paths
 
 
 @dataclass
@@ -42,7 +43,7 @@ class DataConfig:
 
 @dataclass
 class MemoryConfig:
-    design: str = "stores"  # core + semantic + episodic
+    design: str = "stores"  # core + semantic + episodic; or a plug-in's
     budget: int = 2048  # tokens the whole memory may hold
     core_budget: int = 512  # tokens the core paragraph may hold
     render_budget: int = 1024  # tokens of memory shown while reading a chunk
@@ -52,7 +53,7 @@ class MemoryConfig:
 
 @dataclass
 class RolloutConfig:
-    engine: str = "transformers"  # transformers | vllm
+    engine: str = "transformers"  # transformers | vllm | a plug-in's
     workers: int = 0  # Ray actors that play episodes, each with an engine of its own; 0: in this process
     on_failure: str = "retry"  # of an episode: retry it | min_viable: go on without it | fail_fast: stop the run
     retries: int = 2  # retry: how often an episode is played again before it is removed
@@ -61,7 +62,7 @@ class RolloutConfig:
     max_prompt_tokens: int = 6144
     max_completion_tokens: int = 2048
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
-    dialect: str = "hermes"
+    dialect: str = "hermes"  # how calls are written: hermes | memalpha | a plug-in's
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
     step_timeout: float = 600.0  # seconds that one completion may take, waiting for its turn included
@@ -93,7 +94,7 @@ class EndpointConfig:
 
 @dataclass
 class ReaderConfig:
-    type: str = "policy-base"  # policy-base | lexical | endpoint
+    type: str = "policy-base"  # policy-base | lexical | endpoint | a plug-in's
     max_prompt_tokens: int = 6144
     max_tokens: int = 64
     instruction: str | None = None  # None: the built-in one
@@ -123,7 +124,7 @@ class RewardConfig:
 
 @dataclass
 class AdvantageConfig:
-    mode: str = "episode"  # episode | evidence | counterfactual | pooled
+    mode: str = "episode"  # episode | evidence | counterfactual | pooled | a plug-in's
     spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
     counterfactual_steps: int | None = None  # counterfactual: at most so many steps are left out, one by one
     normalize_std: bool = True
@@ -135,7 +136,7 @@ class AdvantageConfig:
 
 @dataclass
 class LossConfig:
-    type: str = "dapo"  # grpo | dapo | dr_grpo | gspo | cispo
+    type: str = "dapo"  # grpo | dapo | dr_grpo | gspo | cispo | a plug-in's
     clip_low: float = 0.2
     clip_high: float = 0.28
     kl: float = 0.0  # coefficient of the KL to the base model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from memrl.config import Config
+from memrl.config.registries import ENGINES
 from memrl.engines.endpoint_engine import EndpointEngine, Served
 from memrl.engines.engine import Engine
 from memrl.engines.models import end_ids, load_model
@@ -22,7 +23,7 @@ def open_engine(config: Config, tokenizer: Any, served: Served | None = None) ->
 
 
 def build_engine(config: Config, ends: list[int]) -> Engine:
-    """The engine that `rollout.engine` names.
+    """Open the engine that `rollout.engine` names.
 
     Args:
         ends: ids that end a turn.
@@ -30,12 +31,22 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
     Raises:
         ConfigError: the model cannot be used, or vLLM is not there.
         EngineError: vLLM did not start.
+        PluginError: the engine is somebody else's, and cannot be imported or called.
     """
     # The version being sampled from, those that rollouts ahead of the learner may still use, and the next one.
     keep = config.rollout.max_staleness + 2
-    if config.rollout.engine == "vllm":
-        from memrl.engines.vllm_engine import VllmEngine
-        from memrl.engines.vllm_thread import start_vllm
+    engine: Engine = ENGINES.get(config.rollout.engine)(config, ends, keep)
+    return engine
 
-        return VllmEngine(start_vllm(config, keep_versions=keep), ends, keep_versions=keep)
-    return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep)
+
+def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
+    """Open the engine `transformers`."""
+    return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep_versions)
+
+
+def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
+    """Open the engine `vllm`."""
+    from memrl.engines.vllm_engine import VllmEngine
+    from memrl.engines.vllm_thread import start_vllm
+
+    return VllmEngine(start_vllm(config, keep_versions=keep_versions), ends, keep_versions=keep_versions)

@@ -95,5 +95,6 @@ def open_prompter(config: Config, tokenizer: Any) -> Prompter:
 
     Raises:
         ConfigError: as `Prompter`.
+        PluginError: the dialect is unknown, or somebody else's and cannot be imported or called.
     """
-    return Prompter(tokenizer, DIALECTS[config.rollout.dialect]())
+    return Prompter(tokenizer, DIALECTS.get(config.rollout.dialect)())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memrl.config import Config
-from memrl.endpoints.cache import AnswerCache, CachedAnswer, cache_folder, request_key
+from memrl.endpoints.cache import AnswerCache, CachedAnswer, request_key
 from memrl.endpoints.client import Endpoint, Messages, Reply
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
@@ -306,22 +306,3 @@ class Judge:
             f"the judge gave no verdict in {TRIES} attempts: {failure}. Raise judge.max_tokens if its replies are cut "
             "short, or use a model that keeps to a form."
         )
-
-
-def open_judge(config: Config, engine: Engine | None = None, prompter: Prompter | None = None) -> Judge | None:
-    """The judge that `judge.type` names; None for `none`.
-
-    Args:
-        engine, prompter: of the worker, for `policy-base`.
-
-    Raises:
-        ConfigError: the key of its endpoint is not in this machine's environment.
-    """
-    if config.judge.type == "none":
-        return None
-    folder = cache_folder(config, "judge")
-    cache = AnswerCache(folder) if folder else None
-    if config.judge.type == "endpoint":
-        return Judge(config, EndpointAsker(Endpoint(config.judge.endpoint, "judge", cache)))
-    assert engine is not None and prompter is not None
-    return Judge(config, EngineAsker(config, engine, prompter, cache))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,6 +45,24 @@ class Reader(Protocol):
         """`place` is where the request stands among all others, so that batches form the same way in every run."""
         ...
 
+    async def close(self) -> None:
+        """End what the reader has opened. It is not asked again."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReaderSetting:
+    """What a reader may be made of."""
+
+    config: ReaderConfig
+    retrieve_budget: int
+    """Tokens of memory that may be shown for a question."""
+    engine: Engine
+    """The worker's engine, which has the base model."""
+    prompter: Prompter
+    open_endpoint: Callable[[], Endpoint]
+    """Opens `reader.endpoint`, with its cache; who opens it closes it."""
+
 
 def reader_messages(question: str, view: MemoryView, config: ReaderConfig) -> list[dict[str, str]]:
     """The reader's prompt. With `reader.quoted` the memory is marked as data: each item behind a bar, and a sentence
@@ -71,6 +90,9 @@ class LexicalReader:
     async def answer(self, question: Question, memory: MemoryDesign, *, place: Place = ANYWHERE) -> Answer:
         view = memory.retrieve(question.text, self._budget)
         return Answer(view.best.line() if view.best else UNKNOWN, tuple(item.id for item in view.items))
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to end."""
 
 
 class PolicyBaseReader:
@@ -100,6 +122,9 @@ class PolicyBaseReader:
             len(completion.ids),
         )
 
+    async def close(self) -> None:
+        """Do nothing: the engine is the worker's."""
+
 
 class EndpointReader:
     """A model of its own behind an OpenAI-compatible endpoint, which no training changes.
@@ -123,3 +148,7 @@ class EndpointReader:
             reply.completion_tokens,
             reply.attempts,
         )
+
+    async def close(self) -> None:
+        """End the connections to the endpoint."""
+        await self._endpoint.close()

@@ -27,15 +27,16 @@ version). That gap is corrected apart, by the truncated weight min(exp(old - sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from memrl.config import LossConfig
+from memrl.config.registries import LOSSES
+from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
-
-LOSSES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,97 @@ class LossResult:
     stats: LossStats
 
 
+@dataclass(frozen=True)
+class TokenInputs:
+    """What a loss is computed from, on completion tokens; 0 elsewhere, where `mask_BT` is false."""
+
+    logprobs_BT: Tensor
+    log_ratio_BT: Tensor
+    """log r: logprob - old logprob."""
+    advantages_B1: Tensor
+    mask_BT: Tensor
+    lengths_B: Tensor
+    """Completion tokens of each sample, at least 1."""
+
+
+@dataclass(frozen=True)
+class TokenLoss:
+    """A loss a token, before the KL and the correction of the sampling gap."""
+
+    loss_BT: Tensor
+    ratio_BT: Tensor
+    """r as the loss takes it."""
+    clipped_BT: Tensor
+    """Where clipping has stopped the gradient, or would have."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A policy loss: what a token costs, and what the sum is divided by."""
+
+    per_token: Callable[[TokenInputs, LossConfig], TokenLoss]
+    total: Callable[[Tensor, Tensor, Normaliser], Tensor]
+    """From the loss of each token (0 where there is none) and `lengths_B` to this micro-batch's share of the loss."""
+
+
+def clipped(inputs: TokenInputs, config: LossConfig, ratio_BT: Tensor | None = None) -> TokenLoss:
+    """Return -min(r A, c A) for each token. `ratio_BT` takes the place of the tokens' own r."""
+    if ratio_BT is None:
+        ratio_BT = inputs.log_ratio_BT.exp()
+    advantages_B1, low, high = inputs.advantages_B1, 1.0 - config.clip_low, 1.0 + config.clip_high
+    policy_BT = -torch.min(ratio_BT * advantages_B1, ratio_BT.clamp(low, high) * advantages_B1)
+    clipped_BT = ((ratio_BT < low) & (advantages_B1 < 0)) | ((ratio_BT > high) & (advantages_B1 > 0))
+    return TokenLoss(policy_BT, ratio_BT, clipped_BT)
+
+
+def clipped_sequence(inputs: TokenInputs, config: LossConfig) -> TokenLoss:
+    """Return -min(r A, c A) with the r of the sequence."""
+    mean_B = inputs.log_ratio_BT.sum(-1) / inputs.lengths_B
+    return clipped(inputs, config, mean_B.exp().unsqueeze(-1).expand_as(inputs.log_ratio_BT))
+
+
+def capped(inputs: TokenInputs, config: LossConfig) -> TokenLoss:
+    """Return -sg(min(r, 1 + clip_high)) A logprob for each token."""
+    ratio_BT, high = inputs.log_ratio_BT.exp(), 1.0 + config.clip_high
+    policy_BT = -ratio_BT.clamp(max=high).detach() * inputs.advantages_B1 * inputs.logprobs_BT
+    return TokenLoss(policy_BT, ratio_BT, (ratio_BT > high) & (inputs.advantages_B1 > 0))
+
+
+def over_samples(token_loss_BT: Tensor, lengths_B: Tensor, normaliser: Normaliser) -> Tensor:
+    """Divide by N * T_i: each sample counts the same."""
+    return (token_loss_BT.sum(-1) / lengths_B).sum() / max(normaliser.samples, 1)
+
+
+def over_tokens(token_loss_BT: Tensor, lengths_B: Tensor, normaliser: Normaliser) -> Tensor:
+    """Divide by the sum of T_i: each token counts the same."""
+    return token_loss_BT.sum() / max(normaliser.tokens, 1)
+
+
+def over_limit(token_loss_BT: Tensor, lengths_B: Tensor, normaliser: Normaliser) -> Tensor:
+    """Divide by N * L: a constant, whatever the lengths."""
+    return token_loss_BT.sum() / (max(normaliser.samples, 1) * normaliser.max_completion_tokens)
+
+
+GRPO = Loss(clipped, over_samples)
+DAPO = Loss(clipped, over_tokens)
+DR_GRPO = Loss(clipped, over_limit)
+GSPO = Loss(clipped_sequence, over_samples)
+CISPO = Loss(capped, over_tokens)
+
+
+def find_loss(name: str) -> Loss:
+    """Return the loss `name`: one of those above, a plug-in's, or an import path.
+
+    Raises:
+        ConfigError: there is none; the nearest right name is given.
+        PluginError: it is somebody else's, and cannot be imported or is no loss.
+    """
+    if not LOSSES.knows(name):
+        raise ConfigError(f"loss.type is {name!r}{did_you_mean(name, LOSSES)}")
+    found: Loss = LOSSES.get(name)
+    return found
+
+
 def policy_loss(
     logprobs_BT: Tensor,
     old_logprobs_BT: Tensor,
@@ -100,26 +192,23 @@ def policy_loss(
 
     `ref_logprobs_BT` (the base model's) is needed exactly where `config.kl` is not 0.
     """
-    if config.type not in LOSSES:
-        raise ConfigError(f"loss.type is {config.type!r}; it must be one of {', '.join(LOSSES)}")
+    kind = find_loss(config.type)
     if config.kl != 0.0 and ref_logprobs_BT is None:
         raise ValueError("loss.kl is not 0, but no log-probs of the base model were given")
     mask_BT = mask_BT.bool()
     lengths_B = mask_BT.sum(-1).clamp(min=1)
-    advantages_B1 = advantages_B.unsqueeze(-1)
     log_ratio_BT = _difference(logprobs_BT, old_logprobs_BT, mask_BT)
-    if config.type == "gspo":
-        ratio_BT = (log_ratio_BT.sum(-1) / lengths_B).exp().unsqueeze(-1).expand_as(log_ratio_BT)
-    else:
-        ratio_BT = log_ratio_BT.exp()
-
-    low, high = 1.0 - config.clip_low, 1.0 + config.clip_high
-    if config.type == "cispo":
-        policy_BT = -ratio_BT.clamp(max=high).detach() * advantages_B1 * logprobs_BT.masked_fill(~mask_BT, 0.0)
-        clipped_BT = (ratio_BT > high) & (advantages_B1 > 0)
-    else:
-        policy_BT = -torch.min(ratio_BT * advantages_B1, ratio_BT.clamp(low, high) * advantages_B1)
-        clipped_BT = ((ratio_BT < low) & (advantages_B1 < 0)) | ((ratio_BT > high) & (advantages_B1 > 0))
+    found = kind.per_token(
+        TokenInputs(
+            logprobs_BT=logprobs_BT.masked_fill(~mask_BT, 0.0),
+            log_ratio_BT=log_ratio_BT,
+            advantages_B1=advantages_B.unsqueeze(-1),
+            mask_BT=mask_BT,
+            lengths_B=lengths_B,
+        ),
+        config,
+    )
+    policy_BT, ratio_BT, clipped_BT = found.loss_BT, found.ratio_BT, found.clipped_BT
 
     if sampling_logprobs_BT is None:
         gap_BT = torch.zeros_like(log_ratio_BT)
@@ -136,7 +225,7 @@ def policy_loss(
         kl_BT = _k3(_difference(ref_logprobs_BT, logprobs_BT, mask_BT))
     token_loss_BT = policy_BT + config.kl * ratio_BT * kl_BT if config.kl != 0.0 else policy_BT
 
-    loss = _normalise(token_loss_BT.masked_fill(~mask_BT, 0.0), lengths_B, config.type, normaliser)
+    loss = kind.total(token_loss_BT.masked_fill(~mask_BT, 0.0), lengths_B, normaliser)
     with torch.no_grad():
         figures = {
             "clip_fraction": clipped_BT,
@@ -176,11 +265,3 @@ def _k3(log_ratio_BT: Tensor) -> Tensor:
     """
     x_BT = log_ratio_BT.clamp(-_K3_BOUND, _K3_BOUND)
     return x_BT.exp() - x_BT - 1.0
-
-
-def _normalise(token_loss_BT: Tensor, lengths_B: Tensor, type_: str, normaliser: Normaliser) -> Tensor:
-    if type_ in ("dapo", "cispo"):
-        return token_loss_BT.sum() / max(normaliser.tokens, 1)
-    if type_ == "dr_grpo":
-        return token_loss_BT.sum() / (max(normaliser.samples, 1) * normaliser.max_completion_tokens)
-    return (token_loss_BT.sum(-1) / lengths_B).sum() / max(normaliser.samples, 1)

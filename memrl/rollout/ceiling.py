@@ -22,11 +22,11 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> li
     """
     asked = []
     for position, stream in enumerate(streams):
-        shared = _ideal(worker.new_memory(), stream) if "notes" in stream.metadata else None
+        shared = _ideal(worker.new_stores(), stream) if "notes" in stream.metadata else None
         for number, question in enumerate(stream.questions):
             if question.evidence is None:
                 continue
-            memory = shared or _evidence(worker.new_memory(), stream, question)
+            memory = shared or _evidence(worker.new_stores(), stream, question)
             asked.append(worker.ask(stream.source, question, memory, Place(Place.EVALUATION, position).under(number)))
     return await asyncio.gather(*asked)
 

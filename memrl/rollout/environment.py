@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
-from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs import DESIGNS, MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
 
 
-def new_memory(config: Config, prompter: Prompter) -> StoreMemory:
-    """An empty memory under the configured budgets, counted in the policy's own tokens."""
+def new_memory(config: Config, prompter: Prompter) -> MemoryDesign:
+    """Return an empty memory of the configured design and budgets, counted in the policy's own tokens.
+
+    Raises:
+        PluginError: the design is unknown, or somebody else's and cannot be imported or called.
+    """
+    memory = config.memory
+    return DESIGNS.get(memory.design)(memory.budget, memory.core_budget, prompter.count_tokens)
+
+
+def new_stores(config: Config, prompter: Prompter) -> StoreMemory:
+    """Return an empty memory of the design `stores` under the same budgets, whatever the policy's own design is: for
+    what keeps sentences without a policy (the reader's ceiling, baselines)."""
     return StoreMemory(config.memory.budget, config.memory.core_budget, prompter.count_tokens)
 
 

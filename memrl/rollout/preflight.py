@@ -15,7 +15,7 @@ from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
-from memrl.frozen.judge import open_judge
+from memrl.frozen.build import open_judge
 from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
 

@@ -12,7 +12,7 @@ import itertools
 import math
 
 from memrl.config import Config
-from memrl.endpoints.client import Endpoint, reader_endpoint
+from memrl.credit import wants_worth
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.engines.prompting import open_prompter
 from memrl.envs.designs import MemoryDesign
@@ -20,13 +20,12 @@ from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError
-from memrl.frozen.judge import open_judge
-from memrl.frozen.reader import EndpointReader, LexicalReader, PolicyBaseReader, Reader
+from memrl.frozen.build import open_judge, open_reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth
-from memrl.rollout.environment import new_env, new_memory
+from memrl.rollout.environment import new_env, new_memory, new_stores
 from memrl.rollout.grading import Grading
 
 
@@ -59,23 +58,18 @@ class RolloutWorker:
         self.engine = engine
         self.prompter = open_prompter(config, tokenizer)
         self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
-        self._endpoint: Endpoint | None = None
-        self._reader = self._open_reader()
+        self._needs_worth = wants_worth(config.advantage.mode)
+        self._reader = open_reader(config, engine, self.prompter)
         self.judge = open_judge(config, engine, self.prompter)
         self._grading = Grading(config, self.judge)
 
-    def _open_reader(self) -> Reader:
-        reader, budget = self.config.reader, self.config.memory.retrieve_budget
-        if reader.type == "lexical":
-            return LexicalReader(budget)
-        if reader.type == "endpoint":
-            self._endpoint = reader_endpoint(self.config)
-            return EndpointReader(reader, budget, self._endpoint)
-        return PolicyBaseReader(reader, budget, self.engine, self.prompter)
-
-    def new_memory(self) -> StoreMemory:
-        """An empty memory under the configured budgets, counted in the policy's own tokens."""
+    def new_memory(self) -> MemoryDesign:
+        """Return an empty memory of the configured design and budgets, counted in the policy's own tokens."""
         return new_memory(self.config, self.prompter)
+
+    def new_stores(self) -> StoreMemory:
+        """Return an empty memory of the design `stores` under the same budgets."""
+        return new_stores(self.config, self.prompter)
 
     async def play(
         self,
@@ -104,7 +98,7 @@ class RolloutWorker:
         answers = await self.ask_all(stream, memory, place.at(len(steps)))
         steps = await self._grading.grade(stream, steps, place.at(len(steps) + 2))
         asked_again = 0
-        if self.config.advantage.mode == "counterfactual" and temperature is None:  # evaluations need no credit
+        if self._needs_worth and temperature is None:  # evaluations need no credit
             worth = self._step_worth(stream.source, place.at(len(steps) + 1))
             worths = await worth(stream, steps, calls, answers)
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
@@ -243,7 +237,6 @@ class RolloutWorker:
     async def close(self) -> None:
         """End what the engine has started, and the connections to endpoints, where there are any."""
         self.engine.close()
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        await self._reader.close()
         if self.judge is not None:
             await self.judge.close()

@@ -32,6 +32,8 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
         CheckpointError: the result cannot be written.
     """
     console = console or Console()
+    if config.memory.design != "stores":
+        raise ConfigError(f"memory.design is {config.memory.design!r}; the teacher knows how to write stores alone.")
     out = Path(config.sft.dir or Path(config.run.dir or "runs") / "model").expanduser()
     if out.exists():
         raise ConfigError(f"{out} exists. Name another folder by sft.dir=..., or remove it.")

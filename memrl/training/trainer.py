@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from memrl.learner.build import open_learner
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
+from memrl.report.trackers import RunInfo, open_trackers
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.meters import ALARMS
 from memrl.rollout.build import open_pool
@@ -89,6 +91,9 @@ class Trainer:
             self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found)
+            self.trackers = open_trackers(
+                config.run.trackers, RunInfo(name, self.folder, asdict(config), self.state.step)
+            )
             if config.judge.type == "policy-base":
                 self.pool.check_judge()
         except BaseException:
@@ -123,14 +128,15 @@ class Trainer:
             JudgeError: the judge fails one of its canaries by now.
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
         """
-        try:
-            self._train()
-        except (KeyboardInterrupt, JudgeError, RewardHacked):
-            self.state.save_unsaved()
-            raise
-        finally:
-            self.close()
-        return self._finish()
+        with self.trackers:
+            try:
+                self._train()
+            except (KeyboardInterrupt, JudgeError, RewardHacked):
+                self.state.save_unsaved()
+                raise
+            finally:
+                self.close()
+            return self._finish()
 
     def close(self) -> None:
         """End the workers, the learner's processes, and Ray where it was started for them; `run` does it itself."""
@@ -293,6 +299,7 @@ class Trainer:
         # time/ alone may differ between two runs of one seed.
         row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._clock.lap().items()}}
         state.metrics.append(row)
+        self.trackers.row(row)
         self._progress.line(row, self.config.train.steps)
         if self.step % self.config.run.save_every == 0 or self._done():
             state.save()
@@ -325,6 +332,7 @@ class Trainer:
             "versions": environment()["packages"],
         }
         write_json_atomic(self.folder / "summary.json", summary)
+        self.trackers.end(summary)
         draw_curve(state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
         self.console.print(final_table(summary, self.folder))
         return summary

@@ -40,7 +40,7 @@ def worker(budget: int = 20, shown: int = 16) -> Any:
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
         config=SimpleNamespace(memory=memory, eval=SimpleNamespace(embedder=str(EMBEDDER))),
-        new_memory=lambda: StoreMemory(budget, 0, count_words),
+        new_stores=lambda: StoreMemory(budget, 0, count_words),
     )
 
 

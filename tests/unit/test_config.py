@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from memrl.config import Config, check_config, config_name, find_config, load_config, save_config
-from memrl.config.check import ADVANTAGES, CHOICES, LOSSES, READERS, SCHEDULES, values
+from memrl.config.check import CHOICES, SCHEDULES, values
 from memrl.config.load import KEYS
+from memrl.config.registries import BY_KEY
 from memrl.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -244,14 +245,9 @@ def test_adapters_that_vllm_cannot_load_are_refused() -> None:
 def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     from transformers.trainer_utils import SchedulerType
 
-    from memrl import credit
-    from memrl.learner import loss
-
-    assert set(LOSSES) == set(loss.LOSSES)
-    assert set(ADVANTAGES) == set(credit.MODES)
     assert set(SCHEDULES) <= {name.value for name in SchedulerType}
-    assert set(READERS) == {"policy-base", "lexical", "endpoint"}
-    assert set(CHOICES) <= KEYS
+    assert set(CHOICES) | set(BY_KEY) <= KEYS
+    assert not set(CHOICES) & set(BY_KEY)
     assert {key for key, _ in values(Config())} == KEYS
 
 

@@ -207,4 +207,4 @@ def test_the_description_names_each_tool_and_holds_no_call_of_its_own() -> None:
 
 
 def test_dialects_are_found_by_name() -> None:
-    assert {name: kind.name for name, kind in DIALECTS.items()} == {"hermes": "hermes", "memalpha": "memalpha"}
+    assert {name: kind().name for name, kind in DIALECTS.items()} == {"hermes": "hermes", "memalpha": "memalpha"}

@@ -66,7 +66,7 @@ class ExtractUpdate:
         self._speaker = Speaker(worker)
 
     async def read(self, stream: Stream, place: Place) -> Kept:
-        memory = self._worker.new_memory()
+        memory = self._worker.new_stores()
         for number, chunk in enumerate(stream.chunks):
             listed = facts(await self._speaker.say(EXTRACT, page(chunk), place.at(number).under(0)))
             if listed:

@@ -25,7 +25,7 @@ class RollingSummary:
     async def read(self, stream: Stream, place: Place) -> Kept:
         worker, speaker = self._worker, Speaker(self._worker)
         instruction = INSTRUCTION.format(words=max(worker.config.memory.budget * 3 // 4, 1))
-        memory = worker.new_memory()
+        memory = worker.new_stores()
         for number, chunk in enumerate(stream.chunks):
             notes = " ".join(item.content for item in memory.items)
             asked = f"# Notes\n{notes or '(none yet)'}\n{page(chunk)}"
@@ -33,7 +33,7 @@ class RollingSummary:
         return speaker.kept(memory)
 
     def _held(self, text: str) -> StoreMemory:
-        memory = self._worker.new_memory()
+        memory = self._worker.new_stores()
         for sentence in sentences(text):
             keep(memory, sentence, None)
         return memory

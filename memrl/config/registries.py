@@ -1,0 +1,55 @@
+"""What a setting may name: the registries of what is implemented on the floors above.
+
+They stand here, not beside the implementations, because the config's check reads them and imports go downwards only.
+Each name stands once, with the import path of what it names, which is imported when somebody asks for it; a test
+resolves every path. Registries of what the task rooms implement (sources, designs, dialects) stand there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memrl.envs.designs import DESIGNS
+from memrl.envs.dialects import DIALECTS
+from memrl.envs.registry import Registry, shape
+
+CREDIT: Registry[Any] = Registry("credit mode", "memrl.credit", shape(takes=3))
+"""Called with the episodes of a group, the section `advantage` and the reward weights: `memrl.credit.Mode`."""
+for _name in ("episode", "evidence", "counterfactual", "pooled"):
+    CREDIT.add(_name, f"memrl.credit:{_name}")
+
+LOSSES: Registry[Any] = Registry("loss", "memrl.losses", shape(members=("per_token", "total")))
+"""Objects like `memrl.learner.loss.Loss`."""
+for _name in ("grpo", "dapo", "dr_grpo", "gspo", "cispo"):
+    LOSSES.add(_name, f"memrl.learner.loss:{_name.upper()}")
+
+ENGINES: Registry[Any] = Registry("engine", "memrl.engines", shape(takes=3))
+"""Called with the config, the ids that end a turn and how many adapter versions to keep, they open an `Engine`."""
+ENGINES.add("transformers", "memrl.engines.build:open_transformers")
+ENGINES.add("vllm", "memrl.engines.build:open_vllm")
+
+READERS: Registry[Any] = Registry("reader", "memrl.readers", shape(takes=1, members=("answer", "close")))
+"""Called with a `memrl.frozen.reader.ReaderSetting`, they open a `Reader`."""
+READERS.add("policy-base", "memrl.frozen.build:policy_base_reader")
+READERS.add("lexical", "memrl.frozen.build:lexical_reader")
+READERS.add("endpoint", "memrl.frozen.build:endpoint_reader")
+
+JUDGES: Registry[Any] = Registry("judge")
+"""Called with the config, and the worker's engine and prompter, they open a `Judge`, or give None."""
+JUDGES.add("none", "memrl.frozen.build:no_judge")
+JUDGES.add("policy-base", "memrl.frozen.build:policy_base_judge")
+JUDGES.add("endpoint", "memrl.frozen.build:endpoint_judge")
+
+TRACKERS: Registry[Any] = Registry("tracker", "memrl.trackers", shape(takes=1, members=("row", "end")))
+"""Called with a `memrl.report.trackers.RunInfo`, they open a `Tracker`. None ships."""
+
+BY_KEY: dict[str, Registry[Any]] = {
+    "memory.design": DESIGNS,
+    "rollout.engine": ENGINES,
+    "rollout.dialect": DIALECTS,
+    "reader.type": READERS,
+    "judge.type": JUDGES,
+    "advantage.mode": CREDIT,
+    "loss.type": LOSSES,
+}
+"""The registry from which the value of a setting is taken."""
