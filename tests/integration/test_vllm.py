@@ -153,7 +153,7 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
         rounding = mean_gap(scores[-1], expected)
         effect = mean_gap(scores[-1], scores[-2])
         log.info(
-            "%s, v%d: %.2g nats in the mean, %.2g at most; of the fixed completion %.2g, where the adapter matters %.2g",
+            "%s, v%d: %.2g nats in the mean, %.2g at most; fixed completion: %.2g, and what the adapter changes %.2g",
             config.model.dtype, version, sum(found) / len(found), max(found), rounding, effect,
         )  # fmt: skip
         assert sum(found) / len(found) < mean_bound
