@@ -17,9 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-import memrl.rollout.build
+import memrl.engines.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
+from memrl.engines.canary import mean_gap
 from memrl.engines.engine import Sampling
 from memrl.engines.models import end_ids, load_model, load_tokenizer
 from memrl.engines.prompting import Prompter
@@ -48,8 +49,12 @@ from tests.support import (
 pytestmark = pytest.mark.vllm
 log = logging.getLogger(__name__)
 GET_MODEL = ROOT.parent / "shared" / "tools" / "get_model.py"
-BOUNDS = {"bfloat16": (0.08, 0.5), "float32": (1e-4, 1e-3)}
-"""Nats a token between vLLM and transformers, mean and largest, that are still rounding."""
+BOUNDS = {"bfloat16": (0.1, 1.0), "float32": (1e-4, 1e-3)}
+"""Nats a token between vLLM and transformers, mean and largest, that are still rounding; on any processor."""
+LOUD = 0.1
+"""Size of the adapters: each changes the log-probs of `FIXED` by 0.5 to 1.6 nats a token, whatever the processor."""
+FIXED = "The ferry to island 7 left at 1 o'clock."
+"""A completion that no engine has sampled: other processors round otherwise, and sample other tokens."""
 VLLM = {"rollout.engine": "vllm", "vllm.enforce_eager": "true"}
 
 
@@ -106,7 +111,7 @@ def prompt(config: Config) -> list[int]:
 
 def publish(learner: Learner, version: int, folder: Path) -> AdapterRef:
     learner.version = version
-    perturb(learner.peft_model, version, 0.02)
+    perturb(learner.peft_model, version, LOUD)
     return learner.publish(folder)
 
 
@@ -130,7 +135,9 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
 ) -> None:
     """Eight samples of one prompt each, all but the first with the prompt in the prefix cache."""
     mean_bound, largest_bound = BOUNDS[config.model.dtype]
-    seen = []
+    fixed = load_tokenizer(config).encode(FIXED)
+    asked = [Sample(prompt, fixed, [0.0] * len(fixed), 0.0, 0)]
+    scores = [run(engine.score(prompt, fixed, None))]
     for version in (1, 2, 3):
         ref = publish(learner, version, tmp_path)
         run(engine.load_adapter(ref))
@@ -140,21 +147,21 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
         assert all(one.cached_tokens > len(prompt) / 2 for one in completions)
         assert len({tuple(one.ids) for one in completions}) > 1
         assert all(one.version == version for one in completions)
-        assert completions[0].ids[:4] == first[0].ids[:4]  # the cache changes nothing but rounding
-        found = gaps(learner, prompt, completions)
-        log.info("%s, v%d: %.2g nats in the mean", config.model.dtype, version, sum(found) / len(found))
-        log.info("%s, v%d: %.2g nats at most", config.model.dtype, version, max(found))
+        found = gaps(learner, prompt, [*first, *completions])  # so the cache changes nothing but rounding either
+        scores.append(run(engine.score(prompt, fixed, ref)))
+        [expected] = learner.logprobs(asked, temperature=1.0)
+        rounding = mean_gap(scores[-1], expected)
+        effect = mean_gap(scores[-1], scores[-2])
+        log.info(
+            "%s, v%d: %.2g nats in the mean, %.2g at most; fixed completion: %.2g, and what the adapter changes %.2g",
+            config.model.dtype, version, sum(found) / len(found), max(found), rounding, effect,
+        )  # fmt: skip
         assert sum(found) / len(found) < mean_bound
         assert max(found) < largest_bound
-        ids = completions[0].ids
-        scored = run(engine.score(prompt, ids, ref))
-        [expected] = learner.logprobs([Sample(prompt, ids, [0.0] * len(ids), 0.0, 0)], temperature=1.0)
-        assert sum(abs(a - b) for a, b in zip(scored, expected, strict=True)) / len(ids) < mean_bound
-        seen.append(scored)
-    base = run(engine.score(prompt, ids, None))
-    assert sum(abs(a - b) for a, b in zip(base, scored, strict=True)) / len(ids) > mean_bound  # so the adapter mattered
+        assert rounding < mean_bound
+        assert effect > 3 * mean_bound  # so each adapter mattered
     with pytest.raises(EngineError, match=r"v00001.*not loaded \(loaded: v00002, v00003\)"):
-        run(engine.score(prompt, ids, AdapterRef(1, "v00001", str(tmp_path / "v00001"))))
+        run(engine.score(prompt, fixed, AdapterRef(1, "v00001", str(tmp_path / "v00001"))))
 
 
 # Whole runs ---------------------------------------------------------------------------------------------------------
@@ -171,7 +178,7 @@ def on_one_vllm(plain_vllm: VllmThread, monkeypatch: pytest.MonkeyPatch) -> Iter
             monkeypatch.setattr(made[-1], "close", lambda: None)
             return made[-1]
 
-        monkeypatch.setattr(memrl.rollout.build, "build_engine", build)
+        monkeypatch.setattr(memrl.engines.build, "build_engine", build)
 
     yield use
     for engine in made:
