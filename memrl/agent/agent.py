@@ -153,7 +153,8 @@ class MemoryAgent:
 
         Args:
             time: stamped on episodic items that name none.
-            by, why: for the history.
+            by: who asks for it, for the history.
+            why: the reason, for the history.
         """
         return self._policy.run(lambda: self._file.execute(calls, time=time, by=by, why=why))
 

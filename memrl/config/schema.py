@@ -13,15 +13,15 @@ from typing import Any
 class RunConfig:
     dir: str | None = None  # default: runs/<config name>
     save_every: int = 1  # checkpoint each N trainer steps
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the newest; older ones are removed
     save_episodes: bool = True  # replayable episodes, one zstd file a step
     trackers: list[str] = field(default_factory=list)  # who else gets each metrics row: names of plug-ins, import paths
 
 
 @dataclass
 class LoraConfig:
-    rank: int = 16
-    alpha: int = 32
+    rank: int = 16  # of the adapter's matrices
+    alpha: int = 32  # the adapter counts by alpha / rank
     target_modules: str = "all-linear"  # or a comma-separated list of module names
 
 
@@ -37,7 +37,7 @@ class ModelConfig:
 class DataConfig:
     path: str | None = None  # where one file suffices: the `path` of every source that names none
     train: list[dict[str, Any]] = field(default_factory=list)  # [{source: synthetic, <its options>}, ...]
-    eval: list[dict[str, Any]] = field(default_factory=list)
+    eval: list[dict[str, Any]] = field(default_factory=list)  # held out: the same form
     overlap: str = "refuse"  # where training holds what evaluation is about: refuse | warn | allow (does not look)
 
 
@@ -58,9 +58,9 @@ class RolloutConfig:
     on_failure: str = "retry"  # of an episode: retry it | min_viable: go on without it | fail_fast: stop the run
     retries: int = 2  # retry: how often an episode is played again before it is removed
     max_staleness: int = 0  # versions: 0: rollout and learning take turns; k: rollouts run up to k steps ahead of it
-    temperature: float = 1.0
-    max_prompt_tokens: int = 6144
-    max_completion_tokens: int = 2048
+    temperature: float = 1.0  # of training episodes; evaluations are greedy
+    max_prompt_tokens: int = 6144  # a longer prompt stops the run
+    max_completion_tokens: int = 2048  # of one step; a call that is cut off there fails
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
     dialect: str = "hermes"  # how calls are written: hermes | memalpha | a plug-in's
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
@@ -95,8 +95,8 @@ class EndpointConfig:
 @dataclass
 class ReaderConfig:
     type: str = "policy-base"  # policy-base | lexical | endpoint | a plug-in's
-    max_prompt_tokens: int = 6144
-    max_tokens: int = 64
+    max_prompt_tokens: int = 6144  # instruction, memory and question together
+    max_tokens: int = 64  # of one answer
     instruction: str | None = None  # None: the built-in one
     quoted: bool = True  # mark the memory as quoted data, which gives no orders; costs some 60 tokens a question
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
@@ -127,7 +127,7 @@ class AdvantageConfig:
     mode: str = "episode"  # episode | evidence | counterfactual | pooled | a plug-in's
     spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
     counterfactual_steps: int | None = None  # counterfactual: at most so many steps are left out, one by one
-    normalize_std: bool = True
+    normalize_std: bool = True  # divide by the group's standard deviation
     normalize_parts: bool = (
         False  # give each reward part a spread of 1 before it is weighted; then all samples together
     )
@@ -137,32 +137,32 @@ class AdvantageConfig:
 @dataclass
 class LossConfig:
     type: str = "dapo"  # grpo | dapo | dr_grpo | gspo | cispo | a plug-in's
-    clip_low: float = 0.2
-    clip_high: float = 0.28
+    clip_low: float = 0.2  # the ratio to the policy at the step's beginning counts down to 1 - this
+    clip_high: float = 0.28  # and up to 1 + this
     kl: float = 0.0  # coefficient of the KL to the base model
     importance_cap: float = 2.0  # truncation of the sampling/learner ratio
 
 
 @dataclass
 class TrainConfig:
-    steps: int = 100
-    group_size: int = 8
-    streams_per_step: int = 4
-    lr: float = 1e-5
+    steps: int = 100  # trainer steps: one rollout and one turn of learning each
+    group_size: int = 8  # episodes of one stream, which are compared with each other
+    streams_per_step: int = 4  # groups of one trainer step
+    lr: float = 1e-5  # learning rate at its highest
     schedule: str = "constant_with_warmup"  # a name in memrl.config.check.SCHEDULES
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    warmup_steps: int = 0  # optimizer steps in which the learning rate rises to `lr`
+    weight_decay: float = 0.0  # AdamW's
+    max_grad_norm: float = 1.0  # a longer gradient is cut to this norm
     updates_per_step: int = 1  # optimizer steps on one batch of samples (it is split into as many parts)
     micro_batch_tokens: int = 4096  # padded tokens in one forward pass of the learner
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # compute activations twice, to hold fewer of them
     processes: int = 1  # that learn together, by way of Ray, each with its own samples; 1: in this process
     parallel: str = "ddp"  # several processes: ddp: each holds the whole model | fsdp: they share its layers out
 
 
 @dataclass
 class EvalConfig:
-    streams: int = 64
+    streams: int = 64  # held-out streams of one evaluation, the first of `data.eval`
     every: int = 10  # trainer steps between evaluations; also before the first and after the last; 0: only those two
     target: float | None = None  # end the run at the first evaluation whose held-out QA accuracy reaches this
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"  # of the baseline dense: a model folder, or a hub name
@@ -171,11 +171,11 @@ class EvalConfig:
 
 @dataclass
 class SftConfig:
-    steps: int = 200
-    batch_size: int = 16
-    lr: float = 1e-4
-    streams: int = 256
-    max_length: int = 2048
+    steps: int = 200  # optimizer steps
+    batch_size: int = 16  # demonstrations of one step
+    lr: float = 1e-4  # learning rate at its highest
+    streams: int = 256  # streams that the teacher demonstrates
+    max_length: int = 2048  # tokens of one demonstration; longer ones are left out
     dir: str | None = None  # where the warm-started model goes; default: <run.dir>/model
     lora: bool = False  # train an adapter instead of all weights
 
@@ -194,7 +194,7 @@ class RayConfig:
 
 @dataclass
 class Config:
-    seed: int = 0
+    seed: int = 0  # of everything that is drawn: data, sampling, adapters, order
     run: RunConfig = field(default_factory=RunConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -1,7 +1,7 @@
 """The keys of metrics.jsonl, each with its meaning: the page of metrics is made from this table.
 
-A key in angle brackets stands for several: `eval/qa_<kind>` is one key for each kind of question. Everything but `time/*`
-is the same in two runs of one seed on one machine. A test compares the table with the rows of a real run.
+A key in angle brackets stands for several: `eval/qa_<kind>` is one key for each kind of question. Tests compare the
+table with the rows of real runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ METRICS: dict[str, str] = {
     "episodes": "Training episodes played since the run began.",
     # What the step's training episodes were paid.
     "reward/total": "What an episode was paid: the weighted sum of all parts. Mean over the step's episodes.",
-    "reward/qa": "Share of the questions answered rightly from the memory alone (or their mean score). Mean over episodes.",
+    "reward/qa": "Mean score of the questions, answered from the memory alone. Mean over episodes.",
     "reward/compression": "How much shorter the memory is than what was read, between 0 and 1. Mean over episodes.",
     "reward/tool_success": "Share of a step's tool calls that succeeded. Mean over steps.",
     "reward/content": "Share of the texts stored in a step that are in order. Mean over the steps that have it; "
@@ -69,7 +69,7 @@ METRICS: dict[str, str] = {
     "loss/clip_fraction": "Share of the tokens whose ratio was clipped.",
     "loss/kl": "Estimated divergence from the base model, in nats a token; 0 where `loss.kl` is 0.",
     "loss/kl_old": "Estimated divergence from the policy at the step's beginning, in nats a token.",
-    "loss/sampling_gap": "Mean difference between the engine's and the learner's log-probs of the sampled tokens, in nats.",
+    "loss/sampling_gap": "Mean difference of the engine's and the learner's log-probs of the sampled tokens, in nats.",
     "loss/sampling_gap_max": "The largest such difference.",
     "loss/importance_capped": "Share of the tokens whose ratio of learner to engine was cut at `loss.importance_cap`.",
     "loss/ratio_max": "The largest ratio of the policy now to the policy at the step's beginning.",
@@ -83,7 +83,7 @@ METRICS: dict[str, str] = {
     # Held-out evaluation, in the rows that have one.
     "eval/streams": "Held-out streams that were evaluated.",
     "eval/failures": "Held-out episodes that failed and are left out.",
-    "eval/qa": "Share of held-out questions answered rightly (or their mean score), decoding greedily.",
+    "eval/qa": "Mean score of the held-out questions, decoding greedily.",
     "eval/qa_low": "Lower end of its 95 % bootstrap interval, clustered by stream.",
     "eval/qa_high": "Upper end of it.",
     "eval/qa_<kind>": "The same over the questions of one kind.",
@@ -93,6 +93,7 @@ METRICS: dict[str, str] = {
     "eval/compression": "How much shorter the memory is than what was read.",
     "eval/compression_low": "Lower end of its interval.",
     "eval/compression_high": "Upper end of it.",
+    "eval/<part>": "The value of another reward part, decoding greedily. With `_low` and `_high`, its interval.",
     "eval/reader_<count>": "As `reader/*`, for the evaluation and, before training, its gates.",
     "eval/judge_<count>": "As `judge/*`, for the evaluation.",
     # Failures.
@@ -114,8 +115,8 @@ def metric_meaning(key: str) -> str | None:
     """Return what a key of metrics.jsonl means; None where the table has neither it nor a pattern that it fits."""
     if key in METRICS:
         return METRICS[key]
-    fitting = (meaning for pattern, meaning in METRICS.items() if "<" in pattern and _fits(pattern, key))
-    return next(fitting, None)
+    fitting = [pattern for pattern in METRICS if "<" in pattern and _fits(pattern, key)]
+    return METRICS[max(fitting, key=len)] if fitting else None  # `eval/qa_<kind>` before `eval/<part>`
 
 
 def _fits(pattern: str, key: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.house import FLOORS, ROOT, TOP_FILES, measure
+from benchmarks.house import FLOORS, ROOT, TOP_FILES, _imported, measure
 
 
 def test_every_import_goes_to_a_lower_floor_or_stays_in_its_room() -> None:
@@ -22,6 +23,13 @@ def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
 
 def test_no_file_lies_loose_at_the_top() -> None:
     assert measure().top_files == sorted(f"{name}.py" for name in TOP_FILES)
+
+
+def test_the_learner_knows_nothing_of_credit_and_pay() -> None:
+    files = list((ROOT / "memrl" / "learner").glob("*.py"))
+    wanted = {room for file in files for _, room in _imported(ast.parse(file.read_text(encoding="utf-8")))}
+    assert "records" in wanted
+    assert not wanted & {"credit", "rewards", "envs", "rollout", "frozen"}
 
 
 def test_what_runs_up_is_found_wherever_it_hides(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The table of metric keys: it names what there is. That nothing is missing is tested on real runs (test_loop, test_judge)."""
+"""The table of metric keys names what there is. That nothing is missing, real runs show (test_loop, test_judge)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ def test_a_pattern_stands_for_its_keys(key: str) -> None:
     assert metric_meaning(key)
 
 
-@pytest.mark.parametrize("key", ["", "meters/new", "eval/qa_", "tools/ok/more", "loss/new", "xtools/ok"])
+@pytest.mark.parametrize("key", ["", "meters/new", "eval/", "tools/ok/more", "loss/new", "xtools/ok"])
 def test_what_is_in_no_row_has_no_meaning(key: str) -> None:
     assert metric_meaning(key) is None
+
+
+def test_the_nearest_pattern_counts() -> None:
+    assert metric_meaning("eval/qa_latest") == METRICS["eval/qa_<kind>"]
+    assert metric_meaning("eval/reader_calls") == METRICS["eval/reader_<count>"]
+    assert metric_meaning("eval/brevity_low") == METRICS["eval/<part>"]
 
 
 def test_every_meaning_is_a_sentence() -> None:
