@@ -85,6 +85,8 @@ def check_arguments(schema: ToolSchema, arguments: dict[str, Any]) -> str | None
     for name, value in arguments.items():
         if name not in schema.parameters:
             return f"argument {name[:80]!r} is not known; known: {', '.join(schema.parameters)}"
+        if value is None and name not in schema.required:  # as if it had been left out
+            continue
         if not isinstance(value, str):
             return f"argument {name!r} must be a string, got {type(value).__name__}"
         allowed = schema.parameters[name].get("enum")

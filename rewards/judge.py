@@ -20,13 +20,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from memrl.envs.dialects.thoughts import said
+
 LONGEST_ANSWER = 200
 """Words. What is longer is refused unread: it lists what might be right, or argues."""
 LONGEST_TEXT = 400
 """Words of one stored text, likewise."""
 MAX_CODE = 8
 YES, NO = "accept", "reject"
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL)
 
 
@@ -199,7 +200,7 @@ def parse_verdict(reply: str, code: str) -> tuple[bool, str]:
     Raises:
         VerdictError: the reply is anything else.
     """
-    text = _THOUGHT.sub("", reply, count=1).strip()
+    text = said(reply)
     fenced = _FENCE.match(text)
     try:
         found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)

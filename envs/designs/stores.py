@@ -13,6 +13,7 @@ from typing import Any
 from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, count_words
 from memrl.envs.retrieval import Index
 from memrl.envs.retrieval.bm25 import BM25Index
+from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
 
 INSERT = ToolSchema(
@@ -115,10 +116,10 @@ class StoreMemory:
         problem = check_arguments(schema, call.arguments)
         if problem:
             return ToolResult(name=call.name, code=ResultCode.BAD_ARGUMENTS, message=problem)
-        arguments = {key: _one_line(value) for key, value in call.arguments.items()}
+        arguments = {key: _one_line(value) for key, value in call.arguments.items() if value is not None}
         if schema is DELETE:
             return self._delete(arguments["memory_id"])
-        if not arguments["content"]:
+        if not fold(arguments["content"]):  # nothing that could be seen
             return ToolResult(name=call.name, code=ResultCode.EMPTY, message="content is empty")
         if schema is UPDATE:
             return self._update(arguments["memory_id"], arguments["content"])
@@ -155,8 +156,10 @@ class StoreMemory:
 
     def _refuse(self, tool: str, item: MemoryItem) -> ToolResult | None:
         """Why `item` may not be written, or None."""
-        if _key(item) in self._seen:
-            twin = self._seen[_key(item)]
+        twin = self._seen.get(_key(item))
+        held = self.get(twin) if twin else None
+        # An item may correct its own capitals, not repeat itself.
+        if held is not None and (twin != item.id or held.content == item.content):
             return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin} says the same")
         tokens = self._count(_counted(item))
         if item.store == "core" and tokens > self.core_budget:
@@ -255,4 +258,4 @@ def _counted(item: MemoryItem) -> str:
 
 
 def _key(item: MemoryItem) -> tuple[str, str]:
-    return item.store, " ".join(_counted(item).lower().split())
+    return item.store, fold(_counted(item))

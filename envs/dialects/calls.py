@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from memrl.envs.tools import ResultCode, ToolCall, clean_text
@@ -16,6 +17,10 @@ MAX_DEPTH = 16
 def failed_call(raw: str, code: ResultCode, message: str, name: str = "") -> ToolCall:
     """The call that stands for a text that cannot be read as one, so that it costs reward."""
     return ToolCall(name=name, raw=clean_text(raw[:MAX_CALL_CHARS]), error=code, message=message)
+
+
+_DECODER = json.JSONDecoder()
+_BLANKS = re.compile(r"\s*")
 
 
 class Unreadable(Exception):
@@ -40,6 +45,32 @@ def read_json(body: str) -> Any:
         raise Unreadable(ResultCode.MALFORMED, "the call is nested too deeply") from None
     except ValueError as error:
         raise Unreadable(ResultCode.MALFORMED, f"not JSON: {str(error)[:120]}") from None
+
+
+def json_span(text: str, start: int) -> tuple[int, int] | None:
+    """Return where the JSON object stands that begins at `start`, blanks before it apart; None where there is none.
+
+    A call's end is found by reading it, not by looking for its mark: a mark within a string is content.
+    """
+    begin = _BLANKS.match(text, start).end()  # type: ignore[union-attr] # it matches nothing too
+    if not text.startswith("{", begin):
+        return None
+    try:  # in a slice: an error's message counts the lines before it
+        return begin, begin + _DECODER.raw_decode(text[begin : begin + MAX_CALL_CHARS])[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def json_spans(text: str, mark: str) -> list[tuple[int, int]]:
+    """Return where the JSON objects stand that follow each `mark`, in order; a mark within one begins no other."""
+    spans: list[tuple[int, int]] = []
+    place = text.find(mark)
+    while place >= 0:
+        span = json_span(text, place + len(mark))
+        if span is not None:
+            spans.append(span)
+        place = text.find(mark, span[1] if span is not None else place + len(mark))
+    return spans
 
 
 def _tidy(value: Any, depth: int = 0) -> Any:

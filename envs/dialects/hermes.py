@@ -6,8 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 
-from memrl.envs.dialects.calls import Unreadable, failed_call, read_json
+from memrl.envs.dialects.calls import Unreadable, failed_call, json_span, json_spans, read_json
+from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
+
+_OPENS, _CLOSES = "<tool_call>", "</tool_call>"
 
 
 class HermesDialect:
@@ -15,25 +18,25 @@ class HermesDialect:
 
     name = "hermes"
     own_tools = False
-    # Whichever opens first wins: a call in a thought is a thought, and <think> in a call's content is content.
-    _piece = re.compile(
-        r"<think>.*?(?:</think>|\Z)|<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)",
-        re.DOTALL,
-    )
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
-        for match in self._piece.finditer(text):
-            if match.group(1) is None:
-                continue
-            body, closed = match.group(1), match.group(2) != ""
-            if not closed and truncated and match.end() == len(text):
-                calls.append(failed_call(body, ResultCode.TRUNCATED, "the completion ended inside the call"))
-            elif not closed:
-                calls.append(failed_call(body, ResultCode.MALFORMED, "</tool_call> is missing"))
+        text, thinking = speech(text, json_spans(text, _OPENS))
+        opened = text.find(_OPENS)
+        while opened >= 0:
+            body = opened + len(_OPENS)
+            span = json_span(text, body)  # marks within it are content
+            ends = body if span is None else span[1]
+            opened = text.find(_OPENS, ends)
+            closed = text.find(_CLOSES, ends, opened if opened >= 0 else len(text))
+            if closed >= 0:
+                calls.append(_parse_call(text[body:closed]))
+            elif truncated and opened < 0 and not thinking:
+                calls.append(failed_call(text[body:], ResultCode.TRUNCATED, "the completion ended inside the call"))
             else:
-                calls.append(_parse_call(body))
+                unclosed = text[body : opened if opened >= 0 else len(text)]
+                calls.append(failed_call(unclosed, ResultCode.MALFORMED, "</tool_call> is missing"))
         return calls
 
     def format(self, calls: Sequence[ToolCall]) -> str:

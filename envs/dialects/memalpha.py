@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memrl.envs.dialects.calls import Unreadable, failed_call, read_json
+from memrl.envs.dialects.calls import Unreadable, failed_call, json_spans, read_json
+from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
+
+_FUNCTION, _ARGUMENTS = "✿FUNCTION✿", "✿ARGS✿"
+_MARK = re.compile("✿(?:FUNCTION|ARGS|RESULT|RETURN)✿")
+
+
+def _objects(text: str) -> list[tuple[int, int]]:
+    """Where the arguments' JSON stands; marks within it are content."""
+    return json_spans(text, f"{_ARGUMENTS}:") or json_spans(text, _ARGUMENTS)
+
+
+def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    number = bisect_right(spans, (place, place)) - 1
+    return number >= 0 and place < spans[number][1]
 
 
 class MemAlphaDialect:
@@ -20,10 +35,6 @@ class MemAlphaDialect:
 
     name = "memalpha"
     own_tools = True
-    _piece = re.compile(
-        r"<think>.*?(?:</think>|\Z)|✿FUNCTION✿:?[^\S\n]*([^\n✿]*)\n?(?:✿ARGS✿:?(.*?))?(?=✿FUNCTION✿|✿RESULT✿|✿RETURN✿|\Z)",
-        re.DOTALL,
-    )
     _stores: Mapping[str, Any] = {"type": "string", "enum": ["core_memory", "semantic_memory", "episodic_memory"]}
     _tools: Mapping[str, ToolSchema] = {
         "memory_insert": ToolSchema(
@@ -56,14 +67,24 @@ class MemAlphaDialect:
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
-        for match in self._piece.finditer(text):
-            if match.group(1) is None:
+        text, thinking = speech(text, _objects(text))
+        spans, end = _objects(text), len(text)
+        marks = [found for found in _MARK.finditer(text) if not _within(found.start(), spans)]
+        for number, mark in enumerate(marks):
+            if mark.group() != _FUNCTION:
                 continue
-            call = self._call(match.group(1).strip()[:80], match.group(2) or "")
-            if call.error is ResultCode.MALFORMED and truncated and match.end() == len(text):
-                call = failed_call(
-                    match.group(), ResultCode.TRUNCATED, "the completion ended inside the call", call.name
-                )
+            following = marks[number + 1] if number + 1 < len(marks) else None
+            given = following is not None and following.group() == _ARGUMENTS
+            name = text[mark.end() : following.start() if following is not None else end]
+            name = name.removeprefix(":").strip().split("\n", 1)[0].strip()[:80]
+            body, stop = "", following.start() if following is not None else end
+            if given and following is not None:
+                stop = marks[number + 2].start() if number + 2 < len(marks) else end
+                body = text[following.end() : stop].removeprefix(":")
+            call = self._call(name, body)
+            if call.error is ResultCode.MALFORMED and truncated and stop == end and not thinking:
+                raw = text[mark.start() : stop]
+                call = failed_call(raw, ResultCode.TRUNCATED, "the completion ended inside the call", call.name)
             calls.append(call)
         return calls
 

@@ -20,6 +20,7 @@ from memrl.data.show import plain_table
 from memrl.endpoints.client import Endpoint, reader_endpoint
 from memrl.envs.building.splitting import share_of
 from memrl.envs.designs import MemoryView
+from memrl.envs.dialects.thoughts import said
 from memrl.envs.stream import Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.rewards.metrics import score
@@ -103,9 +104,9 @@ async def ask_closed_book(
             stream=stream,
             question=question.id,
             text=question.text,
-            answer=reply.text.strip(),
+            answer=said(reply.text),
             golds=question.answers,
-            score=score(question.metric, reply.text.strip(), question.answers),
+            score=score(question.metric, said(reply.text), question.answers),
         )
 
     guesses = await asyncio.gather(*(one(*item) for item in sampled))

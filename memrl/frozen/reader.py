@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.envs.designs import MemoryDesign, MemoryView
+from memrl.envs.dialects.thoughts import said
 from memrl.envs.stream import Question
 from memrl.errors import PromptTooLong
 
@@ -116,7 +117,7 @@ class PolicyBaseReader:
         sampling = Sampling(max_tokens=self._config.max_tokens, temperature=0.0)
         completion = await self._engine.generate(prompt_ids, sampling, None, place=place)
         return Answer(
-            self._prompter.decode(completion.ids).strip(),
+            said(self._prompter.decode(completion.ids)),
             tuple(item.id for item in view.items),
             len(prompt_ids),
             len(completion.ids),
@@ -142,7 +143,7 @@ class EndpointReader:
         messages = reader_messages(question.text, view, self._config)
         reply = await self._endpoint.complete(messages, self._config.max_tokens)
         return Answer(
-            reply.text.strip(),
+            said(reply.text),
             tuple(item.id for item in view.items),
             reply.prompt_tokens,
             reply.completion_tokens,

@@ -59,7 +59,7 @@ class Operation(_Given):
     """One call of a memory tool."""
 
     name: Literal["memory_insert", "memory_update", "memory_delete"]
-    arguments: dict[str, Text] = Field(description="As the tool of that name takes them over MCP.")
+    arguments: dict[str, Text | None] = Field(description="As the tool of that name takes them over MCP.")
 
 
 class Operations(_Given):

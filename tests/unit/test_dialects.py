@@ -14,6 +14,7 @@ from memrl.envs.designs.stores import INSERT, StoreMemory
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.dialects.calls import MAX_CALL_CHARS, MAX_DEPTH
 from memrl.envs.dialects.hermes import HermesDialect
+from memrl.envs.dialects.thoughts import said
 from memrl.envs.tools import ResultCode, ToolCall
 
 HERMES = HermesDialect()
@@ -64,6 +65,36 @@ def test_a_think_tag_in_a_content_is_content() -> None:
     calls = HERMES.parse(block(body) + block(GOOD))
     assert [call.error for call in calls] == [None, None]
     assert calls[0].arguments["content"] == "He wrote <think> and </think>."
+
+
+def test_a_thought_that_the_prompt_has_opened_ends_at_its_closing_tag() -> None:
+    assert codes(f"Perhaps {block(GOOD)}, or {block('{')}. No.</think>\n\n{block(GOOD)}") == [None]
+    assert codes(f"{block(GOOD)}</think>") == []
+
+
+@pytest.mark.parametrize("mark", ["</tool_call>", "<tool_call>", "</think>", "<think>", "✿FUNCTION✿"])
+def test_a_mark_in_a_content_is_content(mark: str) -> None:
+    body = json.dumps(
+        {"name": "memory_insert", "arguments": {"content": f"They write {mark} there."}}, ensure_ascii=False
+    )
+    calls = HERMES.parse(f"{block(body)}\n{block(GOOD)}")
+    assert [call.error for call in calls] == [None, None]
+    assert calls[0].arguments["content"] == f"They write {mark} there."
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Bergen", "Bergen"),
+        ("<think>Oslo?</think>\nBergen", "Bergen"),
+        ("Oslo or Bergen? Bergen.</think>\n\nBergen", "Bergen"),
+        ("<think>Oslo</think>No, <think>hm</think>Bergen", "No, Bergen"),
+        ("<think>Oslo or", ""),
+        ("a</think>b</think>Bergen <think>or", "Bergen"),
+    ],
+)
+def test_what_was_said_is_told_from_what_was_thought(text: str, wanted: str) -> None:
+    assert said(text) == wanted
 
 
 @pytest.mark.parametrize("text", [f"<tool_call>{GOOD}", f"<tool_call>{GOOD}</tool_cal", "<tool_call>"])

@@ -112,7 +112,7 @@ def test_no_completion_breaks_an_episode(steps: list[tuple[str, bool, str | None
 def test_every_opened_call_outside_a_thought_is_counted(text: str, truncated: bool) -> None:
     calls = HermesDialect().parse(text, truncated=truncated)
     assert len(calls) <= text.count("<tool_call>")
-    if "<think>" not in text:
+    if "think>" not in text:
         assert len(calls) == text.count("<tool_call>")
     assert all(call.error is None or call.message for call in calls)
     for call in calls:

@@ -103,6 +103,42 @@ def test_a_bad_call_has_a_code_and_changes_nothing(bad: ToolCall, code: ResultCo
     assert json.dumps(held.snapshot()) == before
 
 
+@pytest.mark.parametrize("again", ["Rene\u0301e sings.", "RENÉE  sings.", "Ren\u00e9e\u200b sings."])
+def test_what_looks_the_same_is_a_duplicate(again: str) -> None:
+    held = memory()
+    assert insert(held, "Ren\u00e9e sings.").ok
+    assert insert(held, again).code is ResultCode.DUPLICATE
+
+
+def test_other_numbers_are_no_duplicates() -> None:
+    held = memory()
+    assert insert(held, "It cost 3.14 euros.").ok
+    assert insert(held, "It cost 314 euros.").ok
+    assert insert(held, "It cost −314 euros.").ok
+
+
+def test_an_item_may_correct_its_own_capitals_but_not_repeat_itself() -> None:
+    held = memory()
+    assert insert(held, "ann lives in oslo").ok
+    assert held.execute(call("update", memory_id="sem_0001", content="Ann lives in Oslo")).ok
+    assert contents(held) == {"sem_0001": "Ann lives in Oslo"}
+    again = held.execute(call("update", memory_id="sem_0001", content="Ann lives in Oslo"))
+    assert again.code is ResultCode.DUPLICATE
+    assert insert(held, "ann lives in oslo").code is ResultCode.DUPLICATE
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\u200d\ufeff", " \u00ad "])
+def test_what_nobody_can_see_is_empty(nothing: str) -> None:
+    assert insert(memory(), nothing).code is ResultCode.EMPTY
+
+
+def test_null_stands_for_an_optional_argument_that_is_left_out() -> None:
+    held = memory()
+    assert insert(held, "Ann called.", "episodic", time=None).ok
+    assert held.items[0].time is None
+    assert insert(held, None).code is ResultCode.BAD_ARGUMENTS  # type: ignore[arg-type]
+
+
 def test_a_deleted_text_may_be_stored_again_and_a_replaced_one_too() -> None:
     held = memory()
     insert(held, "a")

@@ -10,6 +10,7 @@ from memrl.engines.engine import Place, Sampling
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter
 from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.thoughts import said
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.rollout.worker import RolloutWorker
@@ -42,7 +43,7 @@ class Speaker:
         completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, place=place)
         self._prompted += len(ids)
         self._written += len(completion.ids)
-        return worker.prompter.decode(completion.ids)
+        return said(worker.prompter.decode(completion.ids))
 
     def kept(self, memory: MemoryDesign) -> Kept:
         """A memory that it was asked for."""
