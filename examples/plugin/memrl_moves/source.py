@@ -9,8 +9,8 @@ from itertools import count as numbers
 from memrl.envs.building.source import Source
 from memrl.envs.stream import Chunk, Question, Stream
 
-NAMES = "Ada Ben Cora Dan Eva Finn Gina Hugo".split()
-TOWNS = "Oslo Paris Rome Berlin Madrid Lisbon Vienna Prague Dublin Athens".split()
+NAMES = ["Ada", "Ben", "Cora", "Dan", "Eva", "Finn", "Gina", "Hugo"]
+TOWNS = ["Oslo", "Paris", "Rome", "Berlin", "Madrid", "Lisbon", "Vienna", "Prague", "Dublin", "Athens"]
 
 
 def read(seed: int = 0, count: int | None = None, people: int = 3, chunks: int = 4) -> Iterator[Stream]:
