@@ -39,7 +39,7 @@ class Preset:
     """Options of the parts' classes, by part."""
 
 
-PRESETS: dict[str, Preset] = {
+_SETTINGS: dict[str, Preset] = {
     # r = r1 + r2 + 0.05 r3 + 0.1 r4 (Mem-alpha, arXiv 2509.25911, section 3)
     "memalpha": Preset(
         {"qa": 1.0, "compression": 0.05, "tool_success": 1.0, "content": 0.1},
@@ -107,9 +107,9 @@ def resolve_weights(
         ValueError: unknown preset or part (the nearest right name is given), or a weight that is no finite number.
         PluginError: an added part cannot be made of its settings.
     """
-    if preset not in PRESETS:
-        raise unknown_name("rewards preset", preset, list(PRESETS))
-    weights, options = PRESETS[preset].weights, PRESETS[preset].options
+    if preset not in _SETTINGS:
+        raise unknown_name("rewards preset", preset, list(_SETTINGS))
+    weights, options = _SETTINGS[preset].weights, _SETTINGS[preset].options
     parts = {
         shipped.name: WeightedPart(shipped.name, shipped(**options.get(shipped.name, {})), weights[shipped.name])
         for shipped in SHIPPED
@@ -124,6 +124,10 @@ def resolve_weights(
     found = RewardWeights(tuple(parts.values()))
     _check_gates(found)
     return found
+
+
+PRESETS: dict[str, RewardWeights] = {}
+"""What each preset pays, by its name."""
 
 
 def _is_weight(weight: Any) -> bool:
@@ -291,3 +295,6 @@ def _values(parts: Sequence[WeightedPart], seen: Any, where: str) -> dict[str, f
             raise PluginError(f"reward part {one.name!r}{where} is {number}; a part must be a finite number, or None.")
         found[one.name] = number
     return found
+
+
+PRESETS.update((name, resolve_weights(name)) for name in _SETTINGS)
