@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from memrl.envs.errors import DataError
+from memrl.envs.whole import whole_file
 
 
 class Chunk(BaseModel):
@@ -112,13 +113,11 @@ def parse_stream(raw: str | bytes, where: str) -> Stream:
 
 def write_jsonl(path: Path, streams: Iterable[Stream]) -> int:
     """Write one stream a line; returns how many. The file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
     count = 0
-    with partial.open("w", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for stream in streams:
             file.write(stream.model_dump_json() + "\n")
             count += 1
-    partial.replace(path)
     return count
 
 
@@ -149,9 +148,8 @@ def write_parquet(path: Path, streams: Iterable[Stream]) -> int:
             "stream": [stream.model_dump_json() for stream in rows],
         }
     )
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, write_page_checksum=True)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        pq.write_table(table, partial, write_page_checksum=True)
     return len(rows)
 
 

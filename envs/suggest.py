@@ -14,6 +14,17 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
+def nearest_dotted(word: str, options: Iterable[str]) -> str | None:
+    """Return the dotted name most like `word`, its last part counting twice, or None when nothing comes near."""
+
+    def likeness(name: str) -> float:
+        ends = difflib.SequenceMatcher(None, word.rsplit(".", 1)[-1], name.rsplit(".", 1)[-1]).ratio()
+        return difflib.SequenceMatcher(None, word, name).ratio() + ends
+
+    best = max(sorted(options), key=likeness, default=None)
+    return best if best is not None and likeness(best) > 1.0 else None
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or `; choose from a, b` when nothing comes near. Ready to append to a message."""
     choices = list(options)

@@ -1,8 +1,8 @@
 """Text as it is compared: one spelling for what looks the same, numbers as numbers, words in every script.
 
 Whoever compares texts (metrics, the content reward, meters, duplicates in a memory, evidence of own data) does it by
-`fold`, `stands_in` and `words`, so that a curly quote, a full-width digit, another Unicode form or a comma between
-thousands makes no difference anywhere, and 3.14 is 314 nowhere.
+`fold`, `stands_in`, `words` and `stem`, so that a curly quote, a full-width digit, another Unicode form or a comma
+between thousands makes no difference anywhere, and 3.14 is 314 nowhere.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+
+import snowballstemmer
 
 _QUOTES = "‘’‚‛′ʼ´＇"
 _DOUBLE_QUOTES = "“”„‟″«»「」『』＂"
@@ -39,6 +41,7 @@ UNSPACED_RANGES = (
 """Scripts without blanks between words."""
 _UNSPACED = re.compile(f"[{UNSPACED_RANGES}]")
 _SEPARATORS = ".,:"
+_STEMMER = snowballstemmer.stemmer("english")
 
 
 def plain(text: str) -> str:
@@ -75,6 +78,12 @@ def _any_word() -> re.Pattern[str]:
     marks = "".join(sign for sign in map(chr, range(0x300, 0x1E94B)) if unicodedata.category(sign)[0] == "M")
     single, inside = f"[{UNSPACED_RANGES}]", rf"(?![{UNSPACED_RANGES}])[\w{marks}]"
     return re.compile(rf"(?<!{inside})\d+(?:[.,:]\d+)*(?!{inside})|{single}[{marks}]*|(?:{inside})+")
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """Return a lower-case word without its ending (Porter 2, English), so that "live" finds "lives"."""
+    return str(_STEMMER.stemWord(word))
 
 
 def pairs(word: str) -> list[str]:

@@ -16,7 +16,6 @@ import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -88,10 +87,8 @@ class RewardWeights:
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> ValueError:
-    """The error for a misspelt name: the nearest right one first, then all of them."""
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"unknown {kind} {name!r}. {hint}Known: {', '.join(known)}.")
+    """Return the error for a misspelt name, with the nearest right one, or else all of them."""
+    return ValueError(f"unknown {kind} {name!r}{did_you_mean(name, known)}")
 
 
 def resolve_weights(

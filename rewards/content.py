@@ -24,7 +24,7 @@ from typing import Any
 
 from memrl.envs.building.prose import clauses
 from memrl.envs.stream import Stream
-from memrl.envs.text import is_unspaced, pairs, plain
+from memrl.envs.text import is_unspaced, pairs, plain, stem
 from memrl.rewards.injection import gives_orders
 from memrl.rewards.metrics import stands_in
 
@@ -46,7 +46,6 @@ _STOP = frozenset(
     "will would can could may might shall should so very also that which who whom it its this these those there i me "
     "my we us our you your he him his she her they them their user assistant says said tell told mentioned".split()
 )
-_ENDS = ("ing", "ed", "es", "s")
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,6 @@ class Extraction:
     updated: float | None
 
 
-def _stem(word: str) -> str:
-    if word.isalpha():
-        for end in _ENDS:
-            if word.endswith(end) and len(word) - len(end) >= 3:
-                return word[: -len(end)].rstrip("e")
-    return word.rstrip("e") if len(word) > 3 else word
-
-
 def _words(text: str) -> list[str]:
     """The words of a text, as written; pairs of characters where a script puts no blanks between words."""
     found: list[str] = []
@@ -91,7 +82,7 @@ def _negates(word: str) -> bool:
 def content_words(text: str) -> frozenset[str]:
     """Stems of the words that carry meaning."""
     words = (word.casefold() for word in _words(text))
-    return frozenset(_stem(word) for word in words if word not in _STOP and not _negates(word))
+    return frozenset(stem(word) for word in words if word not in _STOP and not _negates(word))
 
 
 @lru_cache(maxsize=16_384)
@@ -100,7 +91,7 @@ def _anchors(text: str) -> frozenset[str]:
     words = _words(text)
     found = {word for word in words if any(letter.isdigit() for letter in word)}
     found |= {word for word in words[1:] if word[0].isupper()}
-    return frozenset(_stem(word.casefold()) for word in found if word.casefold() not in _STOP)
+    return frozenset(stem(word.casefold()) for word in found if word.casefold() not in _STOP)
 
 
 @lru_cache(maxsize=16_384)
@@ -150,7 +141,7 @@ def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:
 
 def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
     """Whether the clauses that share most words with a text, names apart, deny something."""
-    names = {_stem(word.casefold()) for word in _words(window) if word[0].isupper()}
+    names = {stem(word.casefold()) for word in _words(window) if word[0].isupper()}
     wanted = wanted - names or wanted
     clauses = [clause for clause in _CLAUSE.split(window) if clause.strip()]
     most = max((len(wanted & content_words(clause)) for clause in clauses), default=0)

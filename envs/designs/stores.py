@@ -201,16 +201,18 @@ class StoreMemory:
     def render(self, chunk: str, budget: int) -> MemoryView:
         """Core, then the last `recent` writes, then the items most relevant to the chunk while they fit."""
         written = (item for item in reversed(self._latest.values()) if item is not self._core)
-        return self._view(itertools.chain(itertools.islice(written, self.recent), self._relevant(chunk)), budget)
+        return self.view(itertools.chain(itertools.islice(written, self.recent), self.relevant(chunk)), budget)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         """Core, then the items that match the question best while they fit."""
-        return self._view(self._relevant(question), budget)
+        return self.view(self.relevant(question), budget)
 
-    def _relevant(self, text: str) -> Iterator[MemoryItem]:
+    def relevant(self, text: str) -> Iterator[MemoryItem]:
+        """Return the items but for the core, those that match a text best first."""
         return (self._items[item_id] for item_id, _ in self._index.ranked(text))
 
-    def _view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
+    def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
+        """Return what is shown of the core and of `wanted`, in that order, while it fits in `budget` tokens."""
         chosen: dict[str, MemoryItem] = {}
         best: MemoryItem | None = None
         used = 0

@@ -10,15 +10,14 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import islice
 
 import numpy as np
-import snowballstemmer
 from numpy.typing import NDArray
 
+from memrl.envs.text import stem
+
 _WORD = re.compile(r"\w+")
-_STEMMER = snowballstemmer.stemmer("english")
 _FIRST = 256
 """Items that are ranked at first; the others only where somebody looks further."""
 _SPARE = 1024
@@ -30,14 +29,9 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-@lru_cache(maxsize=65_536)
-def _stem(word: str) -> str:
-    return str(_STEMMER.stemWord(word))
-
-
 def terms(text: str) -> list[str]:
-    """Words as they are indexed: stemmed (Porter 2, English), so that "live" finds "lives"."""
-    return [_stem(word) for word in words(text)]
+    """Return the words as they are indexed: stemmed."""
+    return [stem(word) for word in words(text)]
 
 
 class BM25Index:

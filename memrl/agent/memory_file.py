@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time as clock
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from memrl.envs.designs import MemoryItem, TokenCounter, count_words
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult
+from memrl.envs.whole import whole_file
 from memrl.errors import DataError
 from memrl.storage.formats import FORMATS, check_format
 
@@ -176,14 +177,8 @@ class MemoryFile:
         target = Path(path)
         if target.exists():
             raise DataError(f"{target} exists already; give another path.")
-        partial = target.with_name(target.name + ".partial")
-        partial.unlink(missing_ok=True)
-        copy = sqlite3.connect(partial)
-        try:
+        with whole_file(target) as partial, closing(sqlite3.connect(partial)) as copy:
             self._database.backup(copy)
-        finally:
-            copy.close()
-        partial.rename(target)
 
     def close(self) -> None:
         """Let go of the file."""

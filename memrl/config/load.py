@@ -5,7 +5,6 @@ Settings are applied one by one, not merged whole, so that each wrong key or typ
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from memrl.config.check import check_config
 from memrl.config.keys import hide
 from memrl.config.renamed import present_name
 from memrl.config.schema import Config
-from memrl.envs.suggest import did_you_mean
+from memrl.envs.suggest import did_you_mean, nearest_dotted
 from memrl.errors import ConfigError
 from memrl.storage.files import write_text_atomic
 
@@ -98,13 +97,8 @@ def _nearest_keys(word: str) -> str:
     same_end = sorted(key for key in options if key.rsplit(".", 1)[-1] == word)
     if same_end:
         return f"; did you mean {' or '.join(repr(key) for key in same_end)}?"
-
-    def likeness(key: str) -> float:
-        ends = difflib.SequenceMatcher(None, word.rsplit(".", 1)[-1], key.rsplit(".", 1)[-1]).ratio()
-        return difflib.SequenceMatcher(None, word, key).ratio() + ends
-
-    best = max(sorted(options), key=likeness)
-    return f"; did you mean {best!r}?" if likeness(best) > 1.0 else f"; sections are {', '.join(_top_sections())}"
+    best = nearest_dotted(word, options)
+    return f"; did you mean {best!r}?" if best is not None else f"; sections are {', '.join(_top_sections())}"
 
 
 def _top_sections() -> list[str]:

@@ -15,6 +15,8 @@ from memrl.storage.files import find_damage
 from memrl.storage.formats import check_format
 
 CARD_FILE = "card.json"
+HELD_OUT = ("eval", "test")
+"""Splits that are evaluated on; all others are trained on."""
 
 
 class Input(BaseModel):
@@ -101,6 +103,20 @@ def read_card(folder: Path) -> Card:
         return Card.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise DataError(f"{path}: {explain(error)}. Build the set again: `memrl data build --force`.") from error
+
+
+def held_out_file(card: Card) -> str:
+    """Return the name of the file of a set that is evaluated on: its held-out split, or its only one.
+
+    Raises:
+        DataError: it has several, none of which is held out.
+    """
+    for name in HELD_OUT:
+        if name in card.splits:
+            return card.splits[name].file
+    if len(card.splits) > 1:
+        raise DataError(f"the set {card.name} has no split that is held out ({', '.join(card.splits)}). Name a file.")
+    return next(iter(card.splits.values())).file
 
 
 def cards_in(folder: Path) -> list[Card]:

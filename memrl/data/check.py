@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from memrl.config import Config
-from memrl.data.card import CARD_FILE, check_set, read_card
+from memrl.data.card import CARD_FILE, HELD_OUT, check_set, read_card
 from memrl.data.guard import held_out_streams, training_streams
 from memrl.data.leaks import Overlap, Pair, Thresholds, find_overlap
 from memrl.data.quality import Meter, Quality
@@ -26,8 +26,6 @@ from memrl.errors import DataError
 Side = Literal["train", "evaluation"]
 FEW_PAIRS = 10
 """Of pairs that share something and do not leak, no more are shown than fill a table so long."""
-EVALUATION = ("eval", "test")
-"""Splits that are evaluated on; all others are trained on."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def parts_at(path: Path, side: Side, *, needed: bool = True) -> list[Part]:
     if not path.is_dir():
         return [part_of_file(path)] if needed or side == "train" else []
     splits = read_card(path).splits
-    wanted = [name for name in splits if (name in EVALUATION) == (side == "evaluation")]
+    wanted = [name for name in splits if (name in HELD_OUT) == (side == "evaluation")]
     if needed and not wanted:
         raise DataError(f"{path} has no split for {side} (it has {', '.join(splits)}). Give a file of streams.")
     return [part_of_file(path / splits[name].file) for name in wanted]

@@ -4,7 +4,7 @@ run                          the run's own held-out streams (data.eval)
 memalpha-val, memalpha-mab   the validation streams of Mem-α, and MemoryAgentBench as it was cut for Mem-α; from the
                              hub, or from a folder: memalpha-val:path=DIR
 synthetic:chunks=24          a source with options; those of the run's data.eval hold where none are given
-data/squad                   a set that `memrl data build` made: its eval.jsonl
+data/squad                   a set that `memrl data build` made: its held-out file
 synthetic:chunks=24,memory.budget=220      with a dot, a setting of the run's config for this suite alone
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from memrl.config import Config
 from memrl.config.load import read_value
+from memrl.data.card import held_out_file, read_card
 from memrl.data.feed import StreamFeed
 from memrl.envs.sources import SOURCES
 from memrl.envs.stream import Stream
@@ -124,10 +125,5 @@ def _split(options: str) -> list[str]:
 
 
 def _file(path: Path) -> Path:
-    """The held-out streams of a built set, or its only ones."""
-    if path.is_file():
-        return path
-    found = [path / name for name in ("eval.jsonl", "streams.jsonl", "train.jsonl") if (path / name).is_file()]
-    if not found:
-        raise ConfigError(f"{path} is no built set: it has no eval.jsonl. Build one by memrl data build.")
-    return found[0]
+    """A file of streams, or that of the held-out streams of a built set."""
+    return path if path.is_file() else path / held_out_file(read_card(path))

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from memrl.envs.whole import whole_file
 from memrl.report.progress import part_label
 
 # Okabe-Ito: told apart with any kind of colour vision; the line styles and markers tell them apart without colour.
@@ -99,6 +100,5 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     figure.align_ylabels()
 
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")

@@ -15,34 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from memrl.envs.whole import PARTIAL, sync, whole_file
+
 MANIFEST = "manifest.json"
-PARTIAL = ".partial"
 _REPLACED = ".replaced"
-
-
-def sync(path: Path) -> None:
-    """fsync one file or folder (a folder's entries are data too: without this a rename may not survive a crash)."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`: readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def write_text_atomic(path: Path, text: str) -> None:

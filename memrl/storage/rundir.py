@@ -10,6 +10,7 @@ from typing import Any
 import zstandard
 from pydantic import ValidationError
 
+from memrl.envs.whole import PARTIAL
 from memrl.errors import CheckpointError, ConfigError, DataError
 from memrl.records import Episode, adapter_name
 from memrl.storage.files import find_damage, write_bytes_atomic, write_json_atomic, write_text_atomic
@@ -30,7 +31,7 @@ def holds_run(folder: Path) -> bool:
     """Whether `folder` holds more than NO_RUN_FILES, and than half-written files."""
     if not folder.is_dir():
         return False
-    return any(entry.name not in NO_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
+    return any(entry.name not in NO_RUN_FILES and not entry.name.endswith(PARTIAL) for entry in folder.iterdir())
 
 
 def check_run(folder: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_missing_embedder_is_named() -> None:
 )
 def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         open_suite(words, load_config("tiny"), 1, [7])
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from memrl.cli import main as cli
 from memrl.config import Config, load_config
 from memrl.data import guard as guarding
+from memrl.data.card import Card, Output, held_out_file
 from memrl.data.check import Part, check, part_of_file, parts_of_config
 from memrl.data.feed import StreamFeed, first_passes
 from memrl.data.guard import guard
@@ -275,3 +276,21 @@ def test_train_and_dry_run_refuse_before_anything_slow(
     assert cli.main(["train", "mine.yaml", "--dry-run", "data.overlap=warn"]) == 0
     assert "64 of 64 streams affected" in " ".join(capsys.readouterr().err.split())
     assert "overlap: warn" in Path("runs/mine/config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("splits", "file"),
+    [(["train", "eval"], "eval.jsonl"), (["train", "test"], "test.jsonl"), (["streams"], "streams.jsonl")],
+)
+def test_what_a_set_is_evaluated_on(splits: list[str], file: str) -> None:
+    assert held_out_file(card_with(splits)) == file
+
+
+def test_a_set_with_nothing_held_out_is_refused() -> None:
+    with pytest.raises(DataError, match=r"the set s has no split that is held out \(train, more\)"):
+        held_out_file(card_with(["train", "more"]))
+
+
+def card_with(splits: list[str]) -> Card:
+    outputs = {name: Output.model_construct(file=f"{name}.jsonl") for name in splits}
+    return Card.model_construct(name="s", splits=outputs)

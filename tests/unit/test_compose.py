@@ -57,8 +57,8 @@ def test_overrides_replace_weights_and_keep_the_gate() -> None:
 @pytest.mark.parametrize(
     ("preset", "overrides", "message"),
     [
-        ("defualt", {}, "unknown rewards preset 'defualt'. Did you mean 'default'"),
-        ("default", {"tool_sucess": 1.0}, "unknown reward part 'tool_sucess'. Did you mean 'tool_success'"),
+        ("defualt", {}, "unknown rewards preset 'defualt'; did you mean 'default'"),
+        ("default", {"tool_sucess": 1.0}, "unknown reward part 'tool_sucess'; did you mean 'tool_success'"),
         ("default", {"gate_compression": 0.0}, "unknown reward part 'gate_compression'"),
         ("default", {"qa": float("nan")}, "must be a finite number, not nan"),
         ("default", {"qa": "much"}, "must be a finite number, not 'much'"),

@@ -134,7 +134,7 @@ def test_an_answer_beside_a_doubt_is_no_abstention(answer: str) -> None:
 
 
 def test_unknown_metric_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"unknown metric 'token-f1'\. Did you mean 'token_f1'"):
+    with pytest.raises(ValueError, match=r"unknown metric 'token-f1'; did you mean 'token_f1'"):
         score("token-f1", "a", ["a"])
 
 

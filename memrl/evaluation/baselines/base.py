@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from memrl.engines.engine import Place, Sampling
@@ -108,16 +108,14 @@ class Passage(MemoryItem):
 class Notes(StoreMemory):
     """Passages of the text under a budget."""
 
-    def _keep(self, item: MemoryItem) -> None:
-        super()._keep(Passage(item.id, item.store, item.content, item.time, item.order))
+    def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
+        chosen = super().view((_passage(item, 1) for item in wanted), budget)
+        items = tuple(_passage(item, number) for number, item in enumerate(chosen.items, start=1))
+        return MemoryView(items, chosen.hidden, chosen.best)
 
-    def _view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
-        view = super()._view(wanted, budget)
-        items = tuple(
-            replace(item, number=place)  # type: ignore[call-arg]
-            for place, item in enumerate(view.items, start=1)
-        )
-        return MemoryView(items, view.hidden, view.best)
+
+def _passage(item: MemoryItem, number: int) -> Passage:
+    return Passage(item.id, item.store, item.content, item.time, item.order, number)
 
 
 class Passages(Notes):
@@ -133,7 +131,7 @@ class Newest(Passages):
     """Shows the newest passages that fit, whatever is asked."""
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
-        view = self._view(sorted(self.items, key=lambda item: -item.order), budget)
+        view = self.view(sorted(self.items, key=lambda item: -item.order), budget)
         shown = {item.id for item in view.items}
-        ranked: list[MemoryItem] = [self._items[name] for name, _ in self._index.ranked(question) if name in shown]
-        return MemoryView(view.items, view.hidden, ranked[0] if ranked else None)
+        best = next((item for item in self.relevant(question) if item.id in shown), None)
+        return MemoryView(view.items, view.hidden, best)

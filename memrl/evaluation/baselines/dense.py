@@ -95,4 +95,4 @@ class Embedded(Passages):
     def retrieve(self, question: str, budget: int) -> MemoryView:
         [asked] = self._embedder([question])
         items = self.items
-        return self._view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)
+        return self.view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)
