@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "memory.design": ("stores",),
     "rollout.engine": ("transformers", "vllm"),
     "rollout.dialect": tuple(DIALECTS),
-    "rollout.min_group": ("retry", "min_viable", "fail_fast"),
+    "rollout.on_failure": ("retry", "min_viable", "fail_fast"),
     "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
     "reader.type": READERS,
     "judge.type": JUDGES,

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memrl.config.check import check_config
 from memrl.config.keys import hide
+from memrl.config.renamed import present_name
 from memrl.config.schema import Config
 from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
@@ -160,6 +161,24 @@ def read_value(raw: str) -> Any:
         raise ConfigError(f"the value is no readable YAML ({str(error).splitlines()[0]})") from error
 
 
+def _present(settings: Sequence[Setting], complaints: list[str]) -> list[Setting]:
+    """Return settings of one place (a file, or the command line) under their names of today.
+
+    A setting that is given there by its old name and by its new one, and differs, is added to the complaints.
+    """
+    named = [Setting(present_name(setting.key, setting.origin), setting.value, setting.origin) for setting in settings]
+    for old, setting in zip(settings, named, strict=True):
+        if old.key == setting.key:
+            continue
+        for other in settings:
+            if other.key == setting.key and other.value != setting.value:
+                complaints.append(
+                    f"{old.origin}: {old.key} is {old.value!r}, and {other.key}, its present name, is {other.value!r}; "
+                    f"leave {old.key} out"
+                )
+    return named
+
+
 def _apply(config: DictConfig, setting: Setting) -> str | None:
     """Set one value; returns the complaint, if there is one."""
     key, value = setting.key, setting.value
@@ -213,11 +232,13 @@ def with_settings(config: Config, overrides: Sequence[str], name: str) -> Config
 
 def _with(tree: DictConfig, settings: list[Setting], overrides: Sequence[str], name: str, check: bool) -> Config:
     complaints: list[str] = []
+    given: list[Setting] = []
     for text in overrides:
         try:
-            settings += _read_override(text)
+            given += _read_override(text)
         except ConfigError as error:
             complaints.append(str(error))
+    settings = [*_present(settings, complaints), *_present(given, complaints)]  # an override may differ from the file
     complaints += [complaint for setting in settings if (complaint := _apply(tree, setting)) is not None]
     try:
         config = OmegaConf.to_object(tree)

@@ -54,7 +54,7 @@ class MemoryConfig:
 class RolloutConfig:
     engine: str = "transformers"  # transformers | vllm
     workers: int = 0  # Ray actors that play episodes, each with an engine of its own; 0: in this process
-    min_group: str = "retry"  # when an episode fails: retry it | min_viable: go on without it | fail_fast: stop the run
+    on_failure: str = "retry"  # of an episode: retry it | min_viable: go on without it | fail_fast: stop the run
     retries: int = 2  # retry: how often an episode is played again before it is removed
     max_staleness: int = 0  # versions: 0: rollout and learning take turns; k: rollouts run up to k steps ahead of it
     temperature: float = 1.0

@@ -43,9 +43,9 @@ class Play:
 class Pool(ABC):
     """Plays groups of episodes.
 
-    An infrastructure failure never becomes a reward. What it leads to is `rollout.min_group`: `retry` plays the episode
-    again, up to `rollout.retries` times, and then removes it from its group; `min_viable` removes it at once, and the
-    group goes on with those that are left; `fail_fast` stops the run.
+    An infrastructure failure never becomes a reward. What it leads to is `rollout.on_failure`: `retry` plays the
+    episode again, up to `rollout.retries` times, and then removes it from its group; `min_viable` removes it at once,
+    and the group goes on with those that are left; `fail_fast` stops the run.
     """
 
     def __init__(self, config: Config) -> None:
@@ -157,7 +157,7 @@ class Pool(ABC):
 
     async def _play(self, play: Play, adapter: AdapterRef, on_episode: OnEpisode | None) -> Episode | str:
         rollout = self.config.rollout
-        tries = 1 + (rollout.retries if rollout.min_group == "retry" else 0)
+        tries = 1 + (rollout.retries if rollout.on_failure == "retry" else 0)
         outcome: Episode | str = ""
         for left in reversed(range(tries)):
             try:
@@ -169,8 +169,8 @@ class Pool(ABC):
             except TimeoutError:
                 outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
             where = f"stream {play.stream.id}, episode {play.place[2]}"
-            if rollout.min_group == "fail_fast":
-                raise EngineError(f"{where} failed, and rollout.min_group is fail_fast: {outcome}")
+            if rollout.on_failure == "fail_fast":
+                raise EngineError(f"{where} failed, and rollout.on_failure is fail_fast: {outcome}")
             log.warning("%s %s: %s", where, "is played again" if left else "removed", outcome)
             self.counts["retries"] += bool(left)
         if on_episode:

@@ -166,7 +166,7 @@ def test_a_judge_without_verdicts_stops_the_run_and_is_no_bad_answer(server: Ope
 
 
 def test_some_failures_are_counted_and_their_episodes_removed(server: OpenAIServer, tmp_path: Path) -> None:
-    made = trainer(tmp_path / "run", at(server) | {"rollout.min_group": "min_viable", "rollout.max_failure_rate": 0.9})
+    made = trainer(tmp_path / "run", at(server) | {"rollout.on_failure": "min_viable", "rollout.max_failure_rate": 0.9})
 
     def struck(text: str) -> bool:
         return hashlib.sha256(text.encode()).digest()[0] < 16

@@ -323,7 +323,7 @@ def test_a_run_survives_a_lost_worker_and_says_so(
 def test_what_a_failure_leads_to_is_a_setting(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
-    config = small_config(quick_model, tmp_path, {"rollout.min_group": policy, "reader.type": "lexical"})
+    config = small_config(quick_model, tmp_path, {"rollout.on_failure": policy, "reader.type": "lexical"})
     pool, adapter = open_pool(config), publish(config, tmp_path)
     pool.load_adapter(adapter)
     streams = StreamFeed(config.data.train, None, 0).take(2)
@@ -338,7 +338,7 @@ def test_what_a_failure_leads_to_is_a_setting(
     monkeypatch.setattr(pool, "_attempt", once)
     try:
         if policy == "fail_fast":
-            with pytest.raises(EngineError, match=r"episode 1 failed, and rollout.min_group is fail_fast: .*stumbled"):
+            with pytest.raises(EngineError, match=r"episode 1 failed, and rollout.on_failure is fail_fast: .*stumbled"):
                 pool.run(pool.play_groups(streams, adapter, step=1, first=0))
             return
         first, second = pool.run(pool.play_groups(streams, adapter, step=1, first=0))

@@ -182,7 +182,7 @@ def test_a_failure_ahead_stops_the_run_when_its_step_comes(
     with monkeypatch.context() as patch:
         patch.setattr(memrl.engines.build, "TransformersEngine", Fails)
         with pytest.raises(EngineError, match=r"8 of 8 episodes failed.*the accelerator fell off"):
-            make_trainer(quick_model, folder, rollout__min_group="min_viable").run()
+            make_trainer(quick_model, folder, rollout__on_failure="min_viable").run()
     assert [row["step"] for row in rows(folder)] == [0, 1, 2]  # what was learned meanwhile is kept
     make_trainer(quick_model, folder, resume=True).run()
     assert rows(folder) == rows(whole)
