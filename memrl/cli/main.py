@@ -33,7 +33,8 @@ from memrl.data.feed import StreamFeed, check_data
 from memrl.data.guard import guard
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
-from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
+from memrl.storage.lock import lock_folder
+from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, check_run, holds_run
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 QUIET_ENVIRONMENT = {
@@ -252,16 +253,18 @@ def _train(arguments: argparse.Namespace) -> None:
         return
     if arguments.resume and not folder.is_dir():
         raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
-    if not arguments.resume and holds_run(folder):
-        raise ConfigError(
-            f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
-        )
-    if not arguments.resume:  # it was looked at when the run began
-        guard(config)
-    from memrl.training.trainer import Trainer
+    check_run(folder)
+    with lock_folder(folder):
+        if not arguments.resume and holds_run(folder):
+            raise ConfigError(
+                f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
+            )
+        if not arguments.resume:  # it was looked at when the run began
+            guard(config)
+        from memrl.training.trainer import Trainer
 
-    name = config_name(arguments.config)
-    Trainer(config, name=name, resume=arguments.resume, console=Console()).run()
+        name = config_name(arguments.config)
+        Trainer(config, name=name, resume=arguments.resume, console=Console()).run()
 
 
 def _dry_run(config: Config, folder: Path) -> None:

@@ -113,6 +113,7 @@ def cards_in(folder: Path) -> list[Card]:
         [folder] if (folder / CARD_FILE).is_file() else sorted(path.parent for path in folder.glob(f"*/{CARD_FILE}"))
     )
     for place in folders:
+        check_set(place)  # before its files, whose names and hashes a newer one may keep elsewhere
         if damage := find_damage(place):
             raise DataError(f"{place}: {damage}. Build the set again: `memrl data build --force`.")
     return [read_card(place) for place in folders]

@@ -12,6 +12,7 @@ from memrl.errors import ConfigError
 from memrl.evaluation.measure import Measured, read_records
 from memrl.evaluation.results import score, scores_by_kind, shown, stream_mean
 from memrl.evaluation.statistics import paired_difference
+from memrl.storage.formats import check_format
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 
@@ -79,6 +80,7 @@ def _identity(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         why = f"{EVALUATION_FILE} cannot be read ({error})"
         raise ConfigError(f"{folder} is no evaluation of memrl eval: {why}.") from error
+    check_format("evaluation", found, folder)
     return found
 
 

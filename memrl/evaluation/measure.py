@@ -7,7 +7,6 @@ and what failed is measured again alone. Everything else is computed from these 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import time
@@ -17,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from memrl.config import Config, JudgeConfig, ReaderConfig
+from memrl.config.identity import decisive, differences, set_keys
 from memrl.engines.build import open_engine
 from memrl.engines.models import load_tokenizer
 from memrl.envs.stream import Stream
@@ -32,6 +31,7 @@ from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AnswerRecord
 from memrl.rollout.worker import RolloutWorker, request_seed
 from memrl.storage.files import write_json_atomic
+from memrl.storage.formats import check_format, stamp
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 METHODS = (POLICY, UNTRAINED, *BASELINES)
@@ -129,21 +129,34 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
 
 
 def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> None:
-    """Refuse a folder with records of something else."""
+    """Refuse a folder with records of something else: of another policy, other streams, or other decisive settings.
+
+    A policy is known by its content where it has a manifest, so one that was moved is the same.
+    """
     mine = {
+        **stamp("evaluation"),
         "policy": policy.name,
         "manifest": policy.manifest,
         "streams": plan.streams,
         "seeds": list(seeds),
-        "config": hashlib.sha256(OmegaConf.to_yaml(OmegaConf.structured(config)).encode()).hexdigest(),
+        "settings": decisive(config, training=False),
+        "set": set_keys(config),
         "reader": reader_name(config),
         "judge": judge_name(config),
     }
     file = plan.out / EVALUATION_FILE
     if file.is_file():
         other = json.loads(file.read_text(encoding="utf-8"))
-        if changed := [name for name, value in mine.items() if other.get(name) != value]:
-            raise ConfigError(f"{plan.out} holds another evaluation ({', '.join(changed)} differ); give another --out.")
+        if check_format("evaluation", other, plan.out) == 0:
+            raise ConfigError(
+                f"{plan.out} holds an evaluation of an earlier version of memrl, which did not keep its settings: "
+                "whether this is the same cannot be told. Give another --out; `memrl eval compare` reads the old one."
+            )
+        known_by = "policy" if None in (policy.manifest, other["manifest"]) else "manifest"
+        changed = [f"another {name}" for name in (known_by, "streams", "seeds") if other[name] != mine[name]]
+        changed += differences(other["settings"], config, set_then=other["set"], training=False).values()
+        if changed:
+            raise ConfigError(f"{plan.out} holds another evaluation ({'; '.join(changed)}); give another --out.")
     write_json_atomic(file, mine)
 
 

@@ -22,7 +22,7 @@ from memrl.export.formats import FORMATS, open_trained, open_written, write_mode
 from memrl.export.gguf import refuse_uncovered
 from memrl.policies.agent_file import AGENT_FILE, describe, example_page
 from memrl.storage.files import new_folder, write_json_atomic
-from memrl.storage.rundir import CONFIG_FILE, find_adapter
+from memrl.storage.rundir import CONFIG_FILE, check_run, find_adapter
 
 __all__ = ["AGENT_FILE", "FORMATS", "Check", "export"]
 log = logging.getLogger(__name__)
@@ -42,11 +42,12 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
     Raises:
         ConfigError: `run` is no run, it has no such adapter, `out` exists, the base model cannot be loaded, or the
             format does not cover it.
-        DataError: the held-out data is no longer there.
+        DataError: the held-out data is no longer there, or a newer version wrote the run's folder (FormatError).
         CheckpointError: the adapter is damaged, or what was exported is not the same policy.
     """
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG_FILE}.")
+    check_run(run)
     if out.exists():
         raise ConfigError(f"{out} exists already; give another --out.")
     if format not in FORMATS:

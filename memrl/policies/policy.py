@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from memrl.errors import ConfigError
 from memrl.policies.agent_file import AGENT_FILE
 from memrl.policies.exported import open_exported
 from memrl.records import AdapterRef
-from memrl.storage.files import MANIFEST
-from memrl.storage.rundir import CONFIG_FILE, find_adapter
+from memrl.storage.files import content_hash
+from memrl.storage.rundir import CONFIG_FILE, check_run, find_adapter
 
 POLICY, UNTRAINED = "policy", "untrained"
 
@@ -53,6 +52,7 @@ def open_policy(
     Raises:
         ConfigError: there is no such policy or adapter, or a server was named for what is not exported.
         CheckpointError: the adapter is damaged.
+        FormatError: a newer version wrote the folder.
     """
     folder = Path(words)
     moved = [f"model.path={base_model}"] if base_model else []
@@ -65,19 +65,20 @@ def open_policy(
             return with_settings(exported.config, settings, "exported")
 
         out = folder.with_name(folder.name + "-eval")
-        return Policy(str(folder.resolve()), adapters, from_exported, out, _manifest(folder), served)
+        return Policy(str(folder.resolve()), adapters, from_exported, out, content_hash(folder), served)
     if served is not None:
         raise ConfigError(f"{words} is no exported policy: a server can only generate for one (memrl export).")
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():
             raise ConfigError(f"{folder} is no run folder ({CONFIG_FILE}) and no exported policy ({AGENT_FILE}).")
+        check_run(folder)
         found = find_adapter(folder, adapter)
         refs: dict[str, AdapterRef | None] = {POLICY: _ref(found), UNTRAINED: _ref(find_adapter(folder, "v00000"))}
 
         def from_run(settings: Sequence[str]) -> Config:
             return load_config(folder / CONFIG_FILE, [*moved, *settings])
 
-        return Policy(str(found.resolve()), refs, from_run, folder / "eval", _manifest(found))
+        return Policy(str(found.resolve()), refs, from_run, folder / "eval", content_hash(found))
     file = find_config(words)
 
     def from_config(settings: Sequence[str]) -> Config:
@@ -85,11 +86,6 @@ def open_policy(
 
     model = load_config(file, moved, check=False).model.path
     return Policy(f"{file.stem} ({model})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"))
-
-
-def _manifest(folder: Path) -> str | None:
-    file = folder / MANIFEST
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _ref(folder: Path) -> AdapterRef:

@@ -99,6 +99,20 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
+def content_hash(path: Path) -> str | None:
+    """Return a hash of what a folder or a file holds, as its manifest tells; None where no manifest does.
+
+    A folder is known by its own manifest, a file by that of the folder that it lies in. Nothing is read again.
+    """
+    try:
+        if path.is_dir():
+            return sha256_file(path / MANIFEST)
+        files = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return str(files[path.name]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; when the block ends well it becomes `target`, with a manifest; else it is removed.

@@ -12,20 +12,47 @@ from pydantic import ValidationError
 
 from memrl.errors import CheckpointError, ConfigError, DataError
 from memrl.records import Episode, adapter_name
-from memrl.storage.files import find_damage, write_bytes_atomic, write_text_atomic
+from memrl.storage.files import find_damage, write_bytes_atomic, write_json_atomic, write_text_atomic
+from memrl.storage.formats import check_format, stamp
+from memrl.storage.lock import LOCK_FILE
 
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
-DRY_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE}
+RUN_FILE = "run.json"
+"""Says the format of the run folder, and which memrl wrote there last."""
+NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE}
+"""What a dry run leaves in a folder, or a process that was killed before its run began."""
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether `folder` holds more than what a dry run leaves there (or than half-written files)."""
+    """Whether `folder` holds more than NO_RUN_FILES, and than half-written files."""
     if not folder.is_dir():
         return False
-    return any(entry.name not in DRY_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
+    return any(entry.name not in NO_RUN_FILES and not entry.name.endswith(".partial") for entry in folder.iterdir())
+
+
+def check_run(folder: Path) -> None:
+    """Refuse a run folder that a newer version wrote. One without a format is an older one, and read.
+
+    Raises:
+        FormatError: it is of a newer format.
+        CheckpointError: its format cannot be read.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        return
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}). Restore it, or remove it.") from error
+    check_format("run", told, folder)
+
+
+def write_run_format(folder: Path, version: str) -> None:
+    """Say that this version of memrl writes here."""
+    write_json_atomic(folder / RUN_FILE, {**stamp("run"), "memrl": version})
 
 
 class JsonLines:

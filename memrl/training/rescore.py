@@ -16,7 +16,7 @@ from memrl.errors import ConfigError, DataError
 from memrl.records import AnswerRecord, Episode, Group
 from memrl.rewards.compose import RewardWeights, resolve_weights
 from memrl.rewards.metrics import METRICS, score
-from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter
+from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter, check_run
 
 ALLOWED = ("rewards.", "advantage.")
 
@@ -68,11 +68,13 @@ def rescore(
 
     Raises:
         ConfigError: it is no run, it has no saved episodes, or a setting is none of rewards or advantages.
+        FormatError: a newer version wrote it.
         DataError: its episodes are damaged, or cannot be scored by `metric`.
         PluginError: a reward part cannot be made of its settings, or fails.
     """
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(f"{run} is no run: it has no {CONFIG_FILE}. Give a run's folder.")
+    check_run(run)
     for override in overrides:
         if not override.startswith(ALLOWED):
             raise ConfigError(f"{override!r} would change what was generated. Only rewards. and advantage. can be set.")

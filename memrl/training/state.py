@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+import memrl
 from memrl.config import Config, save_config
+from memrl.config.identity import ANY_LENGTH, decisive, differences, set_keys
 from memrl.errors import CheckpointError
 from memrl.evaluation.evaluate import Evaluation
 from memrl.learner.interface import STATE_FILE, AnyLearner
@@ -28,7 +30,8 @@ from memrl.records import AdapterRef, adapter_name
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.checkpoints import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.storage.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
-from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter, MetricsFile
+from memrl.storage.formats import check_format, stamp
+from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter, MetricsFile, check_run, write_run_format
 from memrl.training.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class RunState:
     def begin(self, found: Start | None) -> None:
         """Stand where the run begins, or where it goes on."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        write_run_format(self.folder, memrl.__version__)
         if found is not None:
             self._restore(*found)
         else:
@@ -120,13 +124,15 @@ class RunState:
 
     def _state(self) -> dict[str, Any]:
         return {
+            **stamp("checkpoint"),
             "step": self.step,
             "rollouts": self._rollouts.state(),
             "episodes": self.episodes,
             "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
             "gates": self.gates,
             **self._clock.state(),
-            "config": identity(self._config),
+            "config": decisive(self._config),
+            "set": set_keys(self._config),
         }
 
     # Standing on it again ---------------------------------------------------------------------------------------
@@ -138,6 +144,8 @@ class RunState:
         self.evaluations = [Evaluation.restore(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
         self._clock.restore(state)
+        if _steps(state) != self._config.train.steps:  # it is made longer
+            save_config(self._config, self.folder / CONFIG_FILE)
         log.info("going on after step %d of %d in %s", self.step, self._config.train.steps, self.folder)
 
     def _recover_adapter(self, checkpoint: Path, version: int) -> AdapterRef:
@@ -169,8 +177,10 @@ def find_start(config: Config) -> Start | None:
 
     Raises:
         CheckpointError: none of its checkpoints is good, or the run was begun with other settings.
+        FormatError: a newer version has written there.
     """
     folder = run_folder(config)
+    check_run(folder)
     root = folder / "checkpoints"
     found = find_checkpoint(root)
     if found is None and not list_checkpoints(root):
@@ -182,45 +192,34 @@ def find_start(config: Config) -> Start | None:
         )
     path = found[1]
     state: dict[str, Any] = json.loads((path / "trainer.json").read_text(encoding="utf-8"))
-    changed = differences(state["config"], identity(config))
-    if changed:
-        raise CheckpointError(
-            f"{folder} was begun with other settings ({'; '.join(changed)}). Resume with the same ones, or "
-            "start a new run with another run.dir."
-        )
+    check_format("checkpoint", state, path)
+    _refuse_others(folder, state, config)
     return path, state
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """Return all settings that decide the numbers: not where things are written, who plays or learns, or how failures
-    are met."""
-    settings = asdict(config)
-    for section in ("run", "ray", "vllm"):
-        settings.pop(section)
-    settings["data"].pop("overlap")
-    for key in ("workers", "min_group", "retries", "step_timeout", "episode_timeout", "max_failure_rate"):
-        settings["rollout"].pop(key)
-    for role in ("reader", "judge"):
-        endpoint = settings[role].pop("endpoint")
-        if settings[role]["type"] == "endpoint":  # whose answers, not where they come from
-            settings[role]["endpoint"] = {"model": endpoint["model"]}
-    settings["judge"].pop("canary_every")
-    for key in ("alarms", "on_alarm"):
-        settings["rewards"].pop(key)
-    for key in ("processes", "parallel"):
-        settings["train"].pop(key)
-    return json.loads(json.dumps(settings))
+def _refuse_others(folder: Path, state: dict[str, Any], config: Config) -> None:
+    """Refuse settings that would make it another run; only `train.steps` may grow, where the schedule allows it."""
+    changed = differences(state["config"], config, set_then=state.get("set"))
+    train, taken = config.train, state["step"]
+    if "train.steps" in changed and train.steps > max(taken, _steps(state)):
+        if train.schedule in ANY_LENGTH:
+            del changed["train.steps"]
+        else:
+            changed["train.steps"] += (
+                f", which train.schedule={train.schedule} does not allow: the learning rates of the {taken} steps that "
+                f"are taken would have been others (a run with {', '.join(ANY_LENGTH)} can be made longer)"
+            )
+    if changed:
+        raise CheckpointError(
+            f"{folder} was begun with other settings ({'; '.join(changed.values())}). Resume with the same ones, or "
+            "start a new run with another run.dir."
+        )
 
 
-def differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """Return `train.lr: 0.001 then, 0.01 now`, for every setting that differs."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return [] if old == new else [f"{key}: {old!r} then, {new!r} now"]
-    return [
-        line
-        for name in sorted(old.keys() | new.keys())
-        for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
-    ]
+def _steps(state: dict[str, Any]) -> int:
+    """Return the `train.steps` of a checkpoint's settings, which older ones hold by section."""
+    settings = state["config"]
+    return int(settings["train"]["steps"] if "train" in settings else settings["train.steps"])
 
 
 def describe(config: Config) -> None:

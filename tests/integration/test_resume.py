@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from typing import Any
 import pytest
 
 from memrl.cli import main as cli
+from memrl.config import load_config
 from memrl.errors import CheckpointError
 from memrl.storage.checkpoints import find_checkpoint
-from memrl.storage.files import find_damage
+from memrl.storage.files import find_damage, write_manifest
 from memrl.training.trainer import Trainer
 from tests.support import CONFIG, ROOT, overrides, quiet, rows, run_all, small_config
 
@@ -234,6 +238,143 @@ def test_other_settings_are_refused_by_name(
     assert "keep_checkpoints" not in message  # decides no number
     assert "another run.dir" in message
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+# Another version ----------------------------------------------------------------------------------------------------
+
+
+def rewrite(checkpoint: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a checkpoint's state as if it had been written so."""
+    file = checkpoint / "trainer.json"
+    state = json.loads(file.read_text())
+    change(state)
+    file.write_text(json.dumps(state))
+    write_manifest(checkpoint)
+
+
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings by section, as checkpoints held them before there were format versions."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        place = found
+        *sections, name = key.split(".")
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return found
+
+
+def test_a_run_of_an_earlier_version_goes_on(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its checkpoint knows fewer settings and another name, and neither it nor the folder has a format."""
+    folder = copy(ended, "between a row and its checkpoint", tmp_path)
+    (folder / "run.json").unlink()
+    new = ("reader.instruction", "advantage.min_spread", "judge.votes", "loss.kl", "data.path")
+
+    def older(state: dict[str, Any]) -> None:
+        del state["format_version"], state["set"]
+        settings = {key: value for key, value in state["config"].items() if key not in ("content", *new)}
+        assert all(key in state["config"] for key in new)
+        kept = nested({key: value for key, value in settings.items() if not key.startswith("data.")})
+        kept["rollout"]["min_group"] = "min_viable"
+        sources = [{"source": "synthetic", "chunks": 2}]
+        state["config"] = {**kept, "data": {"train": sources, "eval": sources}}
+
+    for path in (folder / "checkpoints").glob("step_*"):
+        rewrite(path, older)
+    trainer = resume(quick_model, folder)
+    assert trainer.step == 1
+    trainer.run()
+    assert rows(folder) == rows(whole)
+    assert json.loads((folder / "run.json").read_text())["format_version"] == 1
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_untouched(
+    quick_model: Path, ended: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(ended, "between a row and its checkpoint", tmp_path)
+    rewrite(folder / "checkpoints" / "step_00001", lambda state: state.update(format_version=2))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert cli.main(["train", str(ROOT / CONFIG), *overrides(quick_model, folder), "--resume"]) == 2
+    message = capsys.readouterr().err
+    assert f"{folder}/checkpoints/step_00001 was written by a newer memrl: it is a checkpoint of format 2" in message
+    assert "Update memrl" in message
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+# A longer run -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_made_longer_where_the_schedule_allows_it(quick_model: Path, tmp_path: Path) -> None:
+    def run(folder: Path, steps: int, resume: bool = False) -> None:
+        changes = {"train.schedule": "constant_with_warmup", "train.steps": steps}
+        Trainer(small_config(quick_model, folder, changes), name="tiny", resume=resume, console=quiet()).run()
+
+    longer, at_once = tmp_path / "longer", tmp_path / "at-once"
+    run(at_once, 4)
+    run(longer, 2)
+    assert [row["step"] for row in rows(longer)] == [0, 1, 2]
+    run(longer, 4, resume=True)
+    assert rows(longer) == rows(at_once)
+    assert without_time(longer) == without_time(at_once)
+    for file in sorted(at_once.glob("adapters/*/adapter_model.safetensors")):
+        assert (longer / file.relative_to(at_once)).read_bytes() == file.read_bytes()
+    assert load_config(longer / "config.yaml").train.steps == 4
+    with pytest.raises(CheckpointError, match=r"train\.steps: 4 then, 2 now"):
+        run(longer, 2, resume=True)
+
+
+def test_a_run_whose_learning_rates_knew_its_end_is_not_made_longer(
+    quick_model: Path, ended: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(ended, "in a rollout", tmp_path)
+    words = overrides(quick_model, folder, {"train.steps": 9})
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    message = capsys.readouterr().err
+    assert "train.steps: 3 then, 9 now, which train.schedule=linear does not allow: the learning rates" in message
+    assert "constant_with_warmup" in message
+
+
+# Two at once --------------------------------------------------------------------------------------------------------
+
+STALLS = """
+import sys, time
+from memrl.rollout.pool import InProcessPool
+play = InProcessPool.play_groups
+def played(self, *arguments, step, **options):
+    if step == 1:
+        time.sleep(600)
+    return play(self, *arguments, step=step, **options)
+InProcessPool.play_groups = played
+from memrl.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_do_not_train_in_one_folder_and_a_killed_one_does_not_keep_it(
+    quick_model: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    words = ["train", str(ROOT / CONFIG), *overrides(quick_model, folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    first = subprocess.Popen([sys.executable, "-c", STALLS, *words], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 300
+        while not (folder / "checkpoints" / "step_00001").is_dir():
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        for more in ([], ["--resume"]):
+            assert cli.main([*words, *more]) == 2
+            assert f"{folder} is in use: process {first.pid} on " in capsys.readouterr().err
+        assert cli.main(["eval", str(folder), "--streams", "1", "--baselines", "none"]) == 0, "readers need no lock"
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    assert cli.main([*words, "--resume"]) == 0
+    assert rows(folder) == rows(whole)
+    assert not (folder / "run.lock").exists()
 
 
 # A full disk --------------------------------------------------------------------------------------------------------

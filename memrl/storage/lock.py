@@ -1,0 +1,87 @@
+"""One process at a time writes a run folder: a lock that the kernel keeps, and takes back when the process dies.
+
+The invariant: whoever holds the lock is alive. A process that was killed, however hard, leaves a file behind and no
+lock; the next one takes the file over. Readers (`memrl eval`, `memrl export`) ask for no lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from memrl.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+LOCK_FILE = "run.lock"
+"""Holds the process that writes in the folder: its id and its host."""
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_held: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    """Close what a fork has copied: the lock would outlive its holder in a child of it."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made where it is not there. What was made for the lock alone goes with it.
+
+    Raises:
+        ConfigError: another process holds it; names the process.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / LOCK_FILE
+    held = _take(file)
+    try:
+        os.ftruncate(held, 0)
+        os.pwrite(held, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # before the lock ends: nobody else can have taken it by now
+        _held.discard(held)
+        os.close(held)
+        with suppress(OSError):  # it is not empty: there is a run in it
+            for path in made:
+                path.rmdir()
+
+
+def _take(file: Path) -> int:
+    """Return the open and locked file."""
+    while True:
+        opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        _held.add(opened)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(opened, 200, 0).decode(errors="replace").split()
+            _held.discard(opened)
+            os.close(opened)
+            who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
+            raise ConfigError(
+                f"{file.parent} is in use: {who} is training there. Wait until it has ended or end it, or give this "
+                f"run another folder: run.dir={file.parent}-2"
+            ) from error
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            log.warning("%s is on a file system without locks: see to it that no second run writes there", file.parent)
+            return opened
+        # The last holder may have removed the file between our opening and our locking it: then it locks nothing.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(opened), os.stat(file)):
+                return opened
+        _held.discard(opened)
+        os.close(opened)
