@@ -34,7 +34,7 @@ from memrl.data.guard import guard
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
 from memrl.storage.lock import lock_folder
-from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, check_run, holds_run
+from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, RUN_FILE, check_run, holds_run
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 QUIET_ENVIRONMENT = {
@@ -43,6 +43,8 @@ QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
+RUN_MARKS = (CONFIG_FILE, RUN_FILE)
+"""One of them is in every run folder; the older runs lack the second."""
 log = logging.getLogger("memrl")
 
 
@@ -253,6 +255,8 @@ def _train(arguments: argparse.Namespace) -> None:
         return
     if arguments.resume and not folder.is_dir():
         raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
+    if arguments.resume and holds_run(folder) and not any((folder / name).is_file() for name in RUN_MARKS):
+        raise ConfigError(f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}).")
     check_run(folder)
     with lock_folder(folder):
         if not arguments.resume and holds_run(folder):

@@ -17,12 +17,12 @@ FORMAT_KEY = "format_version"
 FORMATS = {"run": 1, "checkpoint": 1, "set": 1, "export": 1, "memory": 1, "evaluation": 1}
 """What this version of memrl writes."""
 NAMES = {
-    "run": "run folder",
-    "checkpoint": "checkpoint",
-    "set": "built set",
-    "export": "exported policy",
-    "memory": "memory file",
-    "evaluation": "evaluation",
+    "run": "a run folder",
+    "checkpoint": "a checkpoint",
+    "set": "a built set",
+    "export": "an exported policy",
+    "memory": "a memory file",
+    "evaluation": "an evaluation",
 }
 
 
@@ -50,7 +50,7 @@ def check_format(kind: str, found: Any, path: Path) -> int:
         raise FormatError(f"{path} is damaged: its {FORMAT_KEY} is {found!r}, which is no number of a version.")
     if found > FORMATS[kind]:
         raise FormatError(
-            f"{path} was written by a newer memrl: it is a {NAMES[kind]} of format {found}, and this version reads up "
+            f"{path} was written by a newer memrl: it is {NAMES[kind]} of format {found}, and this version reads up "
             f"to {FORMATS[kind]}. Update memrl (pip install --upgrade memrl). Nothing was changed there."
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,37 @@ def test_nothing_is_measured_twice_and_a_cut_line_is_measured_again(
     assert evaluate(run, out, "--baselines", "nothing") == again, "nothing was joined to what was cut"
     for row, other in zip(again["results"], first["results"], strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_a_moved_run_under_other_workers_is_the_same_evaluation(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "eval"
+    first = evaluate(run, out, "--baselines", "nothing", "--streams", "2")
+    before = answers(out)
+    moved = Path(shutil.copytree(run, tmp_path / "moved", symlinks=True))
+    words = ("--baselines", "nothing", "--streams", "2")
+    again = evaluate(moved, out, *words, "ray.hang_grace=1", "rollout.retries=0", "train.lr=0.5", "run.dir=/elsewhere")
+    assert answers(out) == before, "nothing was measured again"
+    assert again["results"] == first["results"]
+    refused = ["eval", str(moved), "--out", str(out), *words]
+    for more, what in (
+        (["memory.budget=19"], "memory.budget: 18 then, 19 now"),
+        (["--adapter", "v00000"], "another manifest"),
+    ):
+        assert main([*refused, *more]) == 2
+        assert f"{out} holds another evaluation ({what}); give another --out" in capsys.readouterr().err
+    told = json.loads((out / "evaluation.json").read_text())
+    (out / "evaluation.json").write_text(json.dumps({**told, "format_version": 9}))
+    for words in (tuple(refused), ("eval", "compare", str(out), str(out))):
+        assert main(words) == 2
+        assert "written by a newer memrl: it is an evaluation of format 9" in capsys.readouterr().err
+    for key in ("format_version", "settings", "set"):
+        del told[key]
+    (out / "evaluation.json").write_text(json.dumps({**told, "config": "a digest"}))
+    assert main(refused) == 2
+    assert "of an earlier version of memrl, which did not keep its settings" in capsys.readouterr().err
+    assert main(["eval", "compare", str(out), str(out)]) == 0
 
 
 def test_what_failed_is_counted_and_measured_again_alone(

@@ -384,6 +384,15 @@ def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs" / "one").iterdir()] == ["metrics.jsonl"]
 
 
+def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine" / "adapters" / "v1").mkdir(parents=True)
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    for more, told in (([], "holds another run"), (["--resume"], "holds other things, and no run")):
+        assert main(["train", "tiny", f"run.dir={tmp_path / 'mine'}", *more]) == 2
+        assert told in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["adapters", "notes.txt", "v1"]
+
+
 def test_many_that_begin_at_once_are_one_after_another(tmp_path: Path) -> None:
     """Whoever gets the lock works alone, though each removes the file that the next one locks."""
     work = """
