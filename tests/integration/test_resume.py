@@ -295,6 +295,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_untouched(
 ) -> None:
     folder = copy(ended, "between a row and its checkpoint", tmp_path)
     rewrite(folder / "checkpoints" / "step_00001", lambda state: state.update(format_version=2))
+    (folder / "run.lock").unlink()  # the killed run's; it holds nothing
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert cli.main(["train", str(ROOT / CONFIG), *overrides(quick_model, folder), "--resume"]) == 2
     message = capsys.readouterr().err

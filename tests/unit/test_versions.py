@@ -197,9 +197,8 @@ def test_every_format_has_a_name_and_a_number() -> None:
     for kind, number in FORMATS.items():
         assert check_format(kind, stamp(kind), Path("x")) == number
         assert check_format(kind, {}, Path("x")) == 0
-        with pytest.raises(
-            FormatError, match=rf"x was written by a newer memrl: it is a {NAMES[kind]} .* Update memrl"
-        ):
+        told = rf"x was written by a newer memrl: it is {NAMES[kind]} of format {number + 1}, .* Update memrl"
+        with pytest.raises(FormatError, match=told):
             check_format(kind, number + 1, Path("x"))
     for damaged in ("one", True, -1, [1]):
         with pytest.raises(FormatError, match="damaged"):
