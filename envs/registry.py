@@ -172,7 +172,8 @@ class Registry(Generic[T]):
                 imported or has the wrong shape.
         """
         if not self.knows(name):
-            raise PluginError(self.unknown(name) + ".")
+            unknown = self.unknown(name)
+            raise PluginError(unknown if unknown.endswith("?") else f"{unknown}.")
         claims = self._claims(name)
         if name in self._own and not claims:
             own = self._own[name]

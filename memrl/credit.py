@@ -63,7 +63,6 @@ from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
 from memrl.config.registries import CREDIT
-from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
 from memrl.rewards.compose import (
@@ -147,7 +146,7 @@ def credit_mode(name: str) -> Mode:
         PluginError: it is somebody else's, and cannot be imported or called.
     """
     if not CREDIT.knows(name):
-        raise ConfigError(f"advantage.mode is {name!r}{did_you_mean(name, CREDIT)}")
+        raise ConfigError(f"advantage.mode: {CREDIT.unknown(name)}")
     mode: Mode = CREDIT.get(name)
     return mode
 

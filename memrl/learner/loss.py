@@ -35,7 +35,6 @@ from torch import Tensor
 
 from memrl.config import LossConfig
 from memrl.config.registries import LOSSES
-from memrl.envs.suggest import did_you_mean
 from memrl.errors import ConfigError
 
 
@@ -172,7 +171,7 @@ def find_loss(name: str) -> Loss:
         PluginError: it is somebody else's, and cannot be imported or is no loss.
     """
     if not LOSSES.knows(name):
-        raise ConfigError(f"loss.type is {name!r}{did_you_mean(name, LOSSES)}")
+        raise ConfigError(f"loss.type: {LOSSES.unknown(name)}")
     found: Loss = LOSSES.get(name)
     return found
 

@@ -15,7 +15,7 @@ from memrl.rewards.compose import RewardWeights
 def leave_one_out(
     episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights
 ) -> list[NDArray[np.float64]] | None:
-    """Return one advantage for all steps of an episode: its pay less the mean pay of the other episodes of the group."""
+    """Return one advantage for all steps of an episode: its pay less the mean pay of the group's other episodes."""
     paid = np.array([episode.total for episode in episodes], dtype=np.float64)
     if np.ptp(paid) < config.min_spread:
         return None  # nothing to learn from: the group is replaced by another

@@ -15,7 +15,7 @@ class CsvTracker:
     """Writes a line when a step is done."""
 
     def __init__(self, run: RunInfo) -> None:
-        self._file = open(run.folder / "metrics.csv", "w" if run.step == 0 else "a", newline="")
+        self._file = (run.folder / "metrics.csv").open("w" if run.step == 0 else "a", newline="")
         self._writer = csv.DictWriter(self._file, COLUMNS, extrasaction="ignore")
         if run.step == 0:
             self._writer.writeheader()
