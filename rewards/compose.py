@@ -197,15 +197,19 @@ def _source(name: str, path: Any, where: str) -> str:
         )
     if path is None:
         if name not in PARTS:
-            raise PluginError(f"{where}: {PARTS.unknown(name)}; or give its import_path, as package.module:Class.")
+            installed = [plugin.name for plugin in PARTS.plugins]
+            raise PluginError(
+                f"{where}: no installed package brings a reward part {name!r}{did_you_mean(name, installed)}. A part "
+                f"of your own has an import_path: {where}={{import_path: package.module:Class, weight: 0.1}}"
+            )
         return name
     if not isinstance(path, str) or not is_import_path(path):
         raise PluginError(f"{where}.import_path must be written package.module:Class, not {path!r}.")
     if name in PARTS:
         owner = next(plugin.origin for plugin in PARTS.plugins if plugin.name == name)
         raise PluginError(
-            f"{where}: {name!r} is the name of a reward part {owner}. Give yours another name, or leave import_path "
-            "out to use that one."
+            f"{where}: {name!r} is taken by the {owner}. Give yours another name, or leave import_path out to use that "
+            "one."
         )
     return path
 

@@ -164,21 +164,21 @@ class Content:
 def misfit(part: Any) -> str:
     """Return what keeps somebody's class from being a reward part, in words; empty where nothing does."""
     if not inspect.isclass(part):
-        return f"is no class but {type(part).__name__!r}; name the class of the part."
+        return f"is no class but {type(part).__name__!r}; name the class of the part"
     level = getattr(part, "level", None)
     if level not in LEVELS:
         has = "has no `level`" if level is None else f"has the level {level!r}"
-        return f"{has}; a reward part has the class attribute level = 'episode' or level = 'step'."
+        return f"{has}; a reward part has the class attribute level = 'episode' or level = 'step'"
     value = getattr(part, "value", None)
     if not callable(value):
-        return f"has no method `value`; a reward part has value(self, {level}), which returns its value."
+        return f"has no method `value`; a reward part has value(self, {level}), which returns its value"
     try:
         inspect.signature(value).bind(None, None)
     except TypeError:
-        return f"has a method value{inspect.signature(value)}; it must take one argument, the {level}."
+        return f"has a method value{inspect.signature(value)}; it must take one argument, the {level}"
     gate = getattr(part, "gate", None)
     if gate is not None and level == "step":
-        return "has a `gate`, which only a part of the level 'episode' can have."
+        return "has a `gate`, which only a part of the level 'episode' can have"
     return ""
 
 
