@@ -11,7 +11,7 @@ DOCS_BIN := $(DOCS_VENV)/bin
 DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint test-vllm docs clean
+.PHONY: help setup train quick test test-slow test-vllm lint docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -46,8 +46,16 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 train: setup ## train the embedded tiny model: runs/tiny
 	$(BIN)/memrl train
 
-test: lint ## lint, then every test that needs no GPU
+quick: setup ## ruff and the unit tests that are not slow: a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/unit
+
+test: lint ## lint, then the tests that are not slow and need no GPU: minutes
 	$(BIN)/python -m pytest
+
+test-slow: setup ## the tests that take long
+	$(BIN)/python -m pytest -m 'slow and not gpu and not vllm'
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
@@ -59,7 +67,14 @@ lint: setup ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch/*.sh examples/*.sh launch/*.sbatch .ci/run
+	$(BIN)/shellcheck launch/*.sh examples/*.sh launch/*.sbatch benchmarks/gpu/*.sh .ci/run
+
+# The wheel is built from the sdist, so that the sdist is known to hold everything.
+dist: setup ## build sdist and wheel into dist/
+	rm -rf dist build
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist dist/memrl-*.tar.gz
+	@ls -l dist
 
 clean: ## remove caches and build outputs (not .venv, not runs/)
 	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

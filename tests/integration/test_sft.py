@@ -21,9 +21,10 @@ from memrl.sft.examples import demonstrations
 from memrl.sft.run import warm_start
 from memrl.sft.teacher import Carelessness
 from memrl.storage.files import find_damage
+from tests.shared import SHARED, needs_shared
 from tests.support import CONFIG, ROOT, SYNTHETIC, overrides, quiet, small_config
 
-SQUAD = ROOT.parent / "shared" / "data" / "squad_cs224n_dev" / "dev-v2.0.json.gz"
+SQUAD = ("data", "squad_cs224n_dev", "dev-v2.0.json.gz")
 FEW = {"sft.steps": 3, "sft.batch_size": 4, "sft.streams": 4, "sft.lr": 1e-3}
 
 
@@ -98,7 +99,7 @@ def test_demonstrations_that_do_not_fit_are_an_error(quick_model: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not SQUAD.is_file(), reason="needs the shared SQuAD file")
+@needs_shared(*SQUAD)
 def test_any_source_will_do(quick_model: Path, tmp_path: Path) -> None:
     source = "[{source: squad, chunks: 2, questions: 2, chunk_tokens: 100}]"
     changes = {
@@ -106,7 +107,7 @@ def test_any_source_will_do(quick_model: Path, tmp_path: Path) -> None:
         "sft.dir": tmp_path / "out",
         "sft.streams": 2,
         "sft.batch_size": 2,
-        "data.path": SQUAD,
+        "data.path": SHARED.joinpath(*SQUAD),
         "data.train": source,
         "data.eval": SYNTHETIC,
         "rollout.max_prompt_tokens": 1024,

@@ -32,6 +32,7 @@ from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.build import build_worker
 from memrl.rollout.ray_pool import RayPool
 from memrl.training.trainer import Trainer
+from tests.shared import shared
 from tests.support import (
     ROOT,
     STALE_ROW,
@@ -48,7 +49,6 @@ from tests.support import (
 
 pytestmark = pytest.mark.vllm
 log = logging.getLogger(__name__)
-GET_MODEL = ROOT.parent / "shared" / "tools" / "get_model.py"
 BOUNDS = {"bfloat16": (0.1, 1.0), "float32": (1e-4, 1e-3)}
 """Nats a token between vLLM and transformers, mean and largest, that are still rounding; on any processor."""
 LOUD = 0.1
@@ -68,10 +68,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct."""
-    if not GET_MODEL.is_file():
-        pytest.skip("needs shared/tools/get_model.py, which makes SmolLM2-135M-Instruct")
+    get_model = shared("tools", "get_model.py")
     folder = tmp_path_factory.mktemp("smollm2") / "model"
-    subprocess.run([sys.executable, str(GET_MODEL), str(folder)], check=True)
+    subprocess.run([sys.executable, str(get_model), str(folder)], check=True)
     return folder
 
 

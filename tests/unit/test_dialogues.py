@@ -200,6 +200,7 @@ def template(text: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), re.IGNORECASE)
 
 
+@pytest.mark.slow
 def test_splits_share_no_name_value_or_phrasing() -> None:
     said: dict[str, set[str]] = {}
     for split in ("train", "eval"):

@@ -20,8 +20,7 @@ from tests.raw import csabstruct as raw_csabstruct
 from tests.raw import nlu as raw_nlu
 from tests.raw import pubmed_rct as raw_pubmed_rct
 from tests.raw import trec as raw_trec
-
-DATA = Path(__file__).resolve().parents[2] / "../shared/data"
+from tests.shared import shared
 
 
 def counts(examples: list[Labelled]) -> tuple[int, int]:
@@ -188,9 +187,7 @@ REAL = {
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_on_real_files(name: str) -> None:
     place, parts, many, tokens, streams = REAL[name]
-    path = DATA / place
-    if not path.exists():
-        pytest.skip(f"the published files of {name} are not at {path}")
+    path = shared("data", *place.split("/"))
     module = {"clinc150": clinc150, "nlu": nlu, "csabstruct": csabstruct}.get(name)
     if module is not None:
         examples = list(module.read(path))

@@ -22,17 +22,10 @@ from memrl.envs.building.labels import Labelled, Labelling
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.sources import SOURCES, open_source
 from memrl.envs.stream import Chunk, Question, Stream
+from tests.shared import shared
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "../shared/data"
 VOCABULARY = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u") for c in "bdgklmnprst"]
-
-
-def real(*parts: str) -> Path:
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
-    return path
 
 
 def prose(seed: int | str, sentences: int = 12) -> str:
@@ -343,7 +336,7 @@ def test_the_report_is_the_same_in_every_process() -> None:
 
 
 def test_the_splits_of_banking77_are_clean_and_it_takes_seconds_at_most() -> None:
-    options = {"path": real("banking77")}
+    options = {"path": shared("data", "banking77")}
     train = list(open_source("banking77", {**options, "split": "train", "count": 20}))
     held_out = list(open_source("banking77", {**options, "split": "eval", "count": 6}))
     tokens = sum(count_tokens(chunk.text) for one in (*train, *held_out) for chunk in one.chunks)
@@ -357,7 +350,7 @@ def test_the_splits_of_banking77_are_clean_and_it_takes_seconds_at_most() -> Non
 
 
 def test_streams_of_all_of_banking77_leak_into_its_eval_split() -> None:
-    options = {"path": real("banking77")}
+    options = {"path": shared("data", "banking77")}
     held_out = list(open_source("banking77", {**options, "split": "eval", "count": 3}))
     pair = only(find_overlap(open_source("banking77", {**options, "seed": 4}), held_out))
     assert pair.leaks == ("passage",)
@@ -365,13 +358,13 @@ def test_streams_of_all_of_banking77_leak_into_its_eval_split() -> None:
 
 
 def test_the_splits_of_squad_are_clean() -> None:
-    options = {"path": next(real("squad_cs224n_dev").glob("*.json*"))}
+    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
     train = open_source("squad", {**options, "split": "train"})
     assert find_overlap(train, open_source("squad", {**options, "split": "eval"})).leaks == ()
 
 
 def test_squad_under_other_names_leaks() -> None:
-    options = {"path": next(real("squad_cs224n_dev").glob("*.json*"))}
+    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
     stage = SOURCES["squad"].stage
     assert isinstance(stage, Packing)
     train = (one.model_copy(update={"source": "mine", "metadata": {}}) for one in open_source("squad", options))
@@ -383,7 +376,7 @@ def test_squad_under_other_names_leaks() -> None:
 
 def nlu_rows(part: str) -> list[Labelled]:
     found = []
-    with tarfile.open(real("nlu_hwu64", "hwu64_fold1.tar.gz")) as archive:
+    with tarfile.open(shared("data", "nlu_hwu64", "hwu64_fold1.tar.gz")) as archive:
         for member in archive.getmembers():
             if member.name.startswith(part) and member.name.endswith(".csv"):
                 file = archive.extractfile(member)

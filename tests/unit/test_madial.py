@@ -12,8 +12,10 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Stream
 from tests.raw.madial import write
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/madial_en"
+PLACE = ("data", "madial_en")
+REAL = SHARED.joinpath(*PLACE)
 
 
 def build(path: Path, **options: Any) -> dict[str, Stream]:
@@ -61,7 +63,7 @@ def test_what_is_not_there_is_named(field: str, value: list[int], message: str, 
         build(tmp_path)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the MADial-Bench folder {REAL} is not here")
+@needs_shared(*PLACE)
 def test_real_files() -> None:
     streams = build(REAL)
     assert set(streams) == {"Bart", "Lisa"}

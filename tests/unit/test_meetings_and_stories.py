@@ -11,9 +11,9 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Stream
 from tests.raw import qmsum, squality
+from tests.shared import SHARED, needs_shared
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data"
-MEETINGS, STORIES = DATA / "qmsum_val/val.jsonl.gz", DATA / "squality_train/train.jsonl.gz"
+MEETINGS, STORIES = ("data", "qmsum_val", "val.jsonl.gz"), ("data", "squality_train", "train.jsonl.gz")
 
 
 def build(name: str, path: Path, **options: object) -> list[Stream]:
@@ -70,9 +70,9 @@ def test_a_question_without_a_reference_is_named(tmp_path: Path) -> None:
         build("squality", path)
 
 
-@pytest.mark.skipif(not MEETINGS.is_file(), reason=f"the published file is not at {MEETINGS}")
+@needs_shared(*MEETINGS)
 def test_real_meetings() -> None:
-    streams = build("qmsum", MEETINGS)
+    streams = build("qmsum", SHARED.joinpath(*MEETINGS))
     questions = [question for stream in streams for question in stream.questions]
     assert len(streams) == 35
     assert sum(question.kind == "general" for question in questions) == 35
@@ -81,9 +81,9 @@ def test_real_meetings() -> None:
     assert not any("{vocalsound}" in chunk.text for stream in streams for chunk in stream.chunks)
 
 
-@pytest.mark.skipif(not STORIES.is_file(), reason=f"the published file is not at {STORIES}")
+@needs_shared(*STORIES)
 def test_real_stories() -> None:
-    streams = build("squality", STORIES)
+    streams = build("squality", SHARED.joinpath(*STORIES))
     questions = [question for stream in streams for question in stream.questions]
     assert (len(streams), len(questions)) == (50, 250)
     assert {len(question.answers) for question in questions} == {4}

@@ -199,6 +199,7 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     assert len({item.id for item in file.items}) == len({item.order for item in file.items}) == 800
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_what_was_returned_and_nothing_torn(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     draw = random.Random(0)

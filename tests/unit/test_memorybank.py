@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Question, Stream
 from tests.raw.memorybank import write
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/memorybank_en"
+REAL = SHARED / "data" / "memorybank_en"
 
 
 def build(path: Path, **options: Any) -> dict[str, Stream]:
@@ -57,7 +56,7 @@ def test_probing_questions_are_metadata(tmp_path: Path) -> None:
     assert streams["Otto"].metadata["probing_questions"] == ["Which birds?"]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the MemoryBank folder {REAL} is not here")
+@needs_shared("data", "memorybank_en")
 def test_real_files() -> None:
     streams = build(REAL)
     assert len(streams) == 15

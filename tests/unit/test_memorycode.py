@@ -13,8 +13,10 @@ from memrl.envs.sources import SOURCES, open_source
 from memrl.envs.stream import Stream
 from memrl.rewards.metrics import score
 from tests.raw import memorycode
+from tests.shared import SHARED, needs_shared
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data/memorycode_short/memorycode_short.tar.gz"
+PLACE = ("data", "memorycode_short", "memorycode_short.tar.gz")
+DATA = SHARED.joinpath(*PLACE)
 GOOD = "# sorts\ndef b_sort(x):\n    return sorted(x)\n"
 STALE = "# sorts\ndef sort_x(x):\n    return sorted(x)\n"
 
@@ -88,7 +90,7 @@ def test_a_wrong_field_is_named(tmp_path: Path) -> None:
         build(tmp_path)
 
 
-@pytest.mark.skipif(not DATA.is_file(), reason=f"the published file is not at {DATA}")
+@needs_shared(*PLACE)
 def test_real_dialogues() -> None:
     streams = build(DATA)
     questions = [question for stream in streams for question in stream.questions]

@@ -9,9 +9,10 @@ import pytest
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Question, Stream
 from tests.raw import hotpotqa, musique
+from tests.shared import SHARED, needs_shared
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data/multihop_train100"
-real = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published files are not at {DATA}")
+DATA = SHARED / "data" / "multihop_train100"
+real = needs_shared("data", "multihop_train100")
 
 
 def build(name: str, path: Path, **options: object) -> list[Stream]:

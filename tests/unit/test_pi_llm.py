@@ -12,8 +12,10 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Stream
 from tests.raw.pi_llm import write
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/pi_llm_dict/dict_category_double-word_46-400_v1-1.json"
+PLACE = ("data", "pi_llm_dict", "dict_category_double-word_46-400_v1-1.json")
+REAL = SHARED.joinpath(*PLACE)
 SMALL: dict[str, Any] = {"keys": 3, "updates": 5, "chunk_updates": 4}
 
 
@@ -91,7 +93,7 @@ def test_knobs_out_of_range_are_named_at_once(option: str, tmp_path: Path) -> No
         open_source("pi_llm", {"path": tmp_path / "none.json", option: 0})
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"the PI-LLM dictionary {REAL} is not here")
+@needs_shared(*PLACE)
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_real_dictionary(split: str) -> None:
     for stream in build(REAL, split=split, keys=46, updates=50, chunk_updates=100):

@@ -16,9 +16,11 @@ from memrl.envs.sources.prefeval import Item, read
 from memrl.envs.stream import Question, Stream
 from memrl.rewards.metrics import score
 from tests.raw.prefeval import TOPICS, write
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/prefeval_a/prefeval_a.tar.gz"
-needs_real = pytest.mark.skipif(not REAL.is_file(), reason=f"the PrefEval archive {REAL} is not here")
+PLACE = ("data", "prefeval_a", "prefeval_a.tar.gz")
+REAL = SHARED.joinpath(*PLACE)
+needs_real = needs_shared(*PLACE)
 
 
 def build(path: Path, **options: Any) -> list[Stream]:

@@ -12,8 +12,10 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Stream
 from tests.raw.realmem import write
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/realmem_1/Kenta_Tanaka_dialogues_256k.json.gz"
+PLACE = ("data", "realmem_1", "Kenta_Tanaka_dialogues_256k.json.gz")
+REAL = SHARED.joinpath(*PLACE)
 
 
 def build(path: Path, **options: Any) -> Stream:
@@ -74,7 +76,7 @@ def test_a_query_without_reply_or_id_is_named(change: Any, message: str, tmp_pat
         build(path)
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"the RealMem file {REAL} is not here")
+@needs_shared(*PLACE)
 def test_real_file() -> None:
     stream = build(REAL)
     assert len(stream.questions) == 153

@@ -13,9 +13,7 @@ from memrl.data.card import read_card
 from memrl.envs.sources import SOURCES
 from memrl.envs.stream import read_jsonl
 from tests.raw import banking77, locomo, squad
-
-SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the raw data sets {SHARED} are not here")
+from tests.shared import SHARED, needs_shared
 
 
 @pytest.fixture
@@ -192,9 +190,10 @@ def test_check_finds_what_is_in_both_and_passes_what_is_apart(
     assert plain["ok"] is False and plain["overlap"]["pairs"][0]["documents"] == 1
 
 
-@needs_shared
+@pytest.mark.slow
+@needs_shared("data")
 def test_the_real_sets(tmp_path: Path) -> None:
-    assert main(["data", "build", "--from", str(SHARED), "--out", str(tmp_path)]) == 0
+    assert main(["data", "build", "--from", str(SHARED / "data"), "--out", str(tmp_path)]) == 0
     cards = {path.name: read_card(path) for path in tmp_path.iterdir()}
     built = {card.source for card in cards.values()}
     published = {name for name, source in SOURCES.items() if (source.home or "").startswith("https")}

@@ -15,9 +15,11 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.sources.squad import UNANSWERABLE
 from memrl.envs.stream import Stream
+from tests.shared import SHARED, needs_shared
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/squad_cs224n_dev/dev-v2.0.json.gz"
-needs_real = pytest.mark.skipif(not REAL.is_file(), reason=f"the SQuAD file {REAL} is not here")
+PLACE = ("data", "squad_cs224n_dev", "dev-v2.0.json.gz")
+REAL = SHARED.joinpath(*PLACE)
+needs_real = needs_shared(*PLACE)
 
 
 def squad(**options: Any) -> list[Stream]:

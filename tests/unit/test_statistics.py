@@ -75,6 +75,7 @@ def test_a_paired_difference_is_found_where_every_stream_agrees() -> None:
     assert many.p == pytest.approx(1 / 10_001)
 
 
+@pytest.mark.slow
 def test_no_difference_is_found_between_equals() -> None:
     assert paired_difference([0.3, 0.7], [0.3, 0.7]).p == 1.0
     rng = np.random.default_rng(0)
