@@ -49,7 +49,12 @@ REFERENCE = {
     "errors": ("Errors", ["memrl.errors"]),
 }
 """Page of the reference -> its title, and the modules and names that it shows."""
-PROJECT = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md", "security": "SECURITY.md"}
+PROJECT = {
+    "readme": "README.md",
+    "contributing": "CONTRIBUTING.md",
+    "changelog": "CHANGELOG.md",
+    "security": "SECURITY.md",
+}
 """Page -> the file at the top of the repository that it is."""
 
 
@@ -146,7 +151,7 @@ def rehome(text: str, source: str, page: str) -> str:
         source: where the text stands in the repository.
         page: where it stands in the site.
     """
-    pages = {file: f"project/{name}.md" for name, file in PROJECT.items()} | {"README.md": "index.md"}
+    pages = {file: f"project/{name}.md" for name, file in PROJECT.items()}
 
     def moved(match: re.Match[str]) -> str:
         shown, target = match.groups()
