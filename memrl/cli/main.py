@@ -29,6 +29,7 @@ from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
 from memrl.cli.plugins import add_plugins_command
 from memrl.cli.serve import add_serve_command
+from memrl.cli.settings import add_config_command
 from memrl.config import Config, config_name, load_config, save_config
 from memrl.data.feed import StreamFeed, check_data
 from memrl.data.guard import guard
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_eval_command(commands, common)
     add_plugins_command(commands, common)
+    add_config_command(commands, common)
 
     judge = commands.add_parser(
         "judge",

@@ -1,6 +1,7 @@
 """Every setting with its type, default and meaning: the comment of a field in the schema is its documentation.
 
-Read by the site's page of settings and by whatever else tells a person what a key means; nothing is written twice.
+Read by the site's page of settings, by `memrl config` and by the JSON schema with which editors complete YAML; nothing
+is written twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from functools import cache
 from typing import Any
 
 from memrl.config import schema
+from memrl.config.check import CHOICES
+from memrl.config.registries import BY_KEY
+from memrl.config.renamed import RENAMED, present_name
+from memrl.envs.sources import SOURCES
+from memrl.envs.suggest import nearest
+from memrl.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,10 @@ class SettingInfo:
     default: Any
     meaning: str
     """In words; empty where the schema has none."""
+    choices: tuple[str, ...] = ()
+    """The values that ship, where there are only so many."""
+    open: bool = False
+    """Whether a plug-in's name or an import path will do as well."""
 
 
 @cache
@@ -37,6 +48,91 @@ def settings() -> list[SettingInfo]:
     return list(_walk(schema.Config(), "", meanings))
 
 
+def find(key: str) -> list[SettingInfo]:
+    """Return the setting of that name, or all of a section; by an old name too.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    name = present_name(key, "memrl config")
+    if found := [one for one in settings() if one.key == name or one.key.startswith(f"{name}.")]:
+        return found
+    known = [one.key for one in settings()]
+    # A last word alone is enough to find what is meant: `groupsize` is near `group_size`, not near `train.group_size`.
+    last = {one.rpartition(".")[2]: one for one in reversed(known)}
+    near = nearest(name, known) or last.get(nearest(name.rpartition(".")[2], last) or "")
+    hint = f"; did you mean {near!r}?" if near else "; `memrl config` lists all"
+    raise ConfigError(f"there is no setting {key!r}{hint}")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config file, by which editors complete and check it.
+
+    It is looser than the check of a run: ranges, and what settings must not stand together, are left to that.
+    """
+    whole = _object()
+    for one in settings():
+        *sections, name = one.key.split(".")
+        place = whole
+        for section in sections:
+            place = place["properties"].setdefault(section, _object())
+        place["properties"][name] = _property(one)
+    for old, new in RENAMED.items():
+        section, _, name = old.rpartition(".")
+        place = whole
+        for part in filter(None, section.split(".")):
+            place = place["properties"][part]
+        place["properties"][name] = {"description": f"The old name of {new}.", "deprecated": True}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A config of memrl",
+        "description": "Made from memrl/config/schema.py by `memrl config --schema`.",
+        **whole,
+    }
+
+
+def _object() -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def _property(one: SettingInfo) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": one.meaning} if one.meaning else {}
+    if one.default is not None:
+        described["default"] = one.default
+    plain = one.type.removesuffix(" | None")
+    if one.key in ("data.train", "data.eval"):
+        source = {
+            "anyOf": [{"enum": SOURCES.shipped}, {"type": "string"}],
+            "description": "where the streams come from",
+        }
+        known = {"source": source, "weight": {"type": "number", "description": "share among the sources"}}
+        return described | {"type": "array", "items": {"type": "object", "required": ["source"], "properties": known}}
+    if one.choices:
+        allowed: dict[str, Any] = {"enum": list(one.choices)}
+        return described | ({"anyOf": [allowed, {"type": "string"}]} if one.open else allowed)
+    return described | (_of_type(plain) if plain == one.type else {"anyOf": [_of_type(plain), {"type": "null"}]})
+
+
+def _of_type(written: str) -> dict[str, Any]:
+    """The JSON schema of a type, as the schema's annotations write it."""
+    if written.startswith("list["):
+        return {"type": "array", "items": _of_type(written.removeprefix("list[").removesuffix("]"))}
+    if written.startswith("dict[str, "):
+        values = _of_type(written.removeprefix("dict[str, ").removesuffix("]"))
+        return {"type": "object", **({"additionalProperties": values} if values else {})}
+    return dict(_JSON_TYPES[written])
+
+
+_JSON_TYPES: dict[str, dict[str, Any]] = {
+    "Any": {},
+    "bool": {"type": "boolean"},
+    # YAML as Python reads it takes 2e-5 for text; a number is made of it when the config is loaded.
+    "float": {"type": ["number", "string"]},
+    "int": {"type": "integer"},
+    "str": {"type": "string"},
+}
+
+
 def _walk(section: Any, prefix: str, meanings: dict[tuple[str, str], str]) -> Iterator[SettingInfo]:
     below = []
     for field in fields(section):
@@ -44,8 +140,12 @@ def _walk(section: Any, prefix: str, meanings: dict[tuple[str, str], str]) -> It
         if is_dataclass(value):
             below.append((value, f"{prefix}{field.name}."))
         else:
+            key = prefix + field.name
             meaning = meanings.get((type(section).__name__, field.name), "")
-            yield SettingInfo(prefix + field.name, str(field.type), value, meaning)
+            registry = BY_KEY.get(key)
+            choices = CHOICES.get(key, ()) if registry is None else tuple(registry.shipped)
+            another = registry is not None and registry.group is not None
+            yield SettingInfo(key, str(field.type), value, meaning, choices, another)
     for value, deeper in below:
         yield from _walk(value, deeper, meanings)
 
