@@ -24,7 +24,7 @@ from memrl.training.metric_keys import METRICS
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = {
     "agent": ("A trained policy in your own program", ["memrl.MemoryAgent", "memrl.Served"]),
-    "config": ("The configuration", ["memrl.config.load", "memrl.config.schema"]),
+    "config": ("The configuration", ["memrl.config.load", "memrl.config.registries", "memrl.config.schema"]),
     "envs": (
         "The task",
         [
@@ -44,7 +44,14 @@ REFERENCE = {
     ),
     "pipeline": (
         "The pipeline",
-        ["memrl.records", "memrl.credit", "memrl.engines.engine", "memrl.learner.loss", "memrl.training.trainer"],
+        [
+            "memrl.records",
+            "memrl.credit",
+            "memrl.engines.engine",
+            "memrl.frozen.reader",
+            "memrl.learner.loss",
+            "memrl.report.trackers",
+        ],
     ),
     "errors": ("Errors", ["memrl.errors"]),
 }

@@ -29,7 +29,7 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class Observation:
-    """What the policy sees in one step: chat messages and the tools it may call."""
+    """The view that the policy has of one step: chat messages and the tools it may call."""
 
     messages: list[dict[str, str]]
     tools: Sequence[ToolSchema]
@@ -37,7 +37,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one completion did."""
+    """The effect of one completion."""
 
     calls: list[ToolCall]
     """Those that were carried out; the results of any beyond `max_calls` come after theirs."""

@@ -1,4 +1,4 @@
-"""What can be replaced, by name: what ships, what an installed package brings, and what a config names by its path.
+"""Registries of what can be replaced: what ships, what an installed package brings, what a config names by its path.
 
     registry = Registry("loss", group="memrl.losses", check=shape(members=("per_token", "reduce")))
     registry.add("dapo", "memrl.learner.loss:DAPO")     imported when it is asked for; or the object itself
@@ -33,7 +33,7 @@ GROUPS = "memrl."
 
 
 def is_import_path(name: str) -> bool:
-    """Whether a name is written `package.module:Name`."""
+    """Return whether a name is written `package.module:Name`."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")])
 
@@ -106,7 +106,7 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """Whom a message names."""
+        """Return whom a message names."""
         return f"entry point {self.name!r} of {self.distribution}"
 
 
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
 
     @property
     def plugins(self) -> list[Plugin]:
-        """What installed distributions bring, as they say it: two may have the same name."""
+        """Return what installed distributions bring, as they say it: two may have the same name."""
         return [] if self.group is None else _plugins(self.kind, self.group, tuple(sys.path))
 
     def names(self) -> list[str]:
@@ -148,15 +148,15 @@ class Registry(Generic[T]):
         return list(dict.fromkeys([*self._own, *(plugin.name for plugin in self.plugins)]))
 
     def knows(self, name: str) -> bool:
-        """Whether `name` is one, or has the form of an import path and may be one."""
+        """Return whether `name` is one, or has the form of an import path and may be one."""
         return name in self or (self.group is not None and is_import_path(name))
 
     def unknown(self, name: str) -> str:
-        """What to say of a name that is not known, with the nearest that is."""
+        """Return what to say of a name that is not known, with the nearest that is."""
         return f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}"
 
     def complaint(self, name: str) -> str:
-        """What is wrong with using `name`; empty where nothing is. What ships is not imported for it."""
+        """Return what is wrong with using `name`; empty where nothing is. What ships is not imported for it."""
         try:
             if name not in self._own or self._claims(name):
                 self.get(name)
@@ -204,7 +204,7 @@ class Registry(Generic[T]):
         return thing
 
     def _misnamed(self, thing: Any, name: str | None) -> str:
-        """What is wrong with a thing's own name; `name` is its entry point's, None where it came by its path."""
+        """Return what is wrong with a thing's own name; `name` is its entry point's, None where it came by its path."""
         own = getattr(thing, "name", None)
         if not self._named or not isinstance(own, str):
             return ""
@@ -222,7 +222,7 @@ class Registry(Generic[T]):
         return [thing for _, thing in self.items()]
 
     def items(self) -> list[tuple[str, T]]:
-        """As `values`, each with its name."""
+        """Return the same as `values`, each with its name."""
         found: list[tuple[str, T]] = []
         for name in self.names():
             try:
@@ -272,7 +272,7 @@ def _entry_points(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
 
 
 def _path(point: EntryPoint) -> str:
-    """Its import path; what is no such path is left as it is written, to be complained of."""
+    """Return its import path; what is no such path is left as it is written, to be complained of."""
     match = point.pattern.match(point.value)
     return f"{match['module']}:{match['attr']}" if match and match["attr"] else point.value
 

@@ -119,7 +119,7 @@ def stands_in(needle: str, haystack: str) -> bool:
 
 
 def _begins(text: str, place: int) -> bool:
-    """Whether a word or number begins at `place`."""
+    """Return whether a word or number begins at `place`."""
     if place == 0:
         return True
     before, first = text[place - 1], text[place]
@@ -133,7 +133,7 @@ def _begins(text: str, place: int) -> bool:
 
 
 def _ends(text: str, place: int) -> bool:
-    """Whether a word or number ends before `place`."""
+    """Return whether a word or number ends before `place`."""
     if place == len(text):
         return True
     last, after = text[place - 1], text[place]
@@ -145,7 +145,7 @@ def _ends(text: str, place: int) -> bool:
 
 
 def _joined(left: str, right: str) -> bool:
-    """Whether two neighbours belong to one word."""
+    """Return whether two neighbours belong to one word."""
     if unicodedata.category(right)[0] == "M":  # a vowel sign or accent belongs to what it stands on
         return is_word(left)
     return is_word(left) and is_word(right) and not is_unspaced(left) and not is_unspaced(right)

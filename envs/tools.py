@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ResultCode(StrEnum):
-    """Why a call succeeded or failed. The value is also its metric key (`tools/<code>`)."""
+    """The outcome of a call: success, or why it failed. The value is also its metric key (`tools/<code>`)."""
 
     OK = "ok"
     MALFORMED = "malformed"  # no JSON object, or no name in it
@@ -38,7 +38,7 @@ class ToolCall(BaseModel):
 
 
 class ToolResult(BaseModel):
-    """What became of one call. `ok` is true for exactly `ResultCode.OK`."""
+    """The result of one call. `ok` is true for exactly `ResultCode.OK`."""
 
     model_config = ConfigDict(frozen=True)
 

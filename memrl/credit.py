@@ -158,7 +158,7 @@ def needs_worth(mode: Mode) -> Mode:
 
 
 def wants_worth(name: str) -> bool:
-    """Whether the mode `name` needs to know what each step is worth."""
+    """Return whether the mode `name` needs to know what each step is worth."""
     return bool(getattr(credit_mode(name), "needs_worth", False))
 
 
@@ -268,7 +268,7 @@ def _part_by_part(
 
 
 def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
-    """Of all samples together; 1 where there are none. Their mean is 0 by construction."""
+    """Return the sigma of all samples together; 1 where there are none. Their mean is 0 by construction."""
     rows = [row for advantages in batch for row in advantages]
     return float(np.sqrt(np.square(np.concatenate(rows)).mean())) + _EPSILON if rows else 1.0
 
@@ -276,9 +276,9 @@ def _batch_sigma(batch: Sequence[Sequence[Array]]) -> float:
 def _moved(
     episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights, answers: Moved
 ) -> dict[str, list[Array]]:
-    """What `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by part:
-    credit taken from all steps and paid to those that earned it. Parts of whose causes nothing is known are not among
-    them: all steps share those."""
+    """Return what `evidence` and `counterfactual` add at each step to an equal share of what its episode was paid, by
+    part: credit taken from all steps and paid to those that earned it. Parts of whose causes nothing is known are not
+    among them: all steps share those."""
     parts = {
         one.name: float(np.mean([episode.parts.get(one.name, 0.0) for episode in episodes])) for one in weights.episode
     }
@@ -321,7 +321,7 @@ def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: d
 
 
 def _worths(episode: Episode) -> Array:
-    """What the mean score of the answers loses without each step.
+    """Return what the mean score of the answers loses without each step.
 
     Raises:
         ConfigError: it was not found out when the episode was played.

@@ -1,4 +1,4 @@
-"""Which versions of packages are installed, for the doctor and for what a run says of itself."""
+"""The installed versions of packages, for the doctor and for what a run says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What an episode leaves behind: plain frozen data, from which every reward and advantage can be computed again."""
+"""The records that an episode leaves behind: plain frozen data, from which every reward and advantage can be computed
+again."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def adapter_name(version: int) -> str:
 
 
 class Completion(BaseModel):
-    """What an engine sampled, exactly: the ids and the log-probs under the distribution they were sampled from."""
+    """A completion exactly as an engine sampled it: the ids and the log-probs under the distribution they were sampled
+    from."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +50,7 @@ class Completion(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What the judge made of an answer or a stored text, and what that cost."""
+    """The judge's verdict on an answer or a stored text, and its cost."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -230,7 +232,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the learner eats. It knows nothing of rewards, groups or credit."""
+    """One sample for the learner. It knows nothing of rewards, groups or credit."""
 
     prompt_ids: list[int]
     completion_ids: list[int]

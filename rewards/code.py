@@ -57,7 +57,7 @@ Found = dict[str, list[list[str]]]
 
 @dataclass
 class _Body:
-    """What stands in a function's own body."""
+    """The contents of a function's own body."""
 
     tries: list[str] = field(default_factory=list)
     asserts: list[str] = field(default_factory=list)
@@ -193,7 +193,7 @@ def _define(found: Found, node: ast.FunctionDef | ast.AsyncFunctionDef, in_class
 
 
 def _decorators(nodes: list[ast.expr]) -> list[str]:
-    """Their last names: `retry` for `@retry`, `@pedantic.retry` and `@retry(attempts=3)`."""
+    """Return their last names: `retry` for `@retry`, `@pedantic.retry` and `@retry(attempts=3)`."""
     names = []
     for node in nodes:
         while isinstance(node, ast.Call):
@@ -206,7 +206,7 @@ def _decorators(nodes: list[ast.expr]) -> list[str]:
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> Iterator[ast.expr]:
-    """What is assigned to, one by one."""
+    """Yield what is assigned to, one by one."""
     waiting: list[ast.expr] = list(node.targets) if isinstance(node, ast.Assign) else [node.target]
     while waiting:
         target = waiting.pop()
@@ -232,7 +232,7 @@ def _comments(code: str) -> Iterator[str]:
 
 
 def _followed(having: list[list[str]], condition: bool | str | tuple[str, bool]) -> bool | None:
-    """Whether a rule is followed; None where the code has nothing that it is about."""
+    """Return whether a rule is followed; None where the code has nothing that it is about."""
     if not having:
         return None
     if isinstance(condition, bool):

@@ -262,7 +262,7 @@ def total(
 
 @dataclass(frozen=True)
 class Payment:
-    """What an episode earned, part by part, and in all."""
+    """The pay of an episode, part by part and in all."""
 
     parts: dict[str, float]
     """Of the episode."""

@@ -50,7 +50,7 @@ _STOP = frozenset(
 
 @dataclass(frozen=True)
 class Point:
-    """What is worth keeping of a chunk, and what it takes the place of."""
+    """One thing in a chunk that is worth keeping, and what it takes the place of."""
 
     text: str
     replaces: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Extraction:
-    """How much of what mattered a step took; None where it cannot be told."""
+    """The share of what mattered that a step took; None where it cannot be told."""
 
     recall: float | None
     updated: float | None
@@ -115,7 +115,7 @@ def _windows(passage: str) -> tuple[str, ...]:
 
 
 def says(passage: str, text: str, time: str = "") -> bool:
-    """Whether a passage says a text, by its words.
+    """Return whether a passage says a text, by its words.
 
     Each sentence of the text must have its content words (COVERED of them, and every name and number) in one sentence
     of the passage, or in a few in a row that refer to each other, and must not deny what that one does not deny.
@@ -140,7 +140,7 @@ def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:
 
 
 def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
-    """Whether the clauses that share most words with a text, names apart, deny something."""
+    """Return whether the clauses that share most words with a text, names apart, deny something."""
     names = {stem(word.casefold()) for word in _words(window) if word[0].isupper()}
     wanted = wanted - names or wanted
     clauses = [clause for clause in _CLAUSE.split(window) if clause.strip()]
@@ -149,7 +149,8 @@ def _polarities(window: str, wanted: frozenset[str]) -> set[bool]:
 
 
 def unfaithful(text: str, passages: Sequence[tuple[str, str]]) -> str:
-    """Why a stored text is not to be trusted: it gives orders, says nothing, or no passage says it; else nothing.
+    """Return why a stored text is not to be trusted: it gives orders, says nothing, or no passage says it; else
+    nothing.
 
     An order that a chunk holds word for word is no invention of the policy, but of no use either: it is refused too.
 
@@ -166,7 +167,7 @@ def unfaithful(text: str, passages: Sequence[tuple[str, str]]) -> str:
 
 
 def gold_points(stream: Stream) -> list[list[Point]] | None:
-    """What is worth keeping of each chunk, where the stream lets one tell."""
+    """Return what is worth keeping of each chunk, where the stream lets one tell."""
     listed = stream.metadata.get("memory_points") or stream.metadata.get("notes")
     if listed is not None:
         replaced = stream.metadata.get("memory_replaces", {})
@@ -191,7 +192,7 @@ def _point(given: str | Mapping[str, Any], replaced: Mapping[str, Sequence[str]]
 
 
 def extraction(points: Sequence[Point], before: Sequence[str], after: Sequence[str]) -> Extraction:
-    """How much of a chunk's points a step took.
+    """Return how much of a chunk's points a step took.
 
     Args:
         before, after: texts of the memory's items before and after the step.

@@ -1,4 +1,4 @@
-"""Whether a text gives orders to a model that may read it, where it should tell something.
+"""A check for texts that give orders to a model that may read them, where they should tell something.
 
 A memory is quoted to its reader as data; one that talks to the reader is at best useless. The check is a list of
 patterns: it finds the ways that are known (prompt injection: arXiv 2302.12173, 2403.04957; against judges: arXiv
@@ -40,7 +40,7 @@ _WITHIN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 
 def gives_orders(text: str) -> bool:
-    """Whether the text reads like an instruction to a model; letters in disguise (full width, hidden marks) are read
-    as what they look like."""
+    """Return whether the text reads like an instruction to a model; letters in disguise (full width, hidden marks) are
+    read as what they look like."""
     plain = unicodedata.normalize("NFKC", text).translate(_WITHIN).casefold()
     return any(pattern.search(plain) for pattern in _PATTERNS)

@@ -1,4 +1,5 @@
-"""What a judge is asked, and how its verdict is read. Whoever asks a model stands in `memrl.frozen.judge`.
+"""The questions that a judge is asked, and the reading of its verdict. Whoever asks a model stands in
+`memrl.frozen.judge`.
 
 The graded text was written by a policy that is paid for passing. So it is quoted: between marks that carry a code
 which nobody knows who has not seen the whole request (a hash of it), each of its lines behind a bar, so that it can
@@ -37,7 +38,7 @@ class VerdictError(ValueError):
 
 @dataclass(frozen=True)
 class Rubric:
-    """By which rule something is accepted."""
+    """A rule by which something is accepted."""
 
     rule: str
     by_kind: Mapping[str, str] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class Request:
 
 
 def refused_unread(text: str, question: str = "", longest: int = LONGEST_ANSWER) -> str:
-    """Why a text is rejected without a judge: it is empty, too long, or the question itself; else nothing."""
+    """Return why a text is rejected without a judge: it is empty, too long, or the question itself; else nothing."""
     words = text.split()
     if all(unicodedata.category(character)[0] in "PZC" for character in text):
         return "it is empty"
@@ -192,7 +193,7 @@ def _code(texts: Sequence[str]) -> str:
 
 
 def parse_verdict(reply: str, code: str) -> tuple[bool, str]:
-    """Whether it is accepted, and why.
+    """Return whether it is accepted, and why.
 
     A thought that a reasoning model writes first, and one code fence, are passed over; all else must be one JSON
     object with this code, a verdict, and at most a reason beside them.

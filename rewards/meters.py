@@ -122,7 +122,8 @@ def duplicate_share(items: Sequence[str]) -> float:
 
 
 def _leaks(stream: Stream, written: Written) -> bool:
-    """Whether a text holds the gold answer of a question that only later chunks answer, and no chunk so far says."""
+    """Return whether a text holds the gold answer of a question that only later chunks answer, and no chunk so far
+    says."""
     read = [text for chunk in stream.chunks[: written.chunk + 1] for text in (chunk.text, chunk.time or "")]
     return any(
         stands_in(gold, written.text) and not any(stands_in(gold, text) for text in read)

@@ -76,7 +76,7 @@ def _normalise(text: str) -> str:
 
 
 def _kept(text: str, place: int) -> str:
-    """What stays of a folded text's character."""
+    """Return what stays of a folded text's character."""
     sign = text[place]
     if sign.isspace() or is_word(sign):
         return f" {sign} " if is_unspaced(sign) and unicodedata.category(sign)[0] != "M" else sign
@@ -95,7 +95,7 @@ def _kept(text: str, place: int) -> str:
 
 
 def _grade(text: str, place: int) -> bool:
-    """Whether a sign belongs to the one letter before it: C++, C#, A-."""
+    """Return whether a sign belongs to the one letter before it: C++, C#, A-."""
     start = place
     while start and text[start - 1] in "+#":
         start -= 1

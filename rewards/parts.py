@@ -28,7 +28,7 @@ LEVELS = ("episode", "step")
 
 @dataclass(frozen=True)
 class StepView:
-    """What a part may see of one step."""
+    """The view that a part has of one step."""
 
     chunk: int = 0
     """Place of its chunk in the stream, 0-based."""
@@ -52,7 +52,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class EpisodeView:
-    """What a part may see of one episode."""
+    """The view that a part has of one episode."""
 
     scores: tuple[float, ...] = ()
     """Score of each question's answer, in [0, 1]."""
@@ -75,7 +75,7 @@ class EpisodePart(Protocol):
 
     @property
     def level(self) -> Literal["episode"]:
-        """Which view it takes."""
+        """Return which view it takes."""
         ...
 
     def value(self, seen: EpisodeView, /) -> float | None:
@@ -88,7 +88,7 @@ class StepPart(Protocol):
 
     @property
     def level(self) -> Literal["step"]:
-        """Which view it takes."""
+        """Return which view it takes."""
         ...
 
     def value(self, seen: StepView, /) -> float | None:

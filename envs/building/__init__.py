@@ -1,1 +1,2 @@
-"""What all sources share on the way from raw files to streams, written once: reading, cutting, packing, labelling."""
+"""The stages that sources share on the way from raw files to streams, written once: reading, cutting, packing,
+labelling."""

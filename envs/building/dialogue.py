@@ -13,7 +13,7 @@ ABSTAIN = ("not mentioned", "no information", "unknown", "not known", "unanswera
 
 @dataclass(frozen=True)
 class Turn:
-    """What one speaker says. `key`: what evidence calls it."""
+    """Words of one speaker. `key`: what evidence calls them."""
 
     speaker: str
     text: str

@@ -66,7 +66,7 @@ def thinned(units: Iterable[Unit], evidence: Collection[str], distractors: int |
 
 
 class Packing(Stage):
-    """How documents become streams."""
+    """The stage that makes streams of documents."""
 
     chunks: int | None = Field(None, ge=1)
     """Chunks of a stream. None: each document is a stream of its own, however long."""
@@ -118,7 +118,7 @@ class Packing(Stage):
             yield window
 
     def _mixtures(self, documents: Iterable[Document], chunks: int, rng: random.Random) -> Iterator[list[_Part]]:
-        """As many documents as fill a stream, their units shuffled; a text that several have comes once."""
+        """Yield mixtures of as many documents as fill a stream, units shuffled; a text that several have comes once."""
         held: list[Document] = []
         given = 0
         for document in documents:
@@ -175,7 +175,7 @@ class Packing(Stage):
 
 @dataclass(frozen=True)
 class _Part:
-    """What a stream holds of one document (or of several that were mixed)."""
+    """The part of a stream that comes from one document (or from several that were mixed)."""
 
     document: Document
     pieces: list[Piece]
@@ -218,7 +218,8 @@ class _Part:
             yield question, bool(ask.evidence) and evidence is None
 
     def _places(self, having: list[int], key: str, ask: DocumentQuestion) -> list[int]:
-        """Which of the chunks that have some of a unit hold the answer; none where that part of it lies beyond."""
+        """Return which of the chunks that have some of a unit hold the answer; none where that part of it lies
+        beyond."""
         if len(having) < 2 and key not in self.beyond:
             return having
         golds = [answer.casefold() for answer in ask.answers]

@@ -45,7 +45,7 @@ class Labelled:
 
 
 class _Role(IntEnum):
-    """What an utterance is there for. One that several records have takes the first of theirs."""
+    """The purpose of an utterance. One that several records have takes the first of theirs."""
 
     TEST = 0
     EVAL_ASKED = 1
@@ -55,7 +55,7 @@ class _Role(IntEnum):
 
 
 def _shown_and_asked(split: Split | None, tested: bool) -> tuple[set[_Role], set[_Role]]:
-    """What a split's streams show and ask about, where there is a test part and where there is none."""
+    """Return what a split's streams show and ask about, where there is a test part and where there is none."""
     shown = {_Role.EVAL_SHOWN, _Role.TRAIN_SHOWN}
     asked = {_Role.EVAL_ASKED, _Role.TRAIN_ASKED}
     if split == "train":
@@ -66,7 +66,7 @@ def _shown_and_asked(split: Split | None, tested: bool) -> tuple[set[_Role], set
 
 
 class Labelling(Stage):
-    """How labelled utterances become streams.
+    """The stage that makes streams of labelled utterances.
 
     `train`: examples and questions from the source's training part, less what its test part says too. `eval`: the rest
     of the training part as examples, and the test part asked about (where there is none, a share of the rest). An
@@ -203,14 +203,14 @@ class _Utterances:
 
 
 class _Pool:
-    """What is asked about, begun again when it ends."""
+    """A pool of utterances to ask about, begun again when it ends."""
 
     def __init__(self, begin: Callable[[], Iterator[_Row]]) -> None:
         self._begin = begin
         self._rest = begin()
 
     def take(self, most: int, labels: set[str]) -> list[_Row]:
-        """Up to `most` with one of these labels, no utterance twice."""
+        """Return up to `most` with one of these labels, no utterance twice."""
         taken: dict[str, _Row] = {}
         for _ in range(2):  # to the end of this turn, and once through the next
             for text, label in self._rest:

@@ -1,4 +1,4 @@
-"""Which files in a folder are a source's raw files: by name, by fields of the first record, by archive members."""
+"""Finding a source's raw files in a folder: by name, by fields of the first record, by archive members."""
 
 from __future__ import annotations
 

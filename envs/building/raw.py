@@ -134,7 +134,7 @@ def _members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a path in a folder or archive matches a pattern from its start, or from any folder on."""
+    """Return whether a path in a folder or archive matches a pattern from its start, or from any folder on."""
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"*/{pattern}")
 
 

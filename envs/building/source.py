@@ -55,7 +55,8 @@ class Source:
         return own if self.stage is None else {**own, **self.stage.model_dump()}
 
     def open(self, options: Mapping[str, Any]) -> Iterator[Stream]:
-        """Its streams. What is wrong with the options is told at once, what is wrong with the data as it is read.
+        """Return its streams. What is wrong with the options is told at once, what is wrong with the data as it is
+        read.
 
         Raises:
             DataError: an option is unknown (the nearest right name is given), missing, or of the wrong type.

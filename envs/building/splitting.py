@@ -14,5 +14,5 @@ def share_of(key: str) -> float:
 
 
 def in_split(key: str, split: Split | None, eval_share: float) -> bool:
-    """Whether the document (or utterance) `key` belongs to a split; None: all do."""
+    """Return whether the document (or utterance) `key` belongs to a split; None: all do."""
     return split is None or (share_of(key) < eval_share) == (split == "eval")

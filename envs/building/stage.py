@@ -18,7 +18,7 @@ Read = Callable[[], Iterable[Any]]
 
 
 class Stage(BaseModel):
-    """What every stage can be told."""
+    """The options that all stages have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

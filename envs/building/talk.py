@@ -86,7 +86,7 @@ OTHERS = ("friend", "colleague", "neighbor", "client", "classmate", "teammate", 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What can be told of a person, and asked."""
+    """A fact that can be told of a person, and asked."""
 
     key: str
     values: tuple[str, ...]
@@ -297,12 +297,12 @@ CHATTER = (
 
 
 def article(words: str) -> str:
-    """With "a" or "an"."""
+    """Return the words with "a" or "an" before them."""
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
 def phrasings(options: tuple[T, ...], split: Split | None) -> tuple[T, ...]:
-    """Those of a split."""
+    """Return those of a split."""
     half = len(options) // 2
     return options if split is None else options[:half] if split == "train" else options[half:]
 
@@ -313,5 +313,5 @@ def _divided(options: tuple[str, ...], split: Split | None) -> tuple[str, ...]:
 
 
 def values(options: tuple[str, ...] | list[str], split: Split | None) -> tuple[str, ...]:
-    """Those of a split."""
+    """Return those of a split."""
     return _divided(tuple(options), split)

@@ -1,4 +1,4 @@
-"""How long a text is, without a tokenizer at hand: an estimate of what a byte-pair tokenizer of 50,000 entries gives.
+"""The length of a text without a tokenizer at hand, estimated as a byte-pair tokenizer of 50,000 entries would have it.
 
 Chunks are cut by it, so that the same files give the same streams whatever model will read them.
 """

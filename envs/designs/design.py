@@ -1,4 +1,4 @@
-"""What a memory must offer, whatever its design, and what is shown of one.
+"""The interface of a memory, whatever its design, and the view that is shown of one.
 
 `MemoryDesign` is all that the rest of the project knows of a memory.
 """
@@ -50,7 +50,7 @@ class MemoryView:
 
 
 class MemoryDesign(Protocol):
-    """What a memory must offer to be trained, read and saved."""
+    """The interface of a memory that can be trained, read and saved."""
 
     @property
     def tools(self) -> Sequence[ToolSchema]:
@@ -67,11 +67,11 @@ class MemoryDesign(Protocol):
         ...
 
     def render(self, chunk: str, budget: int) -> MemoryView:
-        """What is shown while reading `chunk`, at most `budget` tokens of it."""
+        """Return what is shown while reading `chunk`, at most `budget` tokens of it."""
         ...
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
-        """What is shown to the reader for `question`, at most `budget` tokens of it."""
+        """Return what is shown to the reader for `question`, at most `budget` tokens of it."""
         ...
 
     def snapshot(self) -> dict[str, Any]:
@@ -93,7 +93,8 @@ class MemoryDesign(Protocol):
 
 
 def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """What changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or delete."""
+    """Return what changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or
+    delete."""
     old = {item["id"]: item for item in before["items"]}
     new = {item["id"]: item for item in after["items"]}
     changes: list[dict[str, Any]] = []

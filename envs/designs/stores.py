@@ -155,7 +155,7 @@ class StoreMemory:
         return ToolResult(name=DELETE.name, code=ResultCode.OK, item_id=item_id, store=item.store)
 
     def _refuse(self, tool: str, item: MemoryItem) -> ToolResult | None:
-        """Why `item` may not be written, or None."""
+        """Return why `item` may not be written, or None."""
         twin = self._seen.get(_key(item))
         held = self.get(twin) if twin else None
         # An item may correct its own capitals, not repeat itself.
@@ -237,7 +237,7 @@ class StoreMemory:
         return {"items": [dict(vars(item)) for item in held], **self.counts()}
 
     def counts(self) -> dict[str, Any]:
-        """What `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
+        """Return what `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
         return {"counters": dict(self._counters), "writes": self._writes}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""How tool calls are written as text, one file a dialect. It reads any text whatever into calls, and never raises.
+"""Formats in which tool calls are written as text, one file a dialect. It reads any text whatever into calls, and never
+raises.
 
 A call that cannot be read is still a call: it becomes a `ToolCall` with an error code, so that it costs reward.
 """

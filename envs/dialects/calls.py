@@ -1,4 +1,5 @@
-"""What dialects share: reading a call's JSON within bounds, and the call that stands for one that cannot be read."""
+"""The parts that dialects share: reading a call's JSON within bounds, and the call that stands for one that cannot be
+read."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _BLANKS = re.compile(r"\s*")
 
 
 class Unreadable(Exception):
-    """Why there is no JSON value in a call."""
+    """The reason why there is no JSON value in a call."""
 
     def __init__(self, code: ResultCode, why: str) -> None:
         super().__init__(why)

@@ -17,7 +17,7 @@ _MARK = re.compile("✿(?:FUNCTION|ARGS|RESULT|RETURN)✿")
 
 
 def _objects(text: str) -> list[tuple[int, int]]:
-    """Where the arguments' JSON stands; marks within it are content."""
+    """Return where the arguments' JSON stands; marks within it are content."""
     return json_spans(text, f"{_ARGUMENTS}:") or json_spans(text, _ARGUMENTS)
 
 
@@ -27,8 +27,8 @@ def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
 
 
 class MemAlphaDialect:
-    """What Mem-α's released model speaks (arXiv 2509.25911): Qwen-Agent's `✿FUNCTION✿` and `✿ARGS✿`, and tools of other
-    names and arguments. Its calls become ours.
+    """The format of Mem-α's released model (arXiv 2509.25911): Qwen-Agent's `✿FUNCTION✿` and `✿ARGS✿`, and tools of
+    other names and arguments. Its calls become ours.
 
     Types of memory end in `_memory` there; the core paragraph is updated by its type and has no id.
     """

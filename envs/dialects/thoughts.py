@@ -1,4 +1,4 @@
-"""What a model said, without what it thought. Every parser of a model's text begins here.
+"""The words that a model said, without what it thought. Every parser of a model's text begins here.
 
 A reasoning model thinks between <think> and </think>. Many chat templates write the opening tag themselves, so that
 the model's text holds the closing one alone: then all before it is thought. A thought that is never closed lasts to the

@@ -1,4 +1,4 @@
-"""How the items of a memory are found for a text: one protocol, one file an index."""
+"""Indices by which the items of a memory are found for a text: one protocol, one file an index."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from memrl.envs.stream import Stream
 
 
 def _wrong(thing: Any) -> str:
-    """What is wrong with what somebody else gives as a source."""
+    """Return what is wrong with what somebody else gives as a source."""
     if not isinstance(thing, Source):
         return f"is of the type {type(thing).__name__}; it must be a memrl.envs.building.source.Source"
     if "seed" not in thing.options():

@@ -75,7 +75,7 @@ class _Asked:
 
 
 class _World:
-    """What is true, and where it was told."""
+    """The facts that are true, and where they were told."""
 
     def __init__(self, rng: random.Random, split: Split | None, people: int) -> None:
         self.rng = rng
@@ -198,7 +198,7 @@ class _World:
         return self._note(turn, text, "episodic")
 
     def _fresh(self, compose: Callable[[], str]) -> str | None:
-        """What was not yet used in this stream; None where most of it was."""
+        """Return one not yet used in this stream; None where most were."""
         for _ in range(50):
             if (words := compose()) not in self._used:
                 self._used.add(words)

@@ -95,7 +95,7 @@ def read(path: Path) -> Iterator[Document]:
 
 
 def _true(talk: _Session) -> Iterator[_Point]:
-    """What is to be remembered: not the false facts that the assistant brings in to mislead."""
+    """Yield what is to be remembered: not the false facts that the assistant brings in to mislead."""
     return (point for point in talk.memory_points if point.memory_source != "interference")
 
 

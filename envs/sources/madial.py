@@ -82,7 +82,7 @@ def _turn(line: str) -> tuple[str, str]:
 
 
 def _ask(name: str, dialogue: _Dialogue, events: dict[str, _Event], where: str) -> tuple[str, DocumentQuestion]:
-    """Who talks with the assistant, and what is asked."""
+    """Return who talks with the assistant, and what is asked."""
     unknown = [number for number in dialogue.relevant if str(number) not in events]
     if unknown:
         raise DataError(f"{where}: relevant-id names {unknown}, which the file of memories lacks. Mend that record.")

@@ -62,7 +62,7 @@ def read(path: Path) -> Iterator[Document]:
 
 
 def _turns(text: str, context: _Context) -> Iterator[Turn]:
-    """What either says; a paragraph that names no speaker goes on with the turn before."""
+    """Yield what either says; a paragraph that names no speaker goes on with the turn before."""
     speaker, held = context.mentor, ""
     for line in filter(str.strip, text.splitlines()):
         named = next((who for who in (context.mentor, context.mentee) if line.lstrip().startswith(f"{who}:")), None)

@@ -46,7 +46,7 @@ class _Person(BaseModel):
 
 
 class _Memories(RootModel[dict[str, _Person]]):
-    """By name."""
+    """Memories by name."""
 
 
 class _Questions(RootModel[dict[str, Any]]):
@@ -169,7 +169,8 @@ def _ask(name: str, entry: _Entry, section: str, known: set[str]) -> DocumentQue
 
 
 def _bare(key: str) -> str:
-    """Without the number that an id begins with (of the person), and the one that it ends with (of the dialogue)."""
+    """Return an id without the number that it begins with (of the person), and the one that it ends with (of the
+    dialogue)."""
     section, _, name = key.partition("/")
     head, _, tail = name.partition("_")
     return f"{section}/{(tail if head.isdigit() and tail else name).partition('#')[0]}"

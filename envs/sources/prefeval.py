@@ -75,7 +75,8 @@ class Item:
 
 
 class Preferences(Stage):
-    """How preferences become streams: those of a stream are of different topics; each comes about once in a pass."""
+    """The stage that makes streams of preferences: those of a stream are of different topics; each comes about once in
+    a pass."""
 
     chunk_tokens: int = Field(512, ge=1)
     preferences: int = Field(8, ge=1)
@@ -200,7 +201,8 @@ def _same(text: str) -> str:
 
 
 def _keys(items: Iterable[tuple[_Choice, _Talk]]) -> dict[str, str]:
-    """For each question the least of the questions that it is bound to, by a shared preference or talk's beginning."""
+    """Return for each question the least of the questions that it is bound to, by a shared preference or talk's
+    beginning."""
     shared: dict[tuple[str, str], set[str]] = {}
     for choice, talk in items:
         # Some preferences are the same but for this word.

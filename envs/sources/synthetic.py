@@ -118,7 +118,7 @@ CHATTER = (
 
 @dataclass
 class _World:
-    """What is true so far in one stream, and where it was said."""
+    """The facts that are true so far in one stream, and where they were said."""
 
     rng: random.Random
     people: list[str]

@@ -159,7 +159,7 @@ class MemoryAgent:
         return self._policy.run(lambda: self._file.execute(calls, time=time, by=by, why=why))
 
     def search(self, query: str) -> MemoryView:
-        """What the reader would be shown for a question."""
+        """Return what the reader would be shown for a question."""
         budget = self._policy.config.memory.retrieve_budget
         return self._policy.run(lambda: self._file.state().retrieve(query, budget))
 
@@ -213,7 +213,8 @@ class MemoryAgent:
 
 
 class _Policy:
-    """What the agents of all users share: a loaded policy, its reader, and the event loop in which everything is done.
+    """The things that agents of all users share: a loaded policy, its reader, and the event loop in which everything is
+    done.
 
     Raises:
         ConfigError, EngineError: the model cannot be loaded.
@@ -269,7 +270,7 @@ class _Policy:
         self._engine.close()
 
     async def calls(self, text: str, time: str | None, memory: StoreMemory) -> list[ToolCall]:
-        """What the policy wants done about a text."""
+        """Return what the policy wants done about a text."""
         ids = self._prompt(text, time, memory)
         sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
         completion = await self._engine.generate(ids, sampling, self._adapter, place=self.place())
@@ -304,7 +305,7 @@ class _Policy:
         return pieces
 
     def _prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
-        """What the policy is shown of a text and a memory (None: an empty one), as in training."""
+        """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source=WHO, chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
         return first_prompt(self.config, self.prompter, stream, memory)
 

@@ -1,4 +1,4 @@
-"""Where tables go."""
+"""The console that tables go to."""
 
 from rich.console import Console
 

@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Outlook:
-    """Whether a config would run here, and if not, why."""
+    """The verdict on a config: whether it would run here, and if not, why."""
 
     config: str
     missing: list[str]
@@ -65,7 +65,7 @@ class Diagnosis:
     verdicts: list[Outlook] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it as data for JSON."""
         return {**asdict(self), "verdicts": [{**asdict(each), "runs": each.runs} for each in self.verdicts]}
 
 
@@ -118,7 +118,7 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Outlook:
 
 
 def _refused(check: Callable[[], None]) -> list[str]:
-    """Why whoever is asked would not answer, or could not be used."""
+    """Return why whoever is asked would not answer, or could not be used."""
     try:
         check()
     except MemrlError as error:
@@ -203,7 +203,7 @@ def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
 
 
 def _packages() -> list[Package]:
-    """What memrl needs; and, where vLLM is installed, what vLLM needs of the same packages."""
+    """Return the packages that memrl needs and, where vLLM is installed, what vLLM needs of the same packages."""
     wanted = [Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text]
     vllm = vllm_version()
     if vllm is not None:
@@ -241,7 +241,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _memory_bytes() -> int:
-    """This machine's memory, or what its container may use of it."""
+    """Return this machine's memory, or what its container may use of it."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

@@ -13,7 +13,7 @@ from memrl.frozen.judge import Judge, Probe
 
 
 def attack_judge(config: Config) -> list[Probe]:
-    """What the judge makes of each case, canaries first.
+    """Put each case to the judge, canaries first, and return what it makes of them.
 
     Raises:
         ConfigError: its key is not in this machine's environment, or the model cannot be used.

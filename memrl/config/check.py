@@ -150,7 +150,7 @@ def _choices(config: Config) -> Iterator[str]:
 
 
 def _named(registry: Registry[Any], name: str) -> str:
-    """What is wrong with a name that stands in the config; empty where nothing is."""
+    """Return what is wrong with a name that stands in the config; empty where nothing is."""
     if not registry.knows(name):
         return did_you_mean(name, registry) or f": there is no {registry.kind} of this name, and none is installed"
     complaint = registry.complaint(name)
@@ -306,7 +306,7 @@ def _rewards(config: Config) -> Iterator[str]:
 
 
 def _parts(config: Config) -> Iterator[str]:
-    """What is wrong with single reward parts, or their weights."""
+    """Yield what is wrong with single reward parts, or their weights."""
     for name, settings in config.rewards.parts.items():
         try:
             open_part(str(name), settings)
@@ -360,7 +360,7 @@ def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iter
 
 
 def _sources_by_path(config: Config) -> Iterator[str]:
-    """What sources that are named by an import path call themselves, as streams do that come from them."""
+    """Yield what sources that are named by an import path call themselves, as streams do that come from them."""
     for spec in (*config.data.train, *config.data.eval):
         name = str(spec.get("source")) if isinstance(spec, Mapping) else ""
         if name not in SOURCES and SOURCES.knows(name) and not SOURCES.complaint(name):

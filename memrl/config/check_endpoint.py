@@ -1,4 +1,4 @@
-"""What can be wrong with an endpoint's address, model and key. No complaint repeats what may be a secret."""
+"""Checks of an endpoint's address, model and key. No complaint repeats what may be a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which settings decide the numbers: by them a run is known when it is resumed, and an evaluation when it is repeated.
+"""The settings that decide the numbers: by them a run is known when it is resumed, and an evaluation when it is
+repeated.
 
 The invariant: an update of memrl never makes a run another one. A setting that did not exist when a run began counts as
 its default; one that is gone counts for nothing where it had the default of its time; a renamed one is known by both

@@ -15,7 +15,7 @@ _LOGIN = re.compile(r"(?<=://)[^/\s]+@")
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether `text` is rather a key than the name of a variable."""
+    """Return whether `text` is rather a key than the name of a variable."""
     runs = re.findall("[A-Za-z0-9]{20,}", text)
     return any(re.search("[0-9]", run) for run in runs) or _KEY.search(text) is not None
 

@@ -1,4 +1,4 @@
-"""From YAML and `key=value` overrides to a `Config`, collecting every complaint before raising.
+"""Loading of YAML and `key=value` overrides into a `Config`, collecting every complaint before raising.
 
 Settings are applied one by one, not merged whole, so that each wrong key or type is named with the place it came from.
 """
@@ -51,7 +51,7 @@ OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vll
 
 
 def config_folders() -> list[Path]:
-    """Where shipped configs live: `configs/` of the clone, else what an ordinary install put under share/."""
+    """Return where shipped configs live: `configs/` of the clone, else what an ordinary install put under share/."""
     clone = Path(__file__).resolve().parents[2] / "configs"
     if clone.is_dir():
         return [clone]

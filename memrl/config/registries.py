@@ -1,4 +1,4 @@
-"""What a setting may name: the registries of what is implemented on the floors above.
+"""The names that a setting may have: registries of what is implemented on the floors above.
 
 They stand here, not beside the implementations, because the config's check reads them and imports go downwards only.
 Each name stands once, with the import path of what it names, which is imported when somebody asks for it; a test

@@ -1,4 +1,4 @@
-"""What ships with the package and is named by a word instead of a path."""
+"""Names of what ships with the package, for use instead of a path."""
 
 from __future__ import annotations
 

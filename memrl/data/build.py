@@ -1,4 +1,4 @@
-"""From raw files to built sets: find what is there, build each in a process of its own, write it whole or not."""
+"""Building of sets from raw files: find what is there, build each in a process of its own, write it whole or not."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def _inputs(path: Path, versions: Mapping[str, str]) -> Iterator[Input]:
 
 
 def _plain_sha256(file: Path) -> str:
-    """Of a .gz file's content; damage is not this function's to tell."""
+    """Return the SHA-256 of a .gz file's content; damage is not this function's to tell."""
     if file.suffix != ".gz":
         return ""
     try:

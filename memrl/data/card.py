@@ -39,7 +39,7 @@ class Output(BaseModel):
 
 
 class Card(BaseModel):
-    """What `card.json` says."""
+    """The contents of `card.json`."""
 
     model_config = ConfigDict(frozen=True)
 

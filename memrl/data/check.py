@@ -39,7 +39,7 @@ class Part:
 
 
 def parts_at(path: Path, side: Side, *, needed: bool = True) -> list[Part]:
-    """What a path holds for one side: of a built set, the splits of that side.
+    """Return what a path holds for one side: of a built set, the splits of that side.
 
     Args:
         needed: a set must have such a split, and a file is taken for it. Else a file counts as training.
@@ -71,7 +71,7 @@ def part_of_file(path: Path) -> Part:
 
 
 def parts_of_config(config: Config) -> tuple[list[Part], list[Part]]:
-    """What a run of this config trains on and what it is evaluated on."""
+    """Return what a run of this config trains on and what it is evaluated on."""
     train = [Part(f"data.train[{n}]", streams) for n, (_, streams) in enumerate(training_streams(config))]
     return train, [Part("data.eval", held_out_streams(config))]
 
@@ -90,7 +90,7 @@ class SetReport(BaseModel):
 
 
 class Report(BaseModel):
-    """What was found."""
+    """The findings of a check."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,16 +101,16 @@ class Report(BaseModel):
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with the sets themselves, in words."""
+        """Return what is wrong with the sets themselves, in words."""
         return [f"{found.part}, {found.source}: {fault}" for found in self.sets for fault in found.quality.faults]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing leaks and nothing is wrong."""
+        """Return whether nothing leaks and nothing is wrong."""
         return not self.overlap.leaks and not self.faults
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return it as data for JSON."""
         return {"ok": self.ok, "faults": self.faults, **self.model_dump(mode="json")}
 
     def show(self, console: Console) -> None:

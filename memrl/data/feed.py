@@ -72,7 +72,7 @@ class StreamFeed:
 
     @property
     def position(self) -> int:
-        """How many streams were taken so far."""
+        """Return how many streams were taken so far."""
         return self._position
 
     def _rewind(self) -> None:

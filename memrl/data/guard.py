@@ -1,4 +1,4 @@
-"""Before a run: training must not hold what evaluation is about, unless it is meant to."""
+"""The guard before a run: training must not hold what evaluation is about, unless it is meant to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def guard(config: Config) -> None:
 
 
 def held_out_streams(config: Config) -> list[Stream]:
-    """What the run will be evaluated on."""
+    """Return what the run will be evaluated on."""
     return StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False).take(config.eval.streams)
 
 
@@ -68,7 +68,7 @@ def _bounded(config: Config) -> Iterator[Stream]:
 
 
 def explain_leaks(overlap: Overlap) -> str:
-    """What leaks, in words, with an example of each."""
+    """Return what leaks, in words, with an example of each."""
     lines = ["data.train holds what data.eval is about, so the evaluation would measure what was trained on:"]
     for pair in overlap.leaks:
         shown = next((example for example in pair.examples if example.what in pair.leaks), None)

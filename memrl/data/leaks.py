@@ -1,4 +1,4 @@
-"""What of an evaluation stands in training already: documents, chunks, passages, questions.
+"""A search for what stands in training already and is evaluated: documents, chunks, passages, questions.
 
 The evaluation is indexed by hashes, then training is read once, however long it is. What is found is counted for each
 pair of a training source and an evaluation source, and judged:
@@ -54,7 +54,7 @@ _EXAMPLES = 3
 
 
 class Thresholds(BaseModel):
-    """From where on an overlap is a leak."""
+    """The bounds from which on an overlap is a leak."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +79,7 @@ class OverlapExample(BaseModel):
 
 
 class Pair(BaseModel):
-    """What an evaluation source shares with a training source."""
+    """The overlap of one evaluation source with one training source."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -118,7 +118,7 @@ class Pair(BaseModel):
         return self.leaking / self.streams
 
     def line(self) -> str:
-        """In words."""
+        """Return it in words."""
         found = [
             _some(self.documents, "document"),
             _some(self.equal_chunks, "chunk", " word for word"),
@@ -132,7 +132,7 @@ class Pair(BaseModel):
 
 
 class Overlap(BaseModel):
-    """What evaluation streams share with training streams."""
+    """The overlap of evaluation streams with training streams."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -155,7 +155,7 @@ class Overlap(BaseModel):
 
 
 def from_templates(source: str) -> bool:
-    """Whether a source's streams are written from a small stock of sentences, by itself or by its publisher."""
+    """Return whether a source's streams are written from a small stock of sentences, by itself or by its publisher."""
     if source not in SOURCES:
         return False
     known = SOURCES[source]
@@ -174,7 +174,7 @@ def find_overlap(train: Iterable[Stream], evaluation: Iterable[Stream], limits: 
 
 @dataclass
 class _HeldOut:
-    """What is kept of an evaluation stream."""
+    """The traces that are kept of an evaluation stream."""
 
     id: str
     source: str
@@ -185,7 +185,8 @@ class _HeldOut:
 
 @dataclass
 class _Met:
-    """What a training source has of the evaluation: numbers of its streams and chunks, hashes of its passages."""
+    """The share that a training source has of the evaluation: numbers of its streams and chunks, hashes of its
+    passages."""
 
     streams: int = 0
     documents: dict[str, tuple[str, set[int]]] = field(default_factory=dict)
@@ -298,7 +299,7 @@ class _Index:
                 yield from ((number, similarity) for number in self._equal[other])
 
     def _shares(self, owner: int, hits: set[int]) -> bool:
-        """Whether an evaluation stream has more of these passages than chance gives."""
+        """Return whether an evaluation stream has more of these passages than chance gives."""
         own = self._streams[owner].passages
         return self._many(sum(passage in hits for passage in own) if hits else 0, len(own))
 
@@ -306,7 +307,7 @@ class _Index:
         return found >= FEWEST_PASSAGES and found > times * self._limits.passages * among
 
     def report(self) -> Overlap:
-        """What was found."""
+        """The findings of a check."""
         held_out: defaultdict[str, list[int]] = defaultdict(list)
         for number, stream in enumerate(self._streams):
             held_out[stream.source].append(number)
@@ -401,7 +402,7 @@ class _Index:
 
 
 def _documents(stream: Stream) -> list[str]:
-    """What a stream calls its documents; nothing where its source does not say."""
+    """Return what a stream calls its documents; nothing where its source does not say."""
     named = stream.metadata.get("documents")
     return [str(key) for key in named] if isinstance(named, list | tuple) else []
 

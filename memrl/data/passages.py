@@ -52,5 +52,6 @@ def asked_passages(question: Question) -> Iterator[str]:
 
 
 def labels_text(question: Question) -> bool:
-    """Whether a question is a text to be labelled, so that the text itself, not its answer, is what it is about."""
+    """Return whether a question is a text to be labelled, so that the text itself, not its answer, is what it is
+    about."""
     return question.metric == "boxed" or question.kind == "classification"

@@ -1,4 +1,4 @@
-"""What a set of streams holds, and what is wrong with it, counted in one pass."""
+"""The contents of a set of streams and their faults, counted in one pass."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Quality(BaseModel):
 
     @property
     def faults(self) -> list[str]:
-        """What no set may have, in words."""
+        """Return what no set may have, in words."""
         found = (
             ("questions with a metric that does not exist", self.unknown_metrics),
             ("streams with the id of another one", self.repeated_streams),
@@ -179,7 +179,7 @@ def measure(streams: Iterable[Stream]) -> Quality:
 
 
 def stands_in(gold: str, text: str) -> bool:
-    """Whether a gold stands in a text as whole words; both are plain already."""
+    """Return whether a gold stands in a text as whole words; both are plain already."""
     place = text.find(gold)
     while place >= 0:
         end = place + len(gold)

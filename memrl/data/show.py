@@ -34,7 +34,7 @@ def plain_table(first: str, *others: str, title: str) -> Table:
 
 
 def sources_table(sources: Iterable[Source]) -> Table:
-    """What there is to build from."""
+    """Return the table of what there is to build from."""
     table = plain_table("source", "kind", "what it is", "from", "licence", "tried on", title="sources")
     for source in sources:
         table.add_row(

@@ -30,14 +30,14 @@ _TABLE = """CREATE TABLE IF NOT EXISTS answers
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """What a model said, and the tokens it took."""
+    """An answer of a model, and the tokens it took."""
 
     text: str
     prompt_tokens: int
     completion_tokens: int
 
     def checksum(self, key: str) -> str:
-        """Of the row that holds it."""
+        """Return the checksum of the row that holds it."""
         return _digest([key, self.text, self.prompt_tokens, self.completion_tokens])
 
 
@@ -47,7 +47,7 @@ def request_key(model: str, messages: Sequence[Mapping[str, str]], max_tokens: i
 
 
 def cache_folder(config: Config, role: Literal["reader", "judge"]) -> Path | None:
-    """Where the reader's or the judge's answers are kept; None where they are not."""
+    """Return where the reader's or the judge's answers are kept; None where they are not."""
     endpoint = config.reader.endpoint if role == "reader" else config.judge.endpoint
     if not endpoint.cache or not (endpoint.cache_dir or config.run.dir):
         return None

@@ -34,7 +34,7 @@ SHOWN = 300
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said, and what it cost."""
+    """A reply of the model, and its cost."""
 
     text: str
     prompt_tokens: int
@@ -44,7 +44,7 @@ class Reply:
 
 
 class _Unanswered(Exception):
-    """Why there is no answer, and what to do; `permanent` is what no patience mends."""
+    """The reason why there is no answer, and what to do; `permanent` is what no patience mends."""
 
     def __init__(self, why: str, *, permanent: bool = False) -> None:
         super().__init__(why)

@@ -1,4 +1,4 @@
-"""Which adapters an engine holds. A version and a name belong to one adapter for good (law 2)."""
+"""The shelf of adapters that an engine holds. A version and a name belong to one adapter for good (law 2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AdapterShelf:
         return len(self._held)
 
     def lacks(self, ref: AdapterRef) -> bool:
-        """Whether `ref` must be loaded before it can be used.
+        """Return whether `ref` must be loaded before it can be used.
 
         Raises:
             EngineError: its version or its name is taken by another adapter, or its files are damaged.
@@ -56,7 +56,7 @@ class AdapterShelf:
 
 
 def cannot_be_loaded(ref: AdapterRef, error: Exception) -> EngineError:
-    """What an engine raises when it does not take an adapter."""
+    """Return the error of an engine that does not take an adapter."""
     return EngineError(f"adapter {ref.name!r} at {ref.path} cannot be loaded: {error}")
 
 

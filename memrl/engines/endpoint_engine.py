@@ -22,7 +22,7 @@ from memrl.records import AdapterRef, Completion
 
 @dataclass(frozen=True)
 class Served:
-    """Where a server has a policy, and under which names."""
+    """A policy on a server: the address, and the names it has there."""
 
     url: str
     """Up to and with /v1."""
@@ -110,7 +110,7 @@ class EndpointEngine:
         """Nothing of the server's is ours to give up."""
 
     async def wake(self) -> None:
-        """As `sleep`."""
+        """Do nothing, as `sleep`."""
 
     def close(self) -> None:
         """Nothing was started; the client's connections go with it."""

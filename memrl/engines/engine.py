@@ -1,4 +1,5 @@
-"""What generates tokens. Engines take ids and give ids; each request may name its own adapter version and seed."""
+"""The interface of what generates tokens. Engines take ids and give ids; each request may name its own adapter version
+and seed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from memrl.records import AdapterRef, Completion
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one completion is sampled.
+    """The settings by which one completion is sampled.
 
     `temperature` 0 is greedy (log-probs are then of the unscaled distribution). `seed` fixes the draw of this request,
     whatever else is in its batch.

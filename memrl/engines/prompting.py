@@ -1,4 +1,5 @@
-"""From chat messages to prompt ids, once, at the moment of asking. Nothing is ever turned back into ids after that."""
+"""The way from chat messages to prompt ids, gone once, at the moment of asking. Nothing is ever turned back into ids
+after that."""
 
 from __future__ import annotations
 
@@ -64,8 +65,8 @@ class Prompter:
     def prepare(
         self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()
     ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        """What the chat template is given: the messages, and the tools' schemas. Where it does not render these, the
-        tools are described in the first message instead."""
+        """Return what the chat template is given: the messages, and the tools' schemas. Where it does not render these,
+        the tools are described in the first message instead."""
         messages = [{**message, "content": self._defuse(message["content"])} for message in messages]
         if tools and (self.dialect.own_tools or not self._template_renders(tools[0])):
             first, *rest = messages

@@ -233,7 +233,7 @@ class TransformersEngine:
         """Nothing is given back: the weights stay where they are."""
 
     async def wake(self) -> None:
-        """It never sleeps."""
+        """Do nothing: it never sleeps."""
 
     def close(self) -> None:
         """Nothing to end: the model goes when nobody holds it."""
@@ -248,6 +248,6 @@ def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Ten
 
 
 def _kind(request: _Request) -> tuple[AdapterRef | None, bool, int]:
-    """What the requests of one batch share. The step is part of it: how far one step's rollout has come when the next
-    one's begins depends on timing, and a batch must not."""
+    """Return what the requests of one batch share. The step is part of it: how far one step's rollout has come when the
+    next one's begins depends on timing, and a batch must not."""
     return request.adapter, request.sampling.temperature == 0, request.place.step

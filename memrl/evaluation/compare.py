@@ -17,7 +17,7 @@ from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
-    """How much better `other` is than `one`, for each suite and method that both have measured.
+    """Return how much better `other` is than `one`, for each suite and method that both have measured.
 
     Only streams that both have count; `left_out` says how many others there are.
 
@@ -85,7 +85,7 @@ def _identity(folder: Path) -> dict[str, Any]:
 
 
 def _records(folder: Path) -> Iterator[tuple[tuple[str, str], dict[str, Measured]]]:
-    """What was measured of each suite and method, by stream."""
+    """Yield what was measured of each suite and method, by stream."""
     for path in sorted((folder / "answers").glob("*/*.jsonl")):
         done = {record.stream: record for record in read_records(JsonLines(path)) if not record.failure}
         if done:

@@ -52,7 +52,7 @@ class Evaluation:
         return row | {f"eval/qa_{kind}": value for kind, value in sorted(self.by_kind.items())}
 
     def summary(self) -> dict[str, Any]:
-        """For summary.json: `{qa: {value, low, high}, ...}`."""
+        """Return it for summary.json: `{qa: {value, low, high}, ...}`."""
         return {
             "step": self.step,
             "version": self.version,

@@ -65,7 +65,7 @@ class Measured(BaseModel):
 
 @dataclass(frozen=True)
 class Plan:
-    """What an evaluation measures.
+    """The plan of an evaluation: what is measured.
 
     Args:
         suites: as `open_suite` takes them.
@@ -162,12 +162,12 @@ def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> 
 
 
 def reader_name(config: Config) -> str:
-    """Who reads; part of what a score means."""
+    """Return who reads, which is part of what a score means."""
     return _named(config, config.reader)
 
 
 def judge_name(config: Config) -> str | None:
-    """Who judges, where anybody does."""
+    """Return who judges, where anybody does."""
     return None if config.judge.type == "none" else _named(config, config.judge)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as figures: results.json, a Markdown table, a plot."""
+"""The findings of an evaluation as figures: results.json, a Markdown table, a plot."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _by_chunks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """For each suite a table of scores, best first, and one of what they cost."""
+    """Return for each suite a table of scores, best first, and one of what they cost."""
     judge = f"; judge: {found['judge']}" if found["judge"] else ""
     lines = [f"Reader: {found['reader']}{judge}. 95 % intervals over streams; differences paired by stream."]
     for suite in dict.fromkeys(row["suite"] for row in found["results"]):

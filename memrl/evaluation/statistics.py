@@ -53,7 +53,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one method is than another on the same streams."""
+    """The margin by which one method is better than another on the same streams."""
 
     value: float
     low: float

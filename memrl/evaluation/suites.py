@@ -108,12 +108,12 @@ def _placed(name: str, spec: dict[str, object], data_path: str | None) -> dict[s
 
 
 def _named(stream: Stream) -> str:
-    """Its id, which other options of a source give to other streams too, and a digest of all that it holds."""
+    """Return its id, which other options of a source give to other streams too, and a digest of all that it holds."""
     return f"{stream.id}@{hashlib.sha256(stream.model_dump_json().encode()).hexdigest()[:12]}"
 
 
 def _split(options: str) -> list[str]:
-    """At commas that are in no brackets."""
+    """Split at commas that are in no brackets."""
     parts, depth = [""], 0
     for letter in options:
         depth += (letter in "[{") - (letter in "]}")

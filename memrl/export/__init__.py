@@ -1,5 +1,5 @@
-"""From a run to something that can be used without it: an adapter folder, or a model with the adapter merged in, as
-safetensors or as a GGUF file, each with its model card.
+"""The export of a run as something that can be used without it: an adapter folder, or a model with the adapter merged
+in, as safetensors or as a GGUF file, each with its model card.
 
 What is exported is loaded again and compared with base + adapter (`memrl.export.check`) before it gets its name.
 """

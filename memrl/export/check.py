@@ -1,4 +1,5 @@
-"""Whether what was exported is the trained policy: its log-probs on real prompts, and an episode played again with it.
+"""The check that what was exported is the trained policy: its log-probs on real prompts, and an episode played again
+with it.
 
 The prompts are those of the run's held-out streams. Both policies write and read them by tokenizers of their own, so a
 tokenizer that was exported wrongly shows as well.
@@ -35,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a policy made of the streams; each sample has the policy's own log-probs (nats)."""
+    """The answers of a policy to the streams; each sample has the policy's own log-probs (nats)."""
 
     canaries: list[Sample]
     """The first prompt of each stream, its end scored as if it were an answer."""
@@ -45,7 +46,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Check:
-    """How far what was exported is from base + adapter."""
+    """The distance of what was exported from base + adapter."""
 
     prompts: int
     gap: float

@@ -54,7 +54,7 @@ def open_trained(config: Config, adapter: Path) -> Candidate:
 
 
 def open_written(format: str, config: Config, folder: Path) -> Candidate:
-    """What `write_model` wrote, from its own files alone (an adapter's: and the base model).
+    """Open what `write_model` wrote, from its own files alone (an adapter's: and the base model).
 
     Of a `gguf` folder the tokenizer inside the file is opened, as long as no tokenizer.json lies beside it:
     transformers would take that one.

@@ -123,7 +123,7 @@ def load_gguf(config: Config, folder: Path) -> tuple[Any, Any]:
 
 
 def _uncovered(described: Any, arch: str) -> list[str]:
-    """Why a model of a covered architecture is not covered."""
+    """Return why a model of a covered architecture is not covered."""
     with torch.device("meta"):
         homeless = _places(AutoModelForCausalLM.from_config(described), arch)[1]
     reasons = []

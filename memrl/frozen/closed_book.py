@@ -1,4 +1,5 @@
-"""Which questions a reader answers from an empty memory: what it scores there no memory has earned.
+"""The closed-book check: which questions a reader answers from an empty memory; what it scores there no memory has
+earned.
 
 The reader is the run's own, with its instruction, so a question whose gold is "unknown" counts as answered; what a
 model knows of the text by heart shows best with an instruction to guess (`reader.instruction`).
@@ -59,7 +60,7 @@ class Row(BaseModel):
 
 
 class ClosedBook(BaseModel):
-    """What a reader knows without a memory."""
+    """The score of a reader without a memory."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -131,7 +132,7 @@ async def ask_closed_book(
 
 
 def _sample(streams: Iterable[Stream], most: int, seed: int) -> Iterator[tuple[str, str, Question]]:
-    """Up to `most` questions of each source, by lot: in one pass, whatever the order."""
+    """Yield up to `most` questions of each source, by lot: in one pass, whatever the order."""
     drawn: defaultdict[str, list[tuple[float, str, int, Question]]] = defaultdict(list)
     numbers = count()  # so that two of one name are told apart
     for stream in streams:
@@ -145,7 +146,7 @@ def _sample(streams: Iterable[Stream], most: int, seed: int) -> Iterator[tuple[s
 
 
 def closed_book_table(found: ClosedBook) -> Table:
-    """What a model answers without any memory."""
+    """Return the table of what a model answers without any memory."""
     table = plain_table("source", "kind", "asked", "mean score", "right", title=f"without memory: {found.model}")
     for row in found.rows:
         table.add_row(row.source, row.kind, f"{row.asked:,}", f"{row.score:.3f}", f"{row.right:,}")

@@ -1,4 +1,4 @@
-"""What reader and judge cost, counted from episodes' records alone: whatever is lost is lost with its cost."""
+"""The costs of reader and judge, counted from episodes' records alone: whatever is lost is lost with its cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def judge_costs(found: Sequence[Verdict], prefix: str = PREFIXES["judge"][0]) ->
 
 
 def agreement(episodes: Iterable[Episode]) -> dict[str, float]:
-    """How the judge's verdicts on answers go with what the metrics say of the same answers; none where it gave none.
+    """Return how the judge's verdicts on answers go with what the metrics say of the same answers; none where it gave
+    none.
 
     `judge/agreement` is the share of answers that both find right (a score of 0.5 or more) or both wrong. Where it
     falls while `judge/accepted` rises, the policy may have found out how to please the judge.

@@ -104,7 +104,8 @@ class EngineAsker:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a judge made of a canary or an attack: accepted, rejected, unread (rejected unasked), or no verdict."""
+    """The outcome of a canary or an attack put to a judge: accepted, rejected, unread (rejected unasked), or no
+    verdict."""
 
     name: str
     outcome: str
@@ -132,7 +133,7 @@ class Judge:
         await self._asker.close()
 
     async def verdict(self, source: str, question: Question, answer: str, place: Place) -> Verdict | None:
-        """On an answer to a source's question; None where `judge.answers` leaves it to its metric.
+        """Grade an answer to a source's question; None where `judge.answers` leaves it to its metric.
 
         Raises:
             JudgeError: the judge gave no verdict.
@@ -155,7 +156,7 @@ class Judge:
         place: Place = ANYWHERE,
         fresh: bool = False,
     ) -> Verdict:
-        """Whether an answer is right.
+        """Grade an answer as right or wrong.
 
         Raises:
             JudgeError: the judge gave no verdict.
@@ -172,7 +173,8 @@ class Judge:
     async def grade_content(
         self, text: str, store: str, passage: str, *, place: Place = ANYWHERE, fresh: bool = False
     ) -> Verdict:
-        """Whether a stored text is in the right store, and (but for the preset `memalpha`) faithful to what was read.
+        """Grade whether a stored text is in the right store, and (but for the preset `memalpha`) faithful to what was
+        read.
 
         Raises:
             JudgeError: the judge gave no verdict.
@@ -227,7 +229,7 @@ class Judge:
             )
 
     async def attacked(self, attacks: Iterable[Attack] = ATTACKS, *, rubric: str = "default") -> list[Probe]:
-        """What the judge makes of each attack; none raises, however the judge fails."""
+        """Put each attack to the judge and return what it makes of them; none raises, however the judge fails."""
         return await asyncio.gather(
             *(
                 self._probe(

@@ -29,7 +29,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader said, what it was shown, and what it cost in tokens."""
+    """The answer of a reader, with what it was shown and what it cost in tokens."""
 
     text: str
     retrieved: tuple[str, ...]
@@ -53,7 +53,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class ReaderSetting:
-    """What a reader may be made of."""
+    """The things that a reader may be made of."""
 
     config: ReaderConfig
     retrieve_budget: int

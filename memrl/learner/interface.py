@@ -1,4 +1,4 @@
-"""What the trainer knows of a learner, whether it lives in the trainer's process or in several others.
+"""The learner as the trainer knows it, whether it lives in the trainer's process or in several others.
 
 A step is all or nothing: whatever stops it, be it a NaN or Ctrl-C, leaves the learner as it was before the step. The
 files that a learner writes do not depend on the number of its processes.
@@ -49,7 +49,8 @@ class AnyLearner(ABC):
 
     @abstractmethod
     def state(self) -> bytes:
-        """What `save` writes into `STATE_FILE`, for who may have to write it later, when the learner has moved on."""
+        """Return what `save` writes into `STATE_FILE`, for who may have to write it later, when the learner has moved
+        on."""
 
     @abstractmethod
     def write_adapter(self, folder: Path) -> None:

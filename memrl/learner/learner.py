@@ -66,7 +66,7 @@ class Learner(AnyLearner):
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update."""
+        """Return the learning rate of the next update."""
         return float(self.scheduler.get_last_lr()[0])
 
     def step(self, samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, float]:
@@ -181,7 +181,8 @@ class Learner(AnyLearner):
         return loss
 
     def _idle(self, passes: int, *, learn: bool = True) -> None:
-        """Where a pass needs all members: take part in passes of the others, adding exactly zero to the gradient."""
+        """Take part in passes of the other members where a pass needs all of them, adding exactly zero to the
+        gradient."""
         if not self.peers.in_step:
             return
         blank = collate([Sample([0], [0], [0.0], 0.0, self.version)], [0], self.device)

@@ -32,7 +32,7 @@ _LOGIT_TRANSFORMS = (
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Of each completion token, 0 where masked."""
+    """Scores of each completion token, 0 where masked."""
 
     logprobs_BC: Tensor
     """Nats, after temperature, float32 (float64 for a float64 model)."""
@@ -65,7 +65,7 @@ def completion_scores(model: PreTrainedModel, batch: MicroBatch, temperature: fl
 
 
 def _head_is_plain(model: PreTrainedModel) -> bool:
-    """Whether logits are the output embedding of the last hidden state and nothing else."""
+    """Return whether logits are the output embedding of the last hidden state and nothing else."""
     config = model.config.get_text_config()
     return all(getattr(config, name, None) in (None, 1.0) for name in _LOGIT_TRANSFORMS)
 

@@ -87,7 +87,7 @@ class LossResult:
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """What a loss is computed from, on completion tokens; 0 elsewhere, where `mask_BT` is false."""
+    """The inputs of a loss, on completion tokens; 0 elsewhere, where `mask_BT` is false."""
 
     logprobs_BT: Tensor
     log_ratio_BT: Tensor

@@ -20,7 +20,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Notice:
-    """What a member says about the present order; the last one is `done` or `failed`."""
+    """The report of a member on the present order; the last one is `done` or `failed`."""
 
     rank: int
     kind: Literal["progress", "done", "failed"]

@@ -33,7 +33,8 @@ class PeerFailed(LearnerError):
 
 
 class OutOfStep(Exception):
-    """This member can no longer work with its peers: its process must end, so that theirs need not wait for it."""
+    """The failure after which a member can no longer work with its peers: its process must end, so that theirs need not
+    wait for it."""
 
 
 class Members(Peers):
@@ -103,7 +104,8 @@ class ShardMembers(Members):
         fully_shard(decoder, mesh=mesh, ignored_params=whole)
 
     def _bearable(self, error: Exception) -> Exception:
-        """What happens between passes is; within one the others wait for this member, and always will."""
+        """Return the error as it is where it came between passes; within one the others wait for this member, and
+        always will."""
         if isinstance(error, LearnerError | InterruptedError):
             return error
         raise OutOfStep(f"{type(error).__name__}: {error}") from error

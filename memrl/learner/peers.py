@@ -1,4 +1,5 @@
-"""What a learner needs of the processes that learn with it. `Peers` itself is the trivial case: there are none.
+"""The peers of a learner: what it needs of the processes that learn with it. `Peers` itself is the trivial case: there
+are none.
 
 The others stand in `memrl.learner.members`; this file needs neither a process group nor Ray.
 """

@@ -1,4 +1,4 @@
-"""What runs in each process of a distributed learner: build a learner, then take orders until told to stop."""
+"""The program of each process of a distributed learner: build a learner, then take orders until told to stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Build = Callable[[Config, int, Peers], Learner]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a member is given at its start."""
+    """The settings that a member is given at its start."""
 
     config: Config
     total_updates: int
@@ -37,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a member's learner stands after an order that may have moved it."""
+    """The state of a member's learner after an order that may have moved it."""
 
     version: int
     learning_rate: float
@@ -47,7 +47,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Hello:
-    """Where a member lives."""
+    """The place where a member lives."""
 
     pid: int
     node: str

@@ -1,4 +1,4 @@
-"""Who does what of a step, and what the members' results add up to.
+"""The sharing-out of a step among members, and the sum of their results.
 
 The loss of a sample is divided by totals over its whole optimizer step, never by a member's own, so that shares of
 samples may be as uneven as they like: gradients, loss and figures are plain sums over members.
@@ -18,7 +18,7 @@ from memrl.records import Sample
 
 @dataclass(frozen=True)
 class Share:
-    """What one member does of one optimizer step."""
+    """The share of one member in one optimizer step."""
 
     samples: list[Sample]
     """May be empty: a member without samples still takes part in the update."""
@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True)
 class ShareResult:
-    """What one member did in a step."""
+    """The result of one member's share in a step."""
 
     stats: LossStats
     losses: list[float]
@@ -43,7 +43,7 @@ class ShareResult:
 
 
 def share_out(samples: Sequence[Sample], config: Config, version: int, members: int) -> list[list[Share]]:
-    """For each member its part of every update.
+    """Return for each member its part of every update.
 
     The samples of an update do not depend on the number of members. Within an update each sample goes, the longest
     first, to the member that has the fewest tokens so far.

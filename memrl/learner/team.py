@@ -88,7 +88,8 @@ class Team:
     # Asking -----------------------------------------------------------------------------------------------------
 
     def ask(self, orders: Sequence[Order], advance: Callable[[], None] | None = None) -> list[Any]:
-        """What the members answer, each to its order; `advance` is called for every micro-batch that one has done.
+        """Give each member its order and return their answers; `advance` is called for every micro-batch that one has
+        done.
 
         When `advance` raises, or Ctrl-C comes, the members stop first, and undo a step that they had done.
 
@@ -158,7 +159,7 @@ class Team:
             raise
 
     def _lost(self, why: str = "") -> LearnerError:
-        """What became of the members, in words; they cannot be asked any more."""
+        """Return what became of the members, in words; they cannot be asked any more."""
         outcome = self._outcome
         if isinstance(outcome, WorkerGroupError) and outcome.worker_failures:
             deaths = {rank: died for rank, failure in outcome.worker_failures.items() if (died := _death(failure))}
@@ -186,7 +187,7 @@ class Team:
         return f"pid {self.members[rank].pid} on node {self.members[rank].node[:8]}"
 
     def where(self) -> list[str]:
-        """Where the members live, in words."""
+        """Return where the members live, in words."""
         return [self._where(rank) for rank in range(len(self.members))]
 
     # The end ----------------------------------------------------------------------------------------------------

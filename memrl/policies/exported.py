@@ -29,7 +29,7 @@ class Exported:
 
 
 def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
-    """What an exported folder tells.
+    """Read what an exported folder tells.
 
     Args:
         base_model: where the base model of an adapter is, if no longer where it was trained.

@@ -1,4 +1,4 @@
-"""What an evaluation measures as `policy`: a run's adapter, an exported policy, or a config's model as it is."""
+"""The policies that can be measured and used: a run's adapter, an exported policy, or a config's model as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a person sees while a run goes on: a bar with time left for each phase, a line a step, a table at the end."""
+"""The progress that a person sees while a run goes on: a bar with time left for each phase, a line a step, a table at
+the end."""
 
 from __future__ import annotations
 

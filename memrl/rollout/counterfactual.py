@@ -1,4 +1,4 @@
-"""What each step was worth to the answers: what they lose when all calls are made again but that step's.
+"""The worth of each step to the answers: what they lose when all calls are made again but that step's.
 
 The calls are carried out again from the memory that the step found. A later call that names an item of the step that is
 left out fails, as it must; one that was refused as a duplicate may now store what it says. Calls that failed otherwise
@@ -117,6 +117,6 @@ class StepWorth:
 
 
 def _contents(view: MemoryView) -> tuple[object, ...]:
-    """What a view shows but for its items' ids."""
+    """Return what a view shows but for its items' ids."""
     best = None if view.best is None else (view.best.store, view.best.time, view.best.content)
     return (best, *((item.store, item.time, item.content) for item in view.items))

@@ -1,4 +1,5 @@
-"""What an episode's writing is worth apart from its answers: the content reward, and the meters of reward hacking."""
+"""Grades of what an episode has written, apart from its answers: the content reward, and the meters of reward
+hacking."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ class Pool(ABC):
         return task
 
     def wait(self, task: asyncio.Task[Result]) -> Result:
-        """What `task` returns or raises."""
+        """Return what `task` returns or raises."""
 
         async def done() -> Result:
             return await task

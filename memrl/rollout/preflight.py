@@ -1,4 +1,4 @@
-"""Whether the prompts of a run fit and its reader answers, found out before a model is loaded (law 9).
+"""Checks that the prompts of a run fit and its reader answers, made before a model is loaded (law 9).
 
 Looks at the longest chunk of each stream it is given, and at the fullest memory that may stand beside it.
 """

@@ -57,7 +57,8 @@ class RolloutActor:
         return self._worker
 
     async def hello(self) -> dict[str, Any]:
-        """Where this worker lives. The first call builds it, so that a model that cannot be loaded says so here."""
+        """Return where this worker lives. The first call builds it, so that a model that cannot be loaded says so
+        here."""
         assert self.worker is not None
         return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
 

@@ -1,4 +1,5 @@
-"""Which rollout is played when: with which streams, with which adapter, and how far ahead of the learner.
+"""The schedule of rollouts: which is played when, with which streams, with which adapter, and how far ahead of the
+learner.
 
 With `rollout.max_staleness` k, the rollout of a step begins k steps before the learner needs it, with the adapter that
 is the newest then, and goes on while the learner works:
@@ -65,7 +66,7 @@ class RolloutSchedule:
 
     @property
     def under_way(self) -> bool:
-        """Whether a rollout was begun that nobody has taken yet."""
+        """Return whether a rollout was begun that nobody has taken yet."""
         return bool(self._under_way)
 
     @property
@@ -128,7 +129,7 @@ class RolloutSchedule:
     # Resuming ---------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint: positions in the feed, and what is under way."""
+        """Return the state for a checkpoint: positions in the feed, and what is under way."""
         return {
             "position": self._feed.position,
             "returned": list(self._returned),

@@ -176,7 +176,8 @@ class RolloutWorker:
         return steps, calls
 
     def _step_worth(self, source: str, place: Place) -> StepWorth:
-        """What finds out the worth of one episode's steps; `place` is where its questions to the reader stand."""
+        """Return the function that finds out the worth of one episode's steps; `place` is where its questions to the
+        reader stand."""
         numbers = itertools.count()
 
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:

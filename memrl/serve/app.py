@@ -132,7 +132,7 @@ def create_app(
 
     @app.get(OPEN, responses={int(HTTPStatus.TOO_MANY_REQUESTS): {"model": Refusal}})
     def health() -> Health:
-        """Whether the server is up. Needs no token."""
+        """Return whether the server is up. Needs no token."""
         return Health(version=memrl.__version__)
 
     if mounted is not None:

@@ -1,4 +1,4 @@
-"""What stands before every request: whom it is for, who asks, how often, how much; and how many may ask the model."""
+"""The guard before every request: whom it is for, who asks, how often, how much; and how many may ask the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_CLIENTS = 10_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What callers may use up."""
+    """The limits of what callers may use up."""
 
     body_bytes: int = 1 << 20
     per_minute: int = 600

@@ -144,7 +144,7 @@ def _tool(
 
 
 def _told(results: list[ToolResult]) -> types.CallToolResult:
-    """What became of operations; an error where there was one and none succeeded."""
+    """Return what became of operations; an error where there was one and none succeeded."""
     lines = [f"{result.name or 'call'}: {_outcome(result)}" for result in results]
     failed = bool(results) and not any(result.ok for result in results)
     return _result(

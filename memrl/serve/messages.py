@@ -1,4 +1,4 @@
-"""What goes in and comes out: bodies of the REST API, some of which are the arguments of MCP tools too."""
+"""Messages in and out: bodies of the REST API, some of which are the arguments of MCP tools too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9.
 
 
 def complaints(errors: Iterable[Any]) -> str:
-    """What pydantic found wrong, without what was given: that may be long, or be what no JSON can hold."""
+    """Return what pydantic found wrong, without what was given: that may be long, or be what no JSON can hold."""
     said = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors)
     return clean_text(said)[:LONGEST_COMPLAINT]
 
@@ -71,7 +71,7 @@ class Operations(_Given):
 
 
 class Results(BaseModel):
-    """What became of each operation. One that failed has changed nothing, and its `code` is not `ok`."""
+    """The results of operations, one each. One that failed has changed nothing, and its `code` is not `ok`."""
 
     results: list[ToolResult]
 
@@ -90,6 +90,6 @@ class Health(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why a request was not carried out."""
+    """The reason why a request was not carried out."""
 
     error: str

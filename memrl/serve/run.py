@@ -97,7 +97,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Before a model is loaded, so that a port that is taken is known at once."""
+    """Listen before a model is loaded, so that a port that is taken is known at once."""
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:

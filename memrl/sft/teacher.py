@@ -19,7 +19,7 @@ from memrl.envs.tools import ToolCall
 
 @dataclass(frozen=True)
 class Carelessness:
-    """How the teacher behaves, as probabilities."""
+    """The teacher's behaviour, as probabilities."""
 
     store: float = 0.5
     """That a noteworthy sentence is stored; any sentence, where the source does not say what is noteworthy."""
@@ -59,7 +59,7 @@ def demonstrate(
 
 
 def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
-    """Whether the items in sight say the answer, as far as the source lets one tell."""
+    """Return whether the items in sight say the answer, as far as the source lets one tell."""
     support = stream.metadata.get("support", {}).get(question.id)
     if support is None:
         return any(answer.lower() in item.line().lower() for item in view.items for answer in question.answers)

@@ -62,7 +62,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with a folder that has a manifest, in words; None where every file is as it was written."""
+    """Return what is wrong with a folder that has a manifest, in words; None where every file is as it was written."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}

@@ -28,7 +28,7 @@ NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE}
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether `folder` holds more than NO_RUN_FILES, and than half-written files."""
+    """Return whether `folder` holds more than NO_RUN_FILES, and than half-written files."""
     if not folder.is_dir():
         return False
     return any(entry.name not in NO_RUN_FILES and not entry.name.endswith(PARTIAL) for entry in folder.iterdir())

@@ -1,4 +1,4 @@
-"""How the embedded model is made: `memrl tiny build` runs exactly this, and records it beside the weights.
+"""The recipe of the embedded model: `memrl tiny build` runs exactly this, and records it beside the weights.
 
 A start that can copy (`memrl.tiny.initialise`), random tokens to copy, then lessons: a diligent teacher, who stores
 nearly everything and so shows much copying; answering alone; and careless teachers, who leave what to store to chance,

@@ -1,4 +1,4 @@
-"""What a run spends its time on, in seconds, over all the processes that it was resumed in."""
+"""A clock of what a run spends its time on, in seconds, over all the processes that it was resumed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run will cost, before it costs anything: tokens, reader calls, optimizer steps, memory.
+"""The cost of a run, estimated before it costs anything: tokens, reader calls, optimizer steps, memory.
 
 Token figures are upper bounds where the config sets a limit, and measured on a few real streams where the data decides.
 """
@@ -50,7 +50,7 @@ KNOWN_SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class StreamStats:
-    """What the estimate needs to know of the data."""
+    """Figures of the data that the estimate needs."""
 
     streams: int  # measured
     chunks: float  # a stream, mean

@@ -47,7 +47,8 @@ def rescored(episode: Episode, weights: RewardWeights, metric: str | None = None
 
 
 def _score(answer: AnswerRecord, metric: str | None) -> float:
-    """By the metric that is given; else by the judge's verdict, where there is one; else by the question's metric."""
+    """Return the score by the metric that is given; else by the judge's verdict, where there is one; else by the
+    question's metric."""
     if metric is None and answer.verdict is not None:
         return float(answer.verdict.accepted)
     return score(metric or answer.metric, answer.answer, answer.gold)

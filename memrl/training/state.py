@@ -41,7 +41,7 @@ Start = tuple[Path, dict[str, Any]]
 
 
 class RunState:
-    """Where a run stands, in memory and in its folder.
+    """The state of a run, in memory and in its folder.
 
     Args:
         config: the run's, with `run.dir` filled in.

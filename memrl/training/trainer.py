@@ -197,7 +197,7 @@ class Trainer:
             self.pool.check_judge()
 
     def _done(self) -> bool:
-        """Whether all steps are taken, or the last evaluation has reached `eval.target`."""
+        """Return whether all steps are taken, or the last evaluation has reached `eval.target`."""
         target, evaluations = self.config.eval.target, self.state.evaluations
         reached = target is not None and bool(evaluations) and evaluations[-1].qa.value >= target
         return reached or self.step >= self.config.train.steps
@@ -207,7 +207,7 @@ class Trainer:
         self._record({"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}, [], 0.0)
 
     def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
-        """Those that were sampled at most `rollout.max_staleness` versions ago, and figures about all of them."""
+        """Return the samples of at most `rollout.max_staleness` versions ago, and figures about all of them."""
         ages = [self.learner.version - sample.version for sample in samples]
         bound = self.config.rollout.max_staleness
         kept = [sample for sample, age in zip(samples, ages, strict=True) if age <= bound]
@@ -225,7 +225,7 @@ class Trainer:
 
     @contextmanager
     def _room_to_learn(self) -> Iterator[None]:
-        """With `vllm.sleep`, learner and engine take turns on one GPU's memory."""
+        """Let learner and engine, with `vllm.sleep`, take turns on one GPU's memory."""
         if not self.config.vllm.sleep:
             yield
             return
@@ -287,7 +287,7 @@ class Trainer:
         return evaluation.metrics() | reader_costs(answers, "eval/reader_") | judge_costs(judged, "eval/judge_")
 
     def _counted(self) -> dict[str, int]:
-        """How often the pool counted each kind of trouble since this was last asked."""
+        """Return how often the pool counted each kind of trouble since this was last asked."""
         return {what: self.pool.counts.pop(what, 0) for what in COUNTED}
 
     def _record(self, row: dict[str, Any], groups: list[Group], seconds: float) -> None:

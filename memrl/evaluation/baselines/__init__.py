@@ -1,4 +1,5 @@
-"""What a policy is compared with: other ways to keep a memory, asked by the same reader under the same budgets.
+"""Baselines, which a policy is compared with: other ways to keep a memory, asked by the same reader under the same
+budgets.
 
 One file each. A baseline reads a stream and hands over a memory; it never sees the questions.
 """

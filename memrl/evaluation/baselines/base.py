@@ -1,4 +1,4 @@
-"""What a baseline is, and a memory of passages for those that keep text as it is."""
+"""The interface of a baseline, and a memory of passages for those that keep text as it is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Speaker:
         self._prompted = self._written = 0
 
     async def say(self, instruction: str, text: str, place: Place) -> str:
-        """What it replies to an instruction and a text, of which the end counts where both do not fit."""
+        """Return its reply to an instruction and a text, of which the end counts where both do not fit."""
         worker, rollout = self._worker, self._worker.config.rollout
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
         ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]

@@ -33,7 +33,7 @@ _DECISION = re.compile(r"^\W*(\d+)\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.MU
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to become of a fact, and of which item."""
+    """A decision on what is to become of a fact, and of which item."""
 
     what: str
     item: str = ""
