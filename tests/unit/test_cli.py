@@ -150,6 +150,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert cli.main(["train", "mine.yaml", "seed=2"]) == 130
     assert "No checkpoint was written" in capsys.readouterr().err
     Path("runs/mine/checkpoints").mkdir(parents=True)
+    Path("runs/mine/config.yaml").write_text(Path("mine.yaml").read_text())
     assert cli.main(["train", "mine.yaml", "seed=2", "--resume"]) == 130
     assert "go on with: memrl train mine.yaml seed=2 --resume" in capsys.readouterr().err
 
