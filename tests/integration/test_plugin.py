@@ -64,7 +64,7 @@ def engine(config, ends, keep):
 class Reader:
     def __init__(self, setting):
         self.budget = setting.retrieve_budget
-    async def answer(self, question, memory, *, order=()):
+    async def answer(self, question, memory, *, place):
         view = memory.retrieve(question.text, self.budget)
         return Answer(question.answers[0] if view.items else "unknown", tuple(item.id for item in view.items))
     async def close(self):
