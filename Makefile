@@ -46,10 +46,10 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 train: setup ## train the embedded tiny model: runs/tiny
 	$(BIN)/memrl train
 
-quick: setup ## ruff and the unit tests that are not slow: a minute
+quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -m 'not long and not slow and not gpu and not vllm' tests/unit
 
 test: lint ## lint, then the tests that are not slow and need no GPU: minutes
 	$(BIN)/python -m pytest

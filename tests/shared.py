@@ -6,10 +6,13 @@ skipped with the reason.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
+T = TypeVar("T", bound=Callable[..., Any])
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -22,10 +25,11 @@ def _lacking(*parts: str) -> str | None:
     return f"{name} is not beside the clone: it holds what others have published, which is not passed on with the code"
 
 
-def needs_shared(*parts: str) -> pytest.MarkDecorator:
-    """Mark a test that reads `../shared/PARTS`; it is skipped where that is absent."""
+def needs_shared(*parts: str) -> Callable[[T], T]:
+    """Mark a test that reads `../shared/PARTS`: it is long, and skipped where that is absent."""
     reason = _lacking(*parts)
-    return pytest.mark.skipif(reason is not None, reason=reason or "")
+    absent = pytest.mark.skipif(reason is not None, reason=reason or "")
+    return lambda test: pytest.mark.long(absent(test))
 
 
 def shared(*parts: str) -> Path:

@@ -137,6 +137,7 @@ for number in range(300):
 """
 
 
+@pytest.mark.long
 def test_two_processes_write_one_file(tmp_path: Path) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], cwd=ROOT, stderr=subprocess.PIPE)

@@ -88,6 +88,7 @@ def test_there_are_enough_attacks_and_each_is_another() -> None:
     assert len({attack.origin for attack in ATTACKS}) >= 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worst", ["parrot", "finisher"])
 def test_no_attack_becomes_a_verdict_by_being_repeated(outcomes: dict[str, dict[str, Probe]], worst: str) -> None:
     found = Counter(probe.outcome for probe in outcomes[worst].values())
@@ -136,6 +137,7 @@ def test_a_judge_that_obeys_is_found_out_by_the_attacks(server: OpenAIServer) ->
     assert "order" in accepted and "verdict in memory" in accepted
 
 
+@pytest.mark.long
 def test_the_command_attacks_the_judge_of_a_config(server: OpenAIServer, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tiny", "judge.type=endpoint", f"judge.endpoint.url={server.url}", f"judge.endpoint.model={server.model}"]
     words += ["rewards.content=judge", "judge.answers={squad: default}"]

@@ -123,6 +123,7 @@ def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
     assert not other.keys() & alone[0].keys(), "one id, other texts"
 
 
+@pytest.mark.long
 def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
     memalpha.write(tmp_path)
     for name in ("memalpha-val", "memalpha-mab"):
@@ -159,6 +160,7 @@ def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> 
             open_suite(name, config, 1, [7])
 
 
+@pytest.mark.long
 def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
     chunks = ("The physician cured her of the flu.", "A train to Rome was late.", "He bought a red automobile.")
     stream = STREAM.model_copy(update={"chunks": tuple(Chunk(text=text) for text in chunks)})

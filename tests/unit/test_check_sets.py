@@ -190,6 +190,7 @@ def config_of(train: list[dict[str, Any]], held_out: list[dict[str, Any]], **dat
 SAME = {"source": "synthetic", "seed": 5}
 
 
+@pytest.mark.long
 def test_the_sides_of_a_config() -> None:
     train, held_out = parts_of_config(config_of([SAME, {"source": "synthetic", "count": 3}], [{"source": "synthetic"}]))
     report = check(train, held_out)
@@ -201,6 +202,7 @@ def test_the_sides_of_a_config() -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_run_on_its_own_evaluation_is_refused() -> None:
     with pytest.raises(DataError) as caught:
         guard(config_of([{"source": "synthetic"}, SAME], [SAME]))
@@ -260,6 +262,7 @@ def test_shipped_configs_pass_and_it_takes_no_time(name: str) -> None:
     assert time.perf_counter() - began < 5  # 0.2 s on an idle machine
 
 
+@pytest.mark.long
 def test_train_and_dry_run_refuse_before_anything_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -170,6 +170,7 @@ def test_the_linear_camel_case_pattern_accepts_the_same_names(name: str) -> None
     assert bool(re.match(_CAMEL, name)) == bool(re.match(_LINEAR[_CAMEL], name))
 
 
+@pytest.mark.long
 @given(st.text(), st.sampled_from(OBJECTS), st.sampled_from([True, False, "^x_.*", ["bz2", True]]))
 def test_any_answer_scores_between_0_and_1(answer: str, thing: str, condition: Any) -> None:
     assert 0.0 <= follow(answer, (thing, condition)) <= 1.0

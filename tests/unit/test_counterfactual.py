@@ -121,6 +121,7 @@ CALLS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(CALLS, max_size=3), min_size=1, max_size=5), st.sampled_from([12, 20, 1000]))
 def test_it_is_exact_for_the_lexical_reader(calls: list[list[ToolCall]], budget: int) -> None:

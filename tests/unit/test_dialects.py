@@ -189,6 +189,7 @@ def test_lone_surrogates_are_replaced_at_every_depth() -> None:
     assert only("<tool_call>\ud800").raw == "?"
 
 
+@pytest.mark.long
 def test_never_ending_text_is_read_in_linear_time() -> None:
     started = time.perf_counter()
     for piece in ("<tool_call>", "<think>", "<tool_call>{", "</tool_call>", "<", block("{"), "<think></think>"):
@@ -215,6 +216,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 CALLS = st.lists(st.builds(ToolCall, name=TEXT, arguments=st.dictionaries(TEXT, VALUES, max_size=3)), max_size=4)
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(CALLS, st.booleans())
 def test_what_is_formatted_is_parsed_back(calls: list[ToolCall], truncated: bool) -> None:

@@ -152,6 +152,7 @@ class Ledger:
         return "A" if self.outings[pair[1]][0] < self.outings[pair[2]][0] else "B"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", [None, "train", "eval"])
 def test_an_independent_reading_of_the_text_gives_the_same_answers(split: str | None) -> None:
     checked = set()
@@ -168,6 +169,7 @@ def test_an_independent_reading_of_the_text_gives_the_same_answers(split: str | 
     assert checked == KINDS
 
 
+@pytest.mark.long
 def test_the_kind_tells_whether_a_value_was_changed(some: list[Stream]) -> None:
     for stream in some:
         ledger = Ledger(stream)
@@ -178,6 +180,7 @@ def test_the_kind_tells_whether_a_value_was_changed(some: list[Stream]) -> None:
                     assert question.kind == ("latest" if changed else attribute.kind)
 
 
+@pytest.mark.long
 def test_nobody_shares_a_pet_and_sisters_are_women(some: list[Stream]) -> None:
     for stream in some:
         ledger = Ledger(stream)
@@ -258,6 +261,7 @@ def test_a_stream_of_one_chatty_session_still_asks_something() -> None:
         assert stream.questions
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_a_long_stream_does_not_run_out_of_news(split: str) -> None:
     (stream,) = streams(1, sessions=3000, split=split)

@@ -51,6 +51,7 @@ def test_what_is_missing_is_said_with_the_remedy(
     assert "model.device is cuda, and no GPU is visible here" in verdict.missing
 
 
+@pytest.mark.long
 def test_an_address_where_no_cluster_is_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "tiny", "--address", "127.0.0.1:1"]) == 1
     assert "no Ray cluster can be reached at ray.address='127.0.0.1:1'" in " ".join(capsys.readouterr().err.split())

@@ -52,6 +52,7 @@ def test_every_form_becomes_a_stream(tmp_path: Path) -> None:
     assert weeks.questions[0].evidence == (1,)
 
 
+@pytest.mark.long
 def test_the_documented_example_builds(tmp_path: Path) -> None:
     example = re.search(r"```json\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
     assert example is not None

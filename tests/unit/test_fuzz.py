@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,7 @@ COMPLETIONS = st.lists(PIECES, max_size=8).map("".join) | st.text(st.characters(
 TIMES = st.none() | st.sampled_from(["May 3", " ", "May\n3"])
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(COMPLETIONS, st.booleans(), TIMES), min_size=1, max_size=4))
 def test_no_completion_breaks_an_episode(steps: list[tuple[str, bool, str | None]]) -> None:
@@ -107,6 +109,7 @@ def test_no_completion_breaks_an_episode(steps: list[tuple[str, bool, str | None
     assert env.done
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(COMPLETIONS, st.booleans())
 def test_every_opened_call_outside_a_thought_is_counted(text: str, truncated: bool) -> None:

@@ -184,6 +184,7 @@ REAL = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_on_real_files(name: str) -> None:
     place, parts, many, tokens, streams = REAL[name]

@@ -193,6 +193,7 @@ records = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.lists(records, max_size=60), st.integers(0, 3))
 def test_nothing_leaks_whatever_the_records(examples: list[Labelled], seed: int) -> None:

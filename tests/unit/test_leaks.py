@@ -248,6 +248,7 @@ def synthetic(seed: int, count: int, **options: int) -> list[Stream]:
     return list(open_source("synthetic", {"seed": seed, "count": count, **options}))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"sentences": 3, "people": 16}, {"chunks": 2}, {"chunks": 1, "sentences": 1}])
 def test_sentences_of_templates_are_expected(options: dict[str, int]) -> None:
     pair = only(find_overlap(synthetic(1, 2000, **options), synthetic(2, 64, **options)))
@@ -310,6 +311,7 @@ def test_scripts_without_blanks_are_compared() -> None:
     assert pair.leaks
 
 
+@pytest.mark.long
 def test_the_report_is_the_same_in_every_process() -> None:
     """Python's own hashes differ from process to process; what is found does not."""
     script = (
@@ -335,6 +337,7 @@ def test_the_report_is_the_same_in_every_process() -> None:
 # The published files ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_splits_of_banking77_are_clean_and_it_takes_seconds_at_most() -> None:
     options = {"path": shared("data", "banking77")}
     train = list(open_source("banking77", {**options, "split": "train", "count": 20}))
@@ -349,6 +352,7 @@ def test_the_splits_of_banking77_are_clean_and_it_takes_seconds_at_most() -> Non
     assert seconds < 10, f"{tokens / seconds:.0f} tokens a second"  # under 1 on an idle machine
 
 
+@pytest.mark.long
 def test_streams_of_all_of_banking77_leak_into_its_eval_split() -> None:
     options = {"path": shared("data", "banking77")}
     held_out = list(open_source("banking77", {**options, "split": "eval", "count": 3}))
@@ -357,12 +361,14 @@ def test_streams_of_all_of_banking77_leak_into_its_eval_split() -> None:
     assert pair.leaking == 3
 
 
+@pytest.mark.long
 def test_the_splits_of_squad_are_clean() -> None:
     options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
     train = open_source("squad", {**options, "split": "train"})
     assert find_overlap(train, open_source("squad", {**options, "split": "eval"})).leaks == ()
 
 
+@pytest.mark.long
 def test_squad_under_other_names_leaks() -> None:
     options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
     stage = SOURCES["squad"].stage
@@ -386,6 +392,7 @@ def nlu_rows(part: str) -> list[Labelled]:
     return found
 
 
+@pytest.mark.long
 def test_the_leak_of_the_reference_is_found_nlu_in_its_benchmark_column() -> None:
     """Mem-alpha trains on utterances that the NLU column of MemoryAgentBench shows and asks about."""
     rows = nlu_rows("trainset")

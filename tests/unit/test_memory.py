@@ -307,6 +307,7 @@ OPERATIONS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(OPERATIONS, st.booleans()), max_size=30), TEXTS)
 def test_a_memory_saved_and_restored_on_the_way_is_one_that_never_was(

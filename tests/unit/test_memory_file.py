@@ -189,6 +189,7 @@ def start(path: Path, user: str, first: int) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
+@pytest.mark.long
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     writers = [start(path, "both", 0), start(path, "both", 1000)]

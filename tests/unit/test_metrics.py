@@ -168,6 +168,7 @@ def test_a_boxed_integer_matches_itself_only(number: int) -> None:
     assert score("boxed", rf"\boxed{{{number + 1}}}", [str(number)]) == 0.0
 
 
+@pytest.mark.long
 @given(
     st.sampled_from(["exact_match", "substring", "token_f1", "rouge_l", "parts_coverage"]),
     st.from_regex(r"[b-z]{2,8}( [b-z]{2,8}){0,3}", fullmatch=True),

@@ -86,6 +86,7 @@ def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
         streams("memoryagentbench", tmp_path, competencies=["Recall"])
 
 
+@pytest.mark.long
 def test_a_hub_that_cannot_be_reached_is_named() -> None:
     code = (
         "from memrl.envs.sources import open_source\n"

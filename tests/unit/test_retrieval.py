@@ -55,6 +55,7 @@ def test_one_score_by_hand() -> None:
     assert index.search("CAT!") == [("a", pytest.approx(expected))]
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(WRITES, TEXTS)
 def test_an_index_kept_up_to_date_equals_one_built_afresh(writes: list[tuple[str, str | None]], query: str) -> None:

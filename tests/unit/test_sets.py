@@ -34,6 +34,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.long
 def test_everything_in_a_folder_becomes_sets_with_cards(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +61,7 @@ def test_everything_in_a_folder_becomes_sets_with_cards(
     assert json.loads((out / "locomo" / "card.json").read_text())["splits"].keys() == {"eval"}
 
 
+@pytest.mark.long
 def test_building_again_keeps_what_is_the_same_and_refuses_what_is_not(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +76,7 @@ def test_building_again_keeps_what_is_the_same_and_refuses_what_is_not(
     assert read_card(out / "squad").options == {"chunks": 2}
 
 
+@pytest.mark.long
 def test_one_bad_set_does_not_stop_the_others(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = raw / "locomo" / "locomo10.json"
     file.write_text(file.read_text()[:-200])
@@ -82,6 +85,7 @@ def test_one_bad_set_does_not_stop_the_others(raw: Path, tmp_path: Path, capsys:
     assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == ["banking77", "squad"]
 
 
+@pytest.mark.long
 def test_a_generated_set_needs_no_files(tmp_path: Path) -> None:
     assert main(["data", "build", "synthetic", "--out", str(tmp_path), "count=3", "chunks=2"]) == 0
     (stream, *_) = streams = list(read_jsonl(tmp_path / "synthetic" / "all.jsonl"))
@@ -94,6 +98,7 @@ def test_two_inputs_of_one_source_get_a_folder_each(raw: Path) -> None:
     assert [job.name for job in find_jobs(raw, "squad")] == ["squad-train-v1", "squad-dev-v1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,6 +132,7 @@ def test_an_unknown_folder_says_where_to_look(tmp_path: Path, capsys: pytest.Cap
     assert "`memrl data list` says what each reads" in refused(capsys, "build", "--from", str(tmp_path), "--out", "x")
 
 
+@pytest.mark.long
 def test_list_inspect_and_stats_show_what_is_there(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +158,7 @@ def test_list_inspect_and_stats_show_what_is_there(
     assert stats[str(out / "squad")]["questions"] == 8
 
 
+@pytest.mark.long
 def test_a_damaged_set_is_named(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "sets"
     main(["data", "build", "locomo", "--from", str(raw), "--out", str(out)])
@@ -160,6 +167,7 @@ def test_a_damaged_set_is_named(raw: Path, tmp_path: Path, capsys: pytest.Captur
     assert "locomo: eval.jsonl is not what was written" in refused(capsys, "list", str(out))
 
 
+@pytest.mark.long
 def test_check_finds_what_is_in_both_and_passes_what_is_apart(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,7 @@ def test_latest_asks_for_what_was_changed_and_nothing_else() -> None:
                 assert (stream.metadata["support"][question.id] in changed) == (question.kind == "latest")
 
 
+@pytest.mark.long
 def test_a_change_replaces_a_sentence_of_an_earlier_chunk(streams: list[Stream]) -> None:
     for stream in streams:
         told: dict[str, int] = {}
