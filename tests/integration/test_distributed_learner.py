@@ -192,7 +192,7 @@ def test_processes_that_find_no_room_say_what_they_wanted(quick_model: Path, tmp
     changes = {"train.processes": 2, "ray.learner_cpus": 64, "ray.start_timeout": 2}
     config = small_config(quick_model, tmp_path, changes)
     with pytest.raises(LearnerError, match=r"2 learner processes did not .* each wants 64 CPU, 0 GPU, the cluster has"):
-        DistributedLearner(config, 1)
+        DistributedLearner(config, 1, build)
 
 
 # Whole runs ---------------------------------------------------------------------------------------------------------
