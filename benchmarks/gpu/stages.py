@@ -42,7 +42,7 @@ from benchmarks.gpu.parts import (
     tokens,
     wait,
 )
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import Place, Sampling
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.records import AdapterRef, Completion, Sample
 
@@ -225,7 +225,7 @@ def _learner(model: Any, **changes: Any) -> Any:
 async def _generate(engine: TransformersEngine, prompts: list[list[int]], how: Sampling, ref: AdapterRef | None) -> Any:
     return await asyncio.gather(
         *(
-            engine.generate(prompt, Sampling(how.max_tokens, how.temperature, k), ref, order=(0, k))
+            engine.generate(prompt, Sampling(how.max_tokens, how.temperature, k), ref, place=Place(0, k))
             for k, prompt in enumerate(prompts)
         )
     )

@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 import memrl.rollout.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
+from memrl.engines.engine import Place
 from memrl.engines.models import load_model
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, EngineError
@@ -164,7 +165,7 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
 def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
-    pool, adapter, streams = start(quick_model, tmp_path, rollout__episode_timeout=8.0, ray__hang_grace=3.0)
+    pool, adapter, streams = start(quick_model, tmp_path, rollout__episode_timeout=20.0, ray__hang_grace=5.0)
     try:
         hung = pids(pool)[0]
         later(0.7, hung, signal.SIGSTOP)
@@ -330,7 +331,7 @@ def test_what_a_failure_leads_to_is_a_setting(
     attempt, failed = pool._attempt, []
 
     async def once(play: Play, ref: AdapterRef) -> Episode:
-        if play.place == (1, 0, 1) and not failed:
+        if play.place == Place(1, 0, 1) and not failed:
             failed.append(play)
             raise EngineError("the engine stumbled")
         return await attempt(play, ref)

@@ -88,7 +88,7 @@ def test_the_next_rollout_goes_on_while_the_learner_works(
     attempt, learn = pool._attempt, trainer.learner.step
 
     async def attempted(play: Play, adapter: AdapterRef) -> Episode:
-        step = play.place[0]
+        step = play.place.step
         if step < 0:
             return await attempt(play, adapter)
         await may_begin[step].wait()
