@@ -50,7 +50,7 @@ from tests.support import (
 pytestmark = pytest.mark.vllm
 log = logging.getLogger(__name__)
 BOUNDS = (1e-4, 1e-3)
-"""Nats a token between vLLM and transformers in float32, mean and largest, that are still rounding; on any processor."""
+"""Nats a token between vLLM and transformers in float32, mean and largest, that are still rounding."""
 LOUD = 0.1
 """Size of the adapters: each changes the log-probs of `FIXED` by 0.5 to 1.6 nats a token, whatever the processor."""
 FIXED = "The ferry to island 7 left at 1 o'clock."
