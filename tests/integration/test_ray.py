@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,8 @@ def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
             )
         )
     finally:
-        os.kill(hung, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the pool has ended it
+            os.kill(hung, signal.SIGKILL)
         pool.close()
 
 
