@@ -166,7 +166,7 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
 def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
-    pool, adapter, streams = start(quick_model, tmp_path, rollout__episode_timeout=20.0, ray__hang_grace=5.0)
+    pool, adapter, streams = start(quick_model, tmp_path, rollout__episode_timeout=8.0, ray__hang_grace=3.0)
     try:
         hung = pids(pool)[0]
         later(0.7, hung, signal.SIGSTOP)
