@@ -1,7 +1,7 @@
 """Text as it is compared: one spelling for what looks the same, numbers as numbers, words in every script.
 
-Whoever compares texts (metrics, the content reward, meters, duplicates in a memory, evidence of own data) does it by
-`fold`, `stands_in`, `words` and `stem`, so that a curly quote, a full-width digit, another Unicode form or a comma
+Metrics, the content reward, meters and the duplicates of a memory compare texts by `fold`, `stands_in`, `words` and
+`stem`, so that a curly quote, a full-width digit, another Unicode form or a comma
 between thousands makes no difference anywhere, and 3.14 is 314 nowhere.
 """
 
@@ -53,7 +53,7 @@ def plain(text: str) -> str:
     return _GROUPED.sub(_ungrouped, text)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=32)  # several golds are looked for in one text; few, since a text may be a whole document
 def fold(text: str) -> str:
     """Return the text as texts are compared: plain, case folded, each run of blanks and line ends one blank."""
     folded = " ".join(plain(text).casefold().split())

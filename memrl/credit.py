@@ -62,7 +62,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
-from memrl.config.registries import CREDIT
+from memrl.config.registries import chosen
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample
 from memrl.rewards.compose import (
@@ -145,9 +145,7 @@ def credit_mode(name: str) -> Mode:
         ConfigError: there is none; the nearest right name is given.
         PluginError: it is somebody else's, and cannot be imported or called.
     """
-    if not CREDIT.knows(name):
-        raise ConfigError(f"advantage.mode: {CREDIT.unknown(name)}")
-    mode: Mode = CREDIT.get(name)
+    mode: Mode = chosen("advantage.mode", name)
     return mode
 
 
@@ -283,15 +281,15 @@ def _moved(
         one.name: float(np.mean([episode.parts.get(one.name, 0.0) for episode in episodes])) for one in weights.episode
     }
     slopes = episode_slopes(parts, weights)
-    moved = {part: [np.zeros(len(episode.steps)) for episode in episodes] for part in (QA.name, Compression.name)}
-
     growth = [np.diff([0.0, *(float(step.memory_tokens) for step in episode.steps)]) for episode in episodes]
-    for episode, row, grown in zip(episodes, moved[Compression.name], _against_position(growth), strict=True):
-        paid = -slopes[Compression.name] * grown / episode.chunk_tokens
-        row += paid - paid.sum() / len(row)
-
-    moved[QA.name] = answers(episodes, config, slopes)
-    return moved
+    grown = [
+        -slopes[Compression.name] * row / episode.chunk_tokens
+        for episode, row in zip(episodes, _against_position(growth), strict=True)
+    ]
+    return {
+        QA.name: answers(episodes, config, slopes),
+        Compression.name: [paid - paid.sum() / len(paid) for paid in grown],
+    }
 
 
 def _by_worth(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:

@@ -123,10 +123,6 @@ def resolve_weights(
     return found
 
 
-PRESETS: dict[str, RewardWeights] = {}
-"""What each preset pays, by its name."""
-
-
 def _is_weight(weight: Any) -> bool:
     return not isinstance(weight, bool) and isinstance(weight, int | float) and math.isfinite(weight)
 
@@ -298,4 +294,5 @@ def _values(parts: Sequence[WeightedPart], seen: Any, where: str) -> dict[str, f
     return found
 
 
-PRESETS.update((name, resolve_weights(name)) for name in _SETTINGS)
+PRESETS: dict[str, RewardWeights] = {name: resolve_weights(name) for name in _SETTINGS}
+"""The weights of each preset, by its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from memrl.envs.tools import ResultCode, ToolCall, clean_text
@@ -13,15 +14,13 @@ MAX_CALL_CHARS = 16_384
 """Longer calls are refused before they are parsed."""
 MAX_DEPTH = 16
 """Calls nested deeper are refused: a fixed bound, since Python's own depends on who called."""
+_DECODER = json.JSONDecoder()
+_BLANKS = re.compile(r"\s*")
 
 
 def failed_call(raw: str, code: ResultCode, message: str, name: str = "") -> ToolCall:
     """The call that stands for a text that cannot be read as one, so that it costs reward."""
     return ToolCall(name=name, raw=clean_text(raw[:MAX_CALL_CHARS]), error=code, message=message)
-
-
-_DECODER = json.JSONDecoder()
-_BLANKS = re.compile(r"\s*")
 
 
 class Unreadable(Exception):
@@ -62,16 +61,14 @@ def json_span(text: str, start: int) -> tuple[int, int] | None:
         return None
 
 
-def json_spans(text: str, mark: str) -> list[tuple[int, int]]:
-    """Return where the JSON objects stand that follow each `mark`, in order; a mark within one begins no other."""
-    spans: list[tuple[int, int]] = []
-    place = text.find(mark)
-    while place >= 0:
-        span = json_span(text, place + len(mark))
+def json_spans(text: str, mark: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Yield where the JSON objects stand that follow each `mark`, in order; a mark within one begins no other."""
+    found = mark.search(text)
+    while found is not None:
+        span = json_span(text, found.end())
         if span is not None:
-            spans.append(span)
-        place = text.find(mark, span[1] if span is not None else place + len(mark))
-    return spans
+            yield span
+        found = mark.search(text, found.end() if span is None else span[1])
 
 
 def _tidy(value: Any, depth: int = 0) -> Any:

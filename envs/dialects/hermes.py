@@ -11,6 +11,7 @@ from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 _OPENS, _CLOSES = "<tool_call>", "</tool_call>"
+_OPENING = re.compile(_OPENS)
 
 
 class HermesDialect:
@@ -22,7 +23,7 @@ class HermesDialect:
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
-        text, thinking = speech(text, json_spans(text, _OPENS))
+        text, thinking = speech(text, json_spans(text, _OPENING))
         opened = text.find(_OPENS)
         while opened >= 0:
             body = opened + len(_OPENS)

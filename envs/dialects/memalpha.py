@@ -6,19 +6,22 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from memrl.envs.dialects.calls import Unreadable, failed_call, json_spans, read_json
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
-_FUNCTION, _ARGUMENTS = "✿FUNCTION✿", "✿ARGS✿"
-_MARK = re.compile("✿(?:FUNCTION|ARGS|RESULT|RETURN)✿")
+_FUNCTION, _ARGUMENTS = "✿FUNCTION✿", re.compile("✿ARGS✿:?")
+_MARK = re.compile("✿(?:FUNCTION|RESULT|RETURN)✿")
 
 
-def _objects(text: str) -> list[tuple[int, int]]:
-    """Return where the arguments' JSON stands; marks within it are content."""
-    return json_spans(text, f"{_ARGUMENTS}:") or json_spans(text, _ARGUMENTS)
+def _pieces(text: str) -> list[str]:
+    """Return what each mark begins, up to the next one; a mark in the arguments' JSON is content and begins nothing."""
+    spans = list(json_spans(text, _ARGUMENTS))
+    starts = [mark.start() for mark in _MARK.finditer(text) if not _within(mark.start(), spans)]
+    return [text[start:end] for start, end in pairwise([*starts, len(text)])]
 
 
 def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
@@ -67,24 +70,16 @@ class MemAlphaDialect:
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
-        text, thinking = speech(text, _objects(text))
-        spans, end = _objects(text), len(text)
-        marks = [found for found in _MARK.finditer(text) if not _within(found.start(), spans)]
-        for number, mark in enumerate(marks):
-            if mark.group() != _FUNCTION:
+        text, thinking = speech(text, json_spans(text, _ARGUMENTS))
+        pieces = _pieces(text)
+        for number, piece in enumerate(pieces, 1):
+            if not piece.startswith(_FUNCTION):
                 continue
-            following = marks[number + 1] if number + 1 < len(marks) else None
-            given = following is not None and following.group() == _ARGUMENTS
-            name = text[mark.end() : following.start() if following is not None else end]
+            name, *arguments = _ARGUMENTS.split(piece.removeprefix(_FUNCTION), maxsplit=1)
             name = name.removeprefix(":").strip().split("\n", 1)[0].strip()[:80]
-            body, stop = "", following.start() if following is not None else end
-            if given and following is not None:
-                stop = marks[number + 2].start() if number + 2 < len(marks) else end
-                body = text[following.end() : stop].removeprefix(":")
-            call = self._call(name, body)
-            if call.error is ResultCode.MALFORMED and truncated and stop == end and not thinking:
-                raw = text[mark.start() : stop]
-                call = failed_call(raw, ResultCode.TRUNCATED, "the completion ended inside the call", call.name)
+            call = self._call(name, "".join(arguments))
+            if call.error is ResultCode.MALFORMED and truncated and number == len(pieces) and not thinking:
+                call = failed_call(piece, ResultCode.TRUNCATED, "the completion ended inside the call", call.name)
             calls.append(call)
         return calls
 

@@ -9,22 +9,22 @@ A tag that is quoted, in the JSON of a call, is content and neither opens nor cl
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 Span = tuple[int, int]
 _TAG = re.compile("<(/?)think>")
 
 
-def speech(text: str, quoted: Sequence[Span] = ()) -> tuple[str, bool]:
+def speech(text: str, quoted: Iterable[Span] = ()) -> tuple[str, bool]:
     """Return what is said in `text`, and whether it ends in the middle of a thought.
 
     Args:
-        quoted: spans of JSON, in order and apart; tags within them are content.
+        quoted: spans of JSON, in order and apart; tags within them are content. Looked at only where there are tags.
     """
     pieces: list[str] = []
     place, thinking = 0, False
     spans = iter(quoted)
-    span = next(spans, None)
+    span: Span | None = (0, 0)
     for tag in _TAG.finditer(text):
         while span is not None and span[1] <= tag.start():
             span = next(spans, None)

@@ -20,7 +20,7 @@ from memrl.config.check import CHOICES
 from memrl.config.registries import BY_KEY
 from memrl.config.renamed import RENAMED, present_name
 from memrl.envs.sources import SOURCES
-from memrl.envs.suggest import nearest
+from memrl.envs.suggest import nearest_dotted
 from memrl.errors import ConfigError
 
 
@@ -57,10 +57,7 @@ def find(key: str) -> list[SettingInfo]:
     name = present_name(key, "memrl config")
     if found := [one for one in settings() if one.key == name or one.key.startswith(f"{name}.")]:
         return found
-    known = [one.key for one in settings()]
-    # A last word alone is enough to find what is meant: `groupsize` is near `group_size`, not near `train.group_size`.
-    last = {one.rpartition(".")[2]: one for one in reversed(known)}
-    near = nearest(name, known) or last.get(nearest(name.rpartition(".")[2], last) or "")
+    near = nearest_dotted(name, [one.key for one in settings()])
     hint = f"; did you mean {near!r}?" if near else "; `memrl config` lists all"
     raise ConfigError(f"there is no setting {key!r}{hint}")
 

@@ -12,6 +12,7 @@ from typing import Any
 from memrl.envs.designs import DESIGNS
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.registry import Registry, shape
+from memrl.errors import ConfigError
 
 CREDIT: Registry[Any] = Registry("credit mode", "memrl.credit", shape(takes=3))
 """Called with the episodes of a group, the section `advantage` and the reward weights: `memrl.credit.Mode`."""
@@ -53,3 +54,19 @@ BY_KEY: dict[str, Registry[Any]] = {
     "loss.type": LOSSES,
 }
 """The registry from which the value of a setting is taken."""
+
+
+def chosen(key: str, name: str) -> Any:
+    """Return the thing that a setting names.
+
+    Args:
+        key: the setting, in BY_KEY.
+
+    Raises:
+        ConfigError: there is none of that name; the nearest right name is given.
+        PluginError: it is somebody else's, and cannot be imported or has the wrong shape.
+    """
+    registry = BY_KEY[key]
+    if not registry.knows(name):
+        raise ConfigError(f"{key}: {registry.unknown(name)}")
+    return registry.get(name)

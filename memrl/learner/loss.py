@@ -34,8 +34,7 @@ import torch
 from torch import Tensor
 
 from memrl.config import LossConfig
-from memrl.config.registries import LOSSES
-from memrl.errors import ConfigError
+from memrl.config.registries import chosen
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,7 @@ def find_loss(name: str) -> Loss:
         ConfigError: there is none; the nearest right name is given.
         PluginError: it is somebody else's, and cannot be imported or is no loss.
     """
-    if not LOSSES.knows(name):
-        raise ConfigError(f"loss.type: {LOSSES.unknown(name)}")
-    found: Loss = LOSSES.get(name)
+    found: Loss = chosen("loss.type", name)
     return found
 
 

@@ -25,6 +25,11 @@ _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _held: set[int] = set()
 
 
+def _let_go(opened: int) -> None:
+    _held.discard(opened)
+    os.close(opened)
+
+
 def _let_go_in_child() -> None:
     """Close what a fork has copied: the lock would outlive its holder in a child of it."""
     while _held:
@@ -51,8 +56,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)  # before the lock ends: nobody else can have taken it by now
-        _held.discard(held)
-        os.close(held)
+        _let_go(held)
         with suppress(OSError):  # it is not empty: there is a run in it
             for path in made:
                 path.rmdir()
@@ -67,8 +71,7 @@ def _take(file: Path) -> int:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(opened, 200, 0).decode(errors="replace").split()
-            _held.discard(opened)
-            os.close(opened)
+            _let_go(opened)
             who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
             raise ConfigError(
                 f"{file.parent} is in use: {who} is training there. Wait until it has ended or end it, or give this "
@@ -83,5 +86,4 @@ def _take(file: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(opened), os.stat(file)):
                 return opened
-        _held.discard(opened)
-        os.close(opened)
+        _let_go(opened)

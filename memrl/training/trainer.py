@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.clock import Clock
 from memrl.training.figures import COUNTED, step_figures
-from memrl.training.state import RunState, environment, find_start
+from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
 CHECKED_STREAMS = 16
@@ -64,10 +63,9 @@ class Trainer:
     """
 
     def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
-        assert config.run.dir is not None
         self.config = config
         self.name = name
-        self.folder = Path(config.run.dir)
+        self.folder = run_folder(config)
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
