@@ -25,6 +25,7 @@ from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
 from memrl.evaluation.statistics import mean
+from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
@@ -65,7 +66,7 @@ class Trainer:
     def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
         self.config = config
         self.name = name
-        self.folder = run_folder(config)
+        self.folder = run_folder(config.run)
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
@@ -75,10 +76,9 @@ class Trainer:
         with self._clock.timed("build"):
             torch.manual_seed(config.seed)
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
-            tokenizer = load_tokenizer(config)
-            self._open_streams(open_prompter(config, tokenizer))
-            check_reader(config)
-            check_judge(config)
+            self._open_streams(open_prompter(load_tokenizer(config.model), config.rollout.dialect))
+            check_reader(config.reader)
+            check_judge(open_endpoint_judge(config))
             self.learner = open_learner(config, config.train.steps * config.train.updates_per_step)
             try:
                 self.pool = open_pool(config)
@@ -86,7 +86,15 @@ class Trainer:
                 self.learner.close()
                 raise
         try:
-            self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
+            self.rollouts = RolloutSchedule(
+                self.pool,
+                self.feed,
+                self._weights,
+                self._progress.phase,
+                rollout=config.rollout,
+                train=config.train,
+                advantage=config.advantage,
+            )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found)
             self.trackers = open_trackers(
@@ -112,8 +120,15 @@ class Trainer:
         self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
         first = self.feed.take(CHECKED_STREAMS)
         self.feed.seek(0)
-        check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
-        self._first_canary = first_canary(first_prompt(config, prompter, first[0]))
+        check_prompts(
+            [*self.eval_streams[:CHECKED_STREAMS], *first],
+            prompter,
+            memory=config.memory,
+            rollout=config.rollout,
+            reader=config.reader,
+            context=context_length(config.model),
+        )
+        self._first_canary = first_canary(first_prompt(config.memory, config.rollout, prompter, first[0]))
 
     # The loop ---------------------------------------------------------------------------------------------------
 

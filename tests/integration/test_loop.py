@@ -19,11 +19,11 @@ from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.engines.models import load_model
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError
-from memrl.learner.learner import Learner
+from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
 from memrl.rewards.compose import resolve_weights, total
-from memrl.rollout.build import build_worker
+from memrl.rollout.build import open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.files import find_damage
 from memrl.storage.rundir import EpisodeWriter
@@ -51,9 +51,10 @@ def trained_samples(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[l
 @pytest.mark.parametrize("reader", ["policy-base", "lexical"])
 def test_a_worker_plays_an_episode(quick_model: Path, tmp_path: Path, reader: str) -> None:
     config = small_config(quick_model, tmp_path, {"reader.type": reader})
-    worker = build_worker(config)
-    pool, tokenizer = InProcessPool(config, worker), worker.prompter.tokenizer
-    adapter = Learner(load_model(config), config, 1).publish(tmp_path)
+    pool = open_pool(config)
+    assert isinstance(pool, InProcessPool)
+    tokenizer = pool.worker.prompter.tokenizer
+    adapter = build_learner(config, 1).publish(tmp_path)
     pool.load_adapter(adapter)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
 
@@ -170,7 +171,7 @@ def test_a_run_trains_what_it_sampled_and_leaves_every_file(
     assert adapters == ["v00000", "v00002", "v00003"]
     for name in adapters:
         assert find_damage(folder / "adapters" / name) is None
-        PeftModel.from_pretrained(load_model(config), str(folder / "adapters" / name))
+        PeftModel.from_pretrained(load_model(config.model), str(folder / "adapters" / name))
     assert (folder / summary["adapter"]["best"]).is_dir()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from memrl.cli import main as cli
-from memrl.config import Config, EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
+from memrl.config import EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
 from memrl.endpoints.client import Endpoint
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall
@@ -43,8 +43,7 @@ def judge_at(server: OpenAIServer, **changes: object) -> Judge:
     settings = JudgeConfig(type="endpoint", answers={"squad": "default"}, endpoint=endpoint)
     for name, value in changes.items():
         setattr(settings, name, value)
-    config = Config(judge=settings, rewards=RewardConfig(content="judge"))
-    return Judge(config, EndpointAsker(Endpoint(endpoint, "judge")))
+    return Judge(settings, RewardConfig(content="judge"), EndpointAsker(Endpoint(endpoint, "judge")))
 
 
 def attacked(server: OpenAIServer, chat: Chat) -> dict[str, Probe]:

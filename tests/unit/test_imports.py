@@ -24,6 +24,7 @@ LIGHT = (
     "memrl.errors",
     "memrl.frozen.reader",
     "memrl.records",
+    "memrl.rollout.build",
 )
 
 
