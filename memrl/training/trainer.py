@@ -22,7 +22,7 @@ from memrl.data.feed import StreamFeed
 from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
 from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.errors import EngineError, JudgeError, RewardHacked
+from memrl.errors import EngineError, JudgeError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
@@ -38,7 +38,7 @@ from memrl.rollout.preflight import check_judge, check_prompts, check_reader, fi
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.clock import Clock
-from memrl.training.figures import COUNTED, step_figures
+from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Trainer:
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
+        self._idle = 0
         self._progress = RunProgress(console)
 
         found = find_start(config) if resume else None
@@ -89,6 +90,7 @@ class Trainer:
             self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found)
+            self._idle = idle_steps(self.state.metrics.rows())
             self.trackers = open_trackers(
                 config.run.trackers, RunInfo(name, self.folder, asdict(config), self.state.step)
             )
@@ -125,11 +127,12 @@ class Trainer:
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
             JudgeError: the judge fails one of its canaries by now.
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
+            NothingLearned: no group has taught anything for `train.max_idle_steps` steps.
         """
         with self.trackers:
             try:
                 self._train()
-            except (KeyboardInterrupt, JudgeError, RewardHacked):
+            except (KeyboardInterrupt, JudgeError, RewardHacked, NothingLearned):
                 self.state.save_unsaved()
                 raise
             finally:
@@ -174,12 +177,23 @@ class Trainer:
                 self._watch(row)
 
     def _watch(self, row: dict[str, Any]) -> None:
-        """Alarms of the meters, and the judge's canaries on their schedule; after the step is saved.
+        """Alarms of the meters, steps that teach nothing, and the judge's canaries on their schedule; after the step is
+        saved.
 
         Raises:
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
+            NothingLearned: no group has taught anything for `train.max_idle_steps` steps.
             JudgeError: the judge fails a canary by now.
         """
+        self._idle = 0 if row["advantage/samples"] else self._idle + 1
+        patience = self.config.train.max_idle_steps
+        if patience and self._idle >= patience and not self._done():
+            raise NothingLearned(
+                f"step {self.step}: in {self._idle} steps in a row every group's episodes were paid the same, so "
+                f"nothing was learned (train.max_idle_steps). Look at what the policy writes in {self.folder / 'episodes'}: a "
+                "model that makes no calls needs rollout.example=true or a warm start (memrl sft), one that always "
+                "does the same a higher rollout.temperature or more episodes (train.group_size)."
+            )
         rewards, every = self.config.rewards, self.config.judge.canary_every
         for name in (name for name in ALARMS if row.get(f"alarm/{name}")):
             alarm = f"{name} is {row[f'meters/{name}']:.2f}, above {rewards.alarms.get(name, ALARMS[name]):g}"
@@ -275,6 +289,7 @@ class Trainer:
             answers = [answer for episode in played for answer in episode.answers]
             ceiling: list[AnswerRecord] = []
             if gates:
+                self._see_calls(played)
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
                 best = mean([answer.score for answer in ceiling]) if ceiling else None
@@ -283,6 +298,16 @@ class Trainer:
         self.state.evaluations.append(evaluation)
         judged = verdicts(played, ceiling)
         return evaluation.metrics() | reader_costs(answers, "eval/reader_") | judge_costs(judged, "eval/judge_")
+
+    def _see_calls(self, played: list[Episode]) -> None:
+        """Warn of a policy that cannot write to its memory before it is trained: it may never learn to."""
+        if played and not any(result.ok for episode in played for step in episode.steps for result in step.results):
+            log.warning(
+                "no call of the untrained policy succeeded (%s). Unless sampling finds some that do, nothing can be "
+                "learned: try rollout.example=true, a warm start (memrl sft), or the dialect that the model was "
+                "trained on (rollout.dialect).",
+                calls_in_words(played),
+            )
 
     def _counted(self) -> dict[str, int]:
         """Return how often the pool counted each kind of trouble since this was last asked."""
@@ -309,6 +334,8 @@ class Trainer:
 
     def _finish(self) -> dict[str, Any]:
         state = self.state
+        if self._idle and self._idle == state.step:
+            log.warning("no group taught anything in any of the %d steps: the policy is what it was.", state.step)
         before, best, after = state.evaluations[0], state.ranked()[0], state.evaluations[-1]
         summary = {
             "name": self.name,

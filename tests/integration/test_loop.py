@@ -16,9 +16,9 @@ import memrl.engines.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place, Sampling
-from memrl.engines.models import load_model
+from memrl.engines.models import load_model, load_tokenizer
 from memrl.engines.transformers_engine import TransformersEngine
-from memrl.errors import ConfigError, EngineError
+from memrl.errors import ConfigError, EngineError, NothingLearned
 from memrl.learner.learner import Learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
@@ -410,7 +410,7 @@ def test_groups_without_spread_are_dropped_and_refilled(
 
 
 def test_a_step_without_any_spread_changes_nothing_and_goes_on(
-    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     changes = {"train.steps": 2, "advantage.min_spread": 100.0, "rollout.refill_rounds": 1}
     trainer = make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch)
@@ -421,6 +421,35 @@ def test_a_step_without_any_spread_changes_nothing_and_goes_on(
         assert (row["tokens/trained"], row["learner/version"], row["canary/gap"]) == (0, 0, 0)
     assert second["episodes"] == 32
     assert [path.name for path in (tmp_path / "run" / "adapters").iterdir()] == ["v00000"]
+    assert "no group taught anything in any of the 2 steps" in caplog.text
+
+
+def test_steps_that_teach_nothing_end_a_run_that_can_be_resumed(quick_model: Path, tmp_path: Path) -> None:
+    changes = {"train.steps": 5, "advantage.min_spread": 100.0, "rollout.refill_rounds": 0, "eval.every": 0}
+    config = small_config(quick_model, tmp_path / "run", {**changes, "train.max_idle_steps": 2, "run.save_every": 5})
+    with pytest.raises(NothingLearned, match=r"step 2: in 2 steps in a row .*train.max_idle_steps.*memrl sft"):
+        Trainer(config, name="small", resume=False, console=quiet()).run()
+    with pytest.raises(NothingLearned, match="step 3: in 3 steps in a row"):
+        Trainer(config, name="small", resume=True, console=quiet()).run()
+    config.train.max_idle_steps = 0
+    Trainer(config, name="small", resume=True, console=quiet()).run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_untrained_policy_without_a_good_call_is_warned_of(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Chatter(TransformersEngine):
+        """Leaves out the opening tag of its calls."""
+
+        async def generate(self, *arguments: Any, **more: Any) -> Completion:
+            completion = await super().generate(*arguments, **more)
+            ids = load_tokenizer(trainer.config).encode("Ada lives in Oslo.\n</tool_call>")
+            return completion.model_copy(update={"ids": ids, "logprobs": [-1.0] * len(ids)})
+
+    trainer = make_trainer(small_config(quick_model, tmp_path, {"train.steps": 1}), monkeypatch, Chatter)
+    trainer.run()
+    assert "no call of the untrained policy succeeded (4 calls in 4 steps: 4 malformed)" in caplog.text
 
 
 def test_progress_bars_work_on_a_terminal(quick_model: Path, tmp_path: Path) -> None:
