@@ -11,7 +11,7 @@ from memrl.records import Sample
 BOUND = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.1}
 """Mean gap (nats a token) that is still rounding, by the models' dtype."""
 _CANARY_TOKENS = 32
-_ERRORS, _SHARE = 5.0, 0.1
+_ERRORS, _SHARE = 5.0, 0.01
 
 
 def mean_gap(one: Sequence[float], other: Sequence[float]) -> float:
@@ -72,5 +72,5 @@ class Leaning:
     @property
     def stale(self) -> bool:
         """Return whether the engine holds the adapter before: d is below zero by more than chance and rounding bring
-        about (five standard errors, and a tenth of what the two adapters differ by)."""
+        about (five standard errors, and a hundredth of what the two adapters differ by)."""
         return self.total < -_ERRORS * math.sqrt(self.squares) and self.total < -_SHARE * self.moved

@@ -17,6 +17,7 @@ import io
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ _SHARP = 1e-3
 _TOKENS, _SAMPLES = 1024, 16
 """Of the step's completions, at most so much is scored where rounding must be averaged out."""
 _MEMORY = 20
-"""Steps whose leanings are added up."""
+"""Steps whose leanings are added up at most."""
 _LOUD, _LOUDEST = 1.0, 12
 """Nats a token that the loud adapter changes at least, and how often it is made twice as loud to get there."""
 _FOLLOWS = 0.25
@@ -160,8 +161,10 @@ class Canary:
             self._leanings.clear()  # workers came or went: nobody knows who is who
         self._leanings.append(found)
         for leanings in zip(*self._leanings, strict=True):
-            together = sum(leanings, Leaning())
-            if together.stale:
+            # From the last step on backwards: what was right long ago must not outweigh what is wrong now.
+            for together in accumulate(reversed(leanings)):
+                if not together.stale:
+                    continue
                 raise EngineError(
                     f"canary: after loading {adapter.name} the engine's log-probs of {together.tokens} tokens lie "
                     f"closer to the adapter before than to the newest, by more than chance. {self._why(adapter)}"
