@@ -16,6 +16,7 @@ from typing import Any
 
 from memrl.envs.designs import MemoryDesign, diff
 from memrl.envs.dialects import Dialect
+from memrl.envs.dialects.calls import all_calls
 from memrl.envs.errors import EnvironmentFault
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
@@ -108,7 +109,8 @@ class MemoryEnv:
         """
         chunk = self._current()
         before = self.memory.snapshot()
-        calls = self._dialect.parse(text, truncated=truncated)
+        tools = [tool.name for tool in self.memory.tools]
+        calls = all_calls(self._dialect, text, tools, truncated=truncated)
         results = []
         for number, call in enumerate(calls):
             if number < self._max_calls:

@@ -22,16 +22,18 @@ which is zero when two episodes make the same mistake at different steps. Withou
 
     E[i] - mean_i E = sum_q c[i,q] + sum_t b[i,t] + rest[i],
     c[i,q] = dE/dqa * (score[i,q] - mean_i score[.,q]) / questions,
-    share[q,t] = 1 for the steps that read q's evidence, `spill` for later ones, which could lose it, else 0,
+    share[q,t]: 1 - `spill` in equal parts to the steps that read q's evidence, `spill` in equal parts to those after
+                the first of them, which could lose it; all to the former where there are no latter; sum_t share = 1,
     b[i,t] = -dE/dcompression * (g[i,t] - mean_i g[.,t]) / chunk tokens   where the memory grew by g tokens in step t,
     rest[i]: what is left (questions without evidence, the product of qa and compression),
 
 with the derivatives at the group's mean. A step is then no longer paid for what other steps did, which is most of the
 noise in `episode`. The share b is what makes it safe: with the answers alone nobody would be blamed for using up the
-memory, and the policy stores everything. But for `spill`, the advantages of an episode's steps sum to what it was paid
-above the mean of its group (E plus the mean of S): nothing is paid twice. Refused: S as it is, beside answers that are
-paid once. The longer the stream, the less an answer counts then beside the success of a call (docs/credit.md has what
-that costs). With one chunk it is `episode`, exactly.
+memory, and the policy stores everything. The advantages of an episode's steps sum to what it was paid above the mean of
+its group (E plus the mean of S): nothing is paid twice. Refused: shares that grow with the number of evidence chunks or
+of later steps, since a question's credit is then paid several times, most of it to steps that did not earn it; and S as
+it is, beside answers that are paid once. The longer the stream, the less an answer counts then beside the success of a
+call (docs/credit.md has what that costs). With one chunk it is `episode`, exactly.
 
 `counterfactual`: as `evidence`, with no labels needed: what the answers lose without step t,
 
@@ -309,13 +311,22 @@ def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: d
     for episode, row in zip(episodes, rows, strict=True):
         chunks = np.array([step.chunk for step in episode.steps])
         for answer in episode.answers:
-            if not answer.evidence:
+            share = _evidence_share(chunks, answer.evidence or (), config.spill)
+            if share is None:
                 continue
             credit = slopes[QA.name] * (answer.score - means[answer.question_id]) / len(episode.answers)
-            share = np.where(chunks > min(answer.evidence), config.spill, 0.0)
-            share[np.isin(chunks, answer.evidence)] = 1.0
             row += credit * (share - 1.0 / len(row))
     return rows
+
+
+def _evidence_share(chunks: NDArray[np.int64], evidence: Sequence[int], spill: float) -> Array | None:
+    """Return share[q,t], which sums to 1; None where no step read evidence of the question."""
+    read = np.isin(chunks, evidence)
+    if not read.any():
+        return None
+    later = ~read & (chunks > chunks[read].min())
+    spilt = spill if later.any() else 0.0
+    return np.where(read, (1.0 - spilt) / read.sum(), np.where(later, spilt / max(later.sum(), 1), 0.0))
 
 
 def _worths(episode: Episode) -> Array:

@@ -43,6 +43,10 @@ class RewardHacked(MemrlError):
     """A meter of reward hacking is above its alarm, and the run was told to stop then."""
 
 
+class NothingLearned(MemrlError):
+    """No group has taught anything for `train.max_idle_steps` steps: no two of its episodes were paid differently."""
+
+
 class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
@@ -67,6 +71,7 @@ __all__ = [
     "JudgeError",
     "LearnerError",
     "MemrlError",
+    "NothingLearned",
     "PluginError",
     "PromptTooLong",
     "PushError",

@@ -50,6 +50,8 @@ _EXAMPLE_CALLS = tuple(
     )
 )
 _PREFIX = {"semantic": "sem", "episodic": "epi"}
+_MISFITS = 8
+"""Items that may lack room in a view before it counts as full."""
 
 
 class StoreMemory:
@@ -199,36 +201,54 @@ class StoreMemory:
     # Views ------------------------------------------------------------------------------------------------------
 
     def render(self, chunk: str, budget: int) -> MemoryView:
-        """Core, then the last `recent` writes, then the items most relevant to the chunk while they fit."""
-        written = (item for item in reversed(self._latest.values()) if item is not self._core)
-        return self.view(itertools.chain(itertools.islice(written, self.recent), self.relevant(chunk)), budget)
+        """Core, then the last `recent` writes, then the items most relevant to the chunk, then the others."""
+        recent = itertools.islice(self.newest(), self.recent)
+        return self.view(itertools.chain(recent, self.relevant(chunk)), budget)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
-        """Core, then the items that match the question best while they fit."""
+        """Core, then the items that match the question best, then the others."""
         return self.view(self.relevant(question), budget)
+
+    def newest(self) -> Iterator[MemoryItem]:
+        """Return the items but for the core, the last written first."""
+        return (item for item in reversed(self._latest.values()) if item is not self._core)
 
     def relevant(self, text: str) -> Iterator[MemoryItem]:
         """Return the items but for the core, those that match a text best first."""
         return (self._items[item_id] for item_id, _ in self._index.ranked(text))
 
     def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
-        """Return what is shown of the core and of `wanted`, in that order, while it fits in `budget` tokens."""
-        chosen: dict[str, MemoryItem] = {}
+        """Return what is shown in `budget` tokens: the core, `wanted`, and in what is left the newest of the others.
+
+        A memory that fits is shown whole, and so the same for every question: a reader's prompts then share their
+        beginning. Only one of `wanted` can be the best match.
+        """
+        chosen: list[MemoryItem] = []
+        seen: set[str] = set()
         best: MemoryItem | None = None
-        used = 0
-        for item in itertools.chain([self._core] if self._core else [], wanted):
-            tokens = self._count(item.line()) + 1  # the line break
-            # What could never be shown must not hide what can.
-            if item.id in chosen or tokens > budget:
+        left, misfits = budget, 0
+        core = [self._core] if self._core else []
+        for matches, item in itertools.chain(
+            zip(itertools.repeat(False), core),
+            zip(itertools.repeat(True), wanted),
+            zip(itertools.repeat(False), self.newest()),
+        ):
+            if item.id in seen:
                 continue
-            if used + tokens > budget:
-                break
-            chosen[item.id] = item
-            used += tokens
-            if best is None and item is not self._core:
+            seen.add(item.id)
+            tokens = self._count(item.line()) + 1  # the line break
+            if tokens > left:
+                # What could never be shown must not hide what can; what only lacks room may leave some to smaller ones.
+                misfits += tokens <= budget
+                if misfits > _MISFITS:
+                    break
+                continue
+            chosen.append(item)
+            left -= tokens
+            if matches and best is None:
                 best = item
         held = len(self._items) + (self._core is not None)
-        return MemoryView(tuple(sorted(chosen.values(), key=lambda item: item.order)), held - len(chosen), best)
+        return MemoryView(tuple(sorted(chosen, key=lambda item: item.order)), held - len(chosen), best)
 
     # State ------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ class Dialect(Protocol):
         """All calls in a completion, in order; `truncated`: it ran into its token limit."""
         ...
 
+    def unread(self, text: str) -> str:
+        """The words of a completion outside its calls and thoughts; what looks like a call there is one that failed."""
+        ...
+
     def format(self, calls: Sequence[ToolCall]) -> str:
         """The text a model would write to make these calls."""
         ...

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from memrl.envs.dialects.thoughts import said
 from memrl.envs.tools import ResultCode, ToolCall, clean_text
+
+if TYPE_CHECKING:
+    from memrl.envs.dialects import Dialect
 
 MAX_CALL_CHARS = 16_384
 """Longer calls are refused before they are parsed."""
@@ -16,11 +20,39 @@ MAX_DEPTH = 16
 """Calls nested deeper are refused: a fixed bound, since Python's own depends on who called."""
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r"\s*")
+_LIKE_A_CALL = re.compile(
+    # The marks of families of models, some of which write them with special tokens.
+    r"</?(?:\|)?(?:tool_calls?|tool_use|function_calls?|start_function_call|tool▁calls?▁begin|tool_calls?_(?:begin|start"
+    r"|section_begin)|python_tag)(?:\|)?>|<(?:function=|invoke name=)|\[TOOL_CALLS\]|✿(?:FUNCTION|ARGS)✿|\bfunctools\["
+    # An object with a name and arguments, in either order.
+    r'|\{\s*"(?:name|tool|tool_name)"\s*:\s*"[^"\n]*"\s*,\s*"(?:arguments|parameters|args|input|tool_input)"\s*:'
+    r'|"function"\s*:\s*\{\s*"name"|\{\s*"(?:arguments|parameters|args)"\s*:\s*\{[^{}]*\}\s*,\s*"name"\s*:'
+)
 
 
 def failed_call(raw: str, code: ResultCode, message: str, name: str = "") -> ToolCall:
     """The call that stands for a text that cannot be read as one, so that it costs reward."""
     return ToolCall(name=name, raw=clean_text(raw[:MAX_CALL_CHARS]), error=code, message=message)
+
+
+def all_calls(dialect: Dialect, text: str, tools: Iterable[str], *, truncated: bool = False) -> list[ToolCall]:
+    """Return the calls in a completion as the dialect reads them, and a failed one for what it left unread and looks
+    like a call: in another family's form, in a fence, without its tag. Such a step would else be one without calls, in
+    which nothing failed.
+
+    Args:
+        tools: names of the tools that are offered; one of them with an opening bracket looks like a call.
+        truncated: the completion ran into its token limit.
+    """
+    calls = dialect.parse(text, truncated=truncated)
+    unread = getattr(dialect, "unread", None)  # somebody else's may lack it; where it read a call, all counts as read
+    rest = str(unread(text)) if unread is not None else "" if calls else said(text)
+    names = "|".join(map(re.escape, tools))
+    found = _LIKE_A_CALL.search(rest) or (re.search(rf"\b(?:{names})\s*[({{]", rest) if names else None)
+    if found is None:
+        return calls
+    message = f"looks like a call, and is not written as one here: {found[0][:40]!r}"
+    return [*calls, failed_call(rest.strip(), ResultCode.MALFORMED, message)]
 
 
 class Unreadable(Exception):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from memrl.envs.dialects.calls import Unreadable, failed_call, json_span, json_spans, read_json
-from memrl.envs.dialects.thoughts import speech
+from memrl.envs.dialects.thoughts import Span, speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 _OPENS, _CLOSES = "<tool_call>", "</tool_call>"
@@ -22,23 +22,33 @@ class HermesDialect:
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
-        calls: list[ToolCall] = []
+        return [call for call, _ in self._read(text, truncated)[0]]
+
+    def unread(self, text: str) -> str:
+        found, said = self._read(text, truncated=False)
+        edges = [0, *(edge for _, span in found for edge in span), len(said)]
+        return "\n".join(said[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True))
+
+    def _read(self, text: str, truncated: bool) -> tuple[list[tuple[ToolCall, Span]], str]:
+        """Return the calls with where each stands, and the text without thoughts in which it stands there."""
+        calls: list[tuple[ToolCall, Span]] = []
         text, thinking = speech(text, json_spans(text, _OPENING))
         opened = text.find(_OPENS)
         while opened >= 0:
-            body = opened + len(_OPENS)
+            begin, body = opened, opened + len(_OPENS)
             span = json_span(text, body)  # marks within it are content
             ends = body if span is None else span[1]
             opened = text.find(_OPENS, ends)
             closed = text.find(_CLOSES, ends, opened if opened >= 0 else len(text))
+            end = opened if opened >= 0 else len(text)
             if closed >= 0:
-                calls.append(_parse_call(text[body:closed]))
+                call, end = _parse_call(text[body:closed]), closed + len(_CLOSES)
             elif truncated and opened < 0 and not thinking:
-                calls.append(failed_call(text[body:], ResultCode.TRUNCATED, "the completion ended inside the call"))
+                call = failed_call(text[body:], ResultCode.TRUNCATED, "the completion ended inside the call")
             else:
-                unclosed = text[body : opened if opened >= 0 else len(text)]
-                calls.append(failed_call(unclosed, ResultCode.MALFORMED, "</tool_call> is missing"))
-        return calls
+                call = failed_call(text[body:end], ResultCode.MALFORMED, "</tool_call> is missing")
+            calls.append((call, (begin, end)))
+        return calls, text
 
     def format(self, calls: Sequence[ToolCall]) -> str:
         blocks = []

@@ -83,6 +83,11 @@ class MemAlphaDialect:
             calls.append(call)
         return calls
 
+    def unread(self, text: str) -> str:
+        text, _ = speech(text, json_spans(text, _ARGUMENTS))
+        mark = _MARK.search(text)
+        return text[: mark.start()] if mark else text
+
     def _call(self, name: str, body: str) -> ToolCall:
         try:
             arguments = read_json(body)

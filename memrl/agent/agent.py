@@ -31,6 +31,7 @@ from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.designs import MemoryItem, MemoryView
 from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.calls import all_calls
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import ConfigError, DataError
@@ -275,7 +276,8 @@ class _Policy:
         sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
         completion = await self._engine.generate(ids, sampling, self._adapter, place=self.place())
         said = self.prompter.decode(completion.ids)
-        calls = self.prompter.dialect.parse(said, truncated=completion.stop == "length")
+        tools = [tool.name for tool in memory.tools]
+        calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
         return calls[: self.config.memory.max_calls]
 
     def pieces(self, text: str, time: str | None) -> list[str]:

@@ -34,6 +34,7 @@ NOT_DECISIVE = (
     "rollout.step_timeout",
     "rollout.episode_timeout",
     "rollout.max_failure_rate",
+    "train.max_idle_steps",
     "reader.endpoint",  # where answers come from; whose they are (its model) counts
     "judge.endpoint",
     "data.overlap",  # what is looked at, and told

@@ -153,6 +153,7 @@ class TrainConfig:
     warmup_steps: int = 0  # optimizer steps in which the learning rate rises to `lr`
     weight_decay: float = 0.0  # AdamW's
     max_grad_norm: float = 1.0  # a longer gradient is cut to this norm
+    max_idle_steps: int = 10  # steps in a row in which no group taught anything, until the run stops; 0: never
     updates_per_step: int = 1  # optimizer steps on one batch of samples (it is split into as many parts)
     micro_batch_tokens: int = 4096  # padded tokens in one forward pass of the learner
     gradient_checkpointing: bool = False  # compute activations twice, to hold fewer of them

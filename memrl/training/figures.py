@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
 
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
@@ -57,6 +59,24 @@ def step_figures(
         **agreement(played),
         **meter_figures(played, overrides),
     }
+
+
+def idle_steps(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many steps in a row, up to the last, no group has taught anything. `rows` are those of metrics.jsonl,
+    in order; the row before the first step is none."""
+    taught = (row["advantage/samples"] > 0 for row in reversed(rows) if "advantage/samples" in row)
+    return len(list(takewhile(lambda some: not some, taught)))
+
+
+def calls_in_words(episodes: Sequence[Episode]) -> str:
+    """Return what became of the calls of episodes: `no call in 120 steps`, or `12 calls in 120 steps: 9 malformed, 3
+    unknown_tool`."""
+    steps = [step for episode in episodes for step in episode.steps]
+    codes = Counter(result.code.value for step in steps for result in step.results)
+    if not codes:
+        return f"no call in {len(steps)} steps"
+    counted = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+    return f"{codes.total()} calls in {len(steps)} steps: {counted}"
 
 
 def reward_figures(episodes: Sequence[Episode]) -> dict[str, float]:

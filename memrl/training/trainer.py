@@ -19,10 +19,10 @@ from rich.console import Console
 
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
-from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
+from memrl.engines.canary import first_canary
 from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.errors import EngineError, JudgeError, RewardHacked
+from memrl.errors import JudgeError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
 from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
@@ -38,8 +38,9 @@ from memrl.rollout.build import open_pool
 from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
+from memrl.training.canary import Canary
 from memrl.training.clock import Clock
-from memrl.training.figures import COUNTED, step_figures
+from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Trainer:
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
+        self._idle = 0
         self._progress = RunProgress(console)
 
         found = find_start(config) if resume else None
@@ -95,8 +97,15 @@ class Trainer:
                 train=config.train,
                 advantage=config.advantage,
             )
+            self._canary = Canary(
+                self.learner,
+                self.pool.score,
+                config.model.dtype,
+                f"rollout.engine={config.rollout.engine} with {config.model.path}",
+            )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found)
+            self._idle = idle_steps(self.state.metrics.rows())
             self.trackers = open_trackers(
                 config.run.trackers, RunInfo(name, self.folder, asdict(config), self.state.step)
             )
@@ -140,11 +149,12 @@ class Trainer:
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
             JudgeError: the judge fails one of its canaries by now.
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
+            NothingLearned: no group has taught anything for `train.max_idle_steps` steps.
         """
         with self.trackers:
             try:
                 self._train()
-            except (KeyboardInterrupt, JudgeError, RewardHacked):
+            except (KeyboardInterrupt, JudgeError, RewardHacked, NothingLearned):
                 self.state.save_unsaved()
                 raise
             finally:
@@ -159,8 +169,9 @@ class Trainer:
     def _train(self) -> None:
         config = self.config
         with self._progress:
+            self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
             adapter = self._publish()
-            gap = self._canary(adapter, [self._first_canary])
+            gap = self._canary.check(adapter, [self._first_canary])
             if not self.state.evaluations:
                 self._first_row(adapter, gap)
             while not self._done():
@@ -171,10 +182,13 @@ class Trainer:
                 self.state.episodes += sum(len(group.episodes) for group in groups)
                 samples, staleness = self._fresh(report.samples)
                 with self._clock.timed("learn"):
+                    self._canary.remember(samples)
                     learned = self._learn(samples)
                 self.state.step += 1
                 adapter = self._publish()
-                gap = self._canary(adapter, samples)
+                gap = self._canary.check(adapter, samples)
+                if samples and not staleness["learner/staleness"]:
+                    self._canary.check_sampled(learned["loss/sampling_gap"], config.rollout.temperature)
                 row: dict[str, Any] = {
                     "step": self.step,
                     **step_figures(groups, self._counted(), config.rewards.alarms),
@@ -189,12 +203,24 @@ class Trainer:
                 self._watch(row)
 
     def _watch(self, row: dict[str, Any]) -> None:
-        """Alarms of the meters, and the judge's canaries on their schedule; after the step is saved.
+        """Alarms of the meters, steps that teach nothing, and the judge's canaries on their schedule; after the step is
+        saved.
 
         Raises:
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
+            NothingLearned: no group has taught anything for `train.max_idle_steps` steps.
             JudgeError: the judge fails a canary by now.
         """
+        self._idle = 0 if row["advantage/samples"] else self._idle + 1
+        patience = self.config.train.max_idle_steps
+        if patience and self._idle >= patience and not self._done():
+            raise NothingLearned(
+                f"step {self.step}: in {self._idle} steps in a row every group's episodes were paid the same, so "
+                "nothing was learned (train.max_idle_steps). Look at what the policy writes in "
+                f"{self.folder / 'episodes'}: a model that makes no calls needs rollout.example=true or a warm start "
+                "(memrl sft), one that always does the same a higher rollout.temperature or more episodes "
+                "(train.group_size)."
+            )
         rewards, every = self.config.rewards, self.config.judge.canary_every
         for name in (name for name in ALARMS if row.get(f"alarm/{name}")):
             alarm = f"{name} is {row[f'meters/{name}']:.2f}, above {rewards.alarms.get(name, ALARMS[name]):g}"
@@ -252,33 +278,6 @@ class Trainer:
         self.pool.load_adapter(adapter)
         return adapter
 
-    def _canary(self, adapter: AdapterRef, samples: list[Sample]) -> float:
-        """Mean gap between an engine's and the learner's log-probs of one completion, at the worst worker (law 2).
-
-        Raises:
-            EngineError: they disagree: the engine does not sample from what the learner made.
-        """
-        if not samples:
-            return 0.0
-        canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
-        learner = self.learner.logprobs([canary], temperature=1.0)[0]
-        scores = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
-        gap = worst_gap([mean_gap(engine, learner) for engine in scores])
-        bound = BOUND[self.config.model.dtype]
-        if not gap <= bound:  # NaN is no agreement
-            why = (
-                f"The engine holds another adapter than the learner published; the last checkpoint is from before "
-                f"this step. Check {adapter.path} and start again with --resume."
-                if adapter.version
-                else "No adapter acts yet, so the two do not compute the same model: rollout.engine="
-                f"{self.config.rollout.engine} does not support {self.config.model.path} exactly. Use another engine."
-            )
-            raise EngineError(
-                f"canary: after loading {adapter.name} the engine's log-probs are {gap:.2g} nats a token away from the "
-                f"learner's (bound {bound:.2g}). {why}"
-            )
-        return gap
-
     def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> dict[str, float]:
         """Evaluate, keep the result, and return its metrics."""
         with self._clock.timed("eval"):
@@ -290,6 +289,7 @@ class Trainer:
             answers = [answer for episode in played for answer in episode.answers]
             ceiling: list[AnswerRecord] = []
             if gates:
+                self._see_calls(played)
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
                 best = mean([answer.score for answer in ceiling]) if ceiling else None
@@ -298,6 +298,16 @@ class Trainer:
         self.state.evaluations.append(evaluation)
         judged = verdicts(played, ceiling)
         return evaluation.metrics() | reader_costs(answers, "eval/reader_") | judge_costs(judged, "eval/judge_")
+
+    def _see_calls(self, played: list[Episode]) -> None:
+        """Warn of a policy that cannot write to its memory before it is trained: it may never learn to."""
+        if played and not any(result.ok for episode in played for step in episode.steps for result in step.results):
+            log.warning(
+                "no call of the untrained policy succeeded (%s). Unless sampling finds some that do, nothing can be "
+                "learned: try rollout.example=true, a warm start (memrl sft), or the dialect that the model was "
+                "trained on (rollout.dialect).",
+                calls_in_words(played),
+            )
 
     def _counted(self) -> dict[str, int]:
         """Return how often the pool counted each kind of trouble since this was last asked."""
@@ -324,6 +334,8 @@ class Trainer:
 
     def _finish(self) -> dict[str, Any]:
         state = self.state
+        if self._idle and self._idle == state.step:
+            log.warning("no group taught anything in any of the %d steps: the policy is what it was.", state.step)
         before, best, after = state.evaluations[0], state.ranked()[0], state.evaluations[-1]
         summary = {
             "name": self.name,

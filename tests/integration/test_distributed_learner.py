@@ -230,6 +230,7 @@ def check_rows(folder: Path, expected: Path) -> None:
             assert found[name] == pytest.approx(row[name], rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(quick_model: Path, tmp_path: Path) -> None:
     run(quick_model, tmp_path / "whole", 1)
     run(quick_model, tmp_path / "first", 2, until=1)

@@ -234,6 +234,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(
     assert (code, "exists already" in said) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_launch_script_writes_both(finished: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "launch" / "export.sh", finished, tmp_path / "out", "--adapter", "last"],

@@ -16,9 +16,9 @@ import memrl.engines.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place, Sampling
-from memrl.engines.models import load_model
+from memrl.engines.models import load_model, load_tokenizer
 from memrl.engines.transformers_engine import TransformersEngine
-from memrl.errors import ConfigError, EngineError
+from memrl.errors import ConfigError, EngineError, NothingLearned
 from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
@@ -291,7 +291,7 @@ def test_the_canary_takes_no_number_that_is_none(
             return [*scores[:-1], math.nan]
 
     trainer = make_trainer(small_config(quick_model, tmp_path / "run"), monkeypatch, Blind)
-    with pytest.raises(EngineError, match=r"canary: .* nan nats a token away"):
+    with pytest.raises(EngineError, match=r"canary: after loading v00000 .* nan nats a token away"):
         trainer.run()
 
 
@@ -354,6 +354,73 @@ def test_the_canary_catches_a_stale_adapter(
         outcomes.append(STALE_ROW)
 
 
+LOW_PRECISION = {
+    "model.dtype": "bfloat16",
+    "train.warmup_steps": 0,
+    "train.schedule": "constant",
+    "train.lr": 2e-4,
+    "train.steps": 4,
+    "eval.streams": 1,
+    "eval.every": 0,
+}
+"""An update changes less than rounding does."""
+
+
+def test_the_canary_lets_an_honest_engine_pass_in_low_precision(quick_model: Path, tmp_path: Path) -> None:
+    config = small_config(quick_model, tmp_path / "run", LOW_PRECISION)
+    Trainer(config, name="small", resume=False, console=quiet()).run()
+    found = rows(tmp_path / "run")
+    assert len(found) == 5 and all(row["canary/gap"] < 0.1 for row in found)
+
+
+def test_the_canary_catches_a_stale_adapter_below_rounding(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(quick_model, tmp_path / "run", LOW_PRECISION)
+    trainer = make_trainer(config, monkeypatch, stale(TransformersEngine, 1))
+    with pytest.raises(EngineError, match=r"tokens lie closer to the adapter before than to the newest.*--resume"):
+        trainer.run()
+    assert all(row["canary/gap"] < 0.1 for row in rows(tmp_path / "run")), "the gap alone tells nothing"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kept", ["none of it", "one layer in two"])
+def test_the_canary_catches_an_adapter_that_is_missing_or_half_loaded(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, kept: str
+) -> None:
+    class Half(TransformersEngine):
+        async def load_adapter(self, ref: AdapterRef) -> None:
+            await super().load_adapter(ref)
+            for name, parameter in self.model.named_parameters():
+                if f"lora_B.{ref.name}" in name and (
+                    kept == "none of it" or ".layers.0." in name or ".layers.2." in name
+                ):
+                    parameter.data.zero_()
+
+    config = small_config(quick_model, tmp_path / "run", {"model.dtype": dtype})
+    trainer = make_trainer(config, monkeypatch, Half)
+    with pytest.raises(EngineError, match=r"canary: an adapter that changes log-probs by .* only a part of it"):
+        trainer.run()
+    assert not (tmp_path / "run" / "canary").exists()
+
+
+def test_the_canary_sees_the_path_that_samples(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(TransformersEngine):
+        """Scores with the newest adapter, and samples from the base model."""
+
+        async def generate(self, prompt_ids: Any, sampling: Any, adapter: Any = None, **more: Any) -> Completion:
+            completion = await super().generate(prompt_ids, sampling, None, **more)
+            return completion.model_copy(update={"version": adapter and adapter.version})
+
+    config = small_config(quick_model, tmp_path / "run", {"train.warmup_steps": 0, "train.schedule": "constant"})
+    trainer = make_trainer(config, monkeypatch, Other)
+    with pytest.raises(EngineError, match=r"canary: the log-probs that were sampled with are .*is not what it scores"):
+        trainer.run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1]
+
+
 def test_a_damaged_adapter_stops_the_run_with_its_own_message(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,7 +478,7 @@ def test_groups_without_spread_are_dropped_and_refilled(
 
 
 def test_a_step_without_any_spread_changes_nothing_and_goes_on(
-    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     changes = {"train.steps": 2, "advantage.min_spread": 100.0, "rollout.refill_rounds": 1}
     trainer = make_trainer(small_config(quick_model, tmp_path / "run", changes), monkeypatch)
@@ -422,6 +489,35 @@ def test_a_step_without_any_spread_changes_nothing_and_goes_on(
         assert (row["tokens/trained"], row["learner/version"], row["canary/gap"]) == (0, 0, 0)
     assert second["episodes"] == 32
     assert [path.name for path in (tmp_path / "run" / "adapters").iterdir()] == ["v00000"]
+    assert "no group taught anything in any of the 2 steps" in caplog.text
+
+
+def test_steps_that_teach_nothing_end_a_run_that_can_be_resumed(quick_model: Path, tmp_path: Path) -> None:
+    changes = {"train.steps": 5, "advantage.min_spread": 100.0, "rollout.refill_rounds": 0, "eval.every": 0}
+    config = small_config(quick_model, tmp_path / "run", {**changes, "train.max_idle_steps": 2, "run.save_every": 5})
+    with pytest.raises(NothingLearned, match=r"step 2: in 2 steps in a row .*train.max_idle_steps.*memrl sft"):
+        Trainer(config, name="small", resume=False, console=quiet()).run()
+    with pytest.raises(NothingLearned, match="step 3: in 3 steps in a row"):
+        Trainer(config, name="small", resume=True, console=quiet()).run()
+    config.train.max_idle_steps = 0
+    Trainer(config, name="small", resume=True, console=quiet()).run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_untrained_policy_without_a_good_call_is_warned_of(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Chatter(TransformersEngine):
+        """Leaves out the opening tag of its calls."""
+
+        async def generate(self, *arguments: Any, **more: Any) -> Completion:
+            completion = await super().generate(*arguments, **more)
+            ids = load_tokenizer(trainer.config.model).encode("Ada lives in Oslo.\n</tool_call>")
+            return completion.model_copy(update={"ids": ids, "logprobs": [-1.0] * len(ids)})
+
+    trainer = make_trainer(small_config(quick_model, tmp_path, {"train.steps": 1}), monkeypatch, Chatter)
+    trainer.run()
+    assert "no call of the untrained policy succeeded (4 calls in 4 steps: 4 malformed)" in caplog.text
 
 
 def test_progress_bars_work_on_a_terminal(quick_model: Path, tmp_path: Path) -> None:

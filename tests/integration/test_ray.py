@@ -161,6 +161,7 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
@@ -185,6 +186,7 @@ def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_takes_no_episode_along(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
@@ -207,6 +209,7 @@ def test_a_node_that_dies_takes_no_episode_along(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_worker_joins_when_there_is_room_for_it(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
@@ -258,6 +261,7 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path, tmp_path: Path) -> None:
     pool, first, streams = start(quick_model, tmp_path, ray__placement="strict_pack")
@@ -287,6 +291,7 @@ def test_what_no_worker_can_do_is_said_at_once(quick_model: Path, tmp_path: Path
         open_ray_pool(config, build_worker)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_run_survives_a_lost_worker_and_says_so(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes
@@ -353,6 +358,7 @@ def test_what_a_failure_leads_to_is_a_setting(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_resumes_on_new_workers(quick_model: Path, tmp_path: Path, outcomes: Outcomes) -> None:
     folder = tmp_path / "run"
     changes = {**WORKERS, "train.steps": 3, "eval.every": 0}

@@ -349,6 +349,7 @@ def cluster() -> Iterator[None]:
     started.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_ray_worker_asks_with_its_nodes_key_and_its_costs_come_back(
     quick_model: Path,

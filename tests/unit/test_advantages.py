@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memrl.config import AdvantageConfig
 from memrl.credit import group_advantages
@@ -164,13 +166,31 @@ def test_evidence_pays_a_question_to_the_step_that_read_it_and_a_little_to_later
     group = make_evidence_group([[1.0, 0.5], [0.0, 0.5]], [[1], [0]], FLAT_MEMORY)
     # One question of two, answered half the time; step 2 comes later, step 0 had nothing to do with it.
     slope = WEIGHTS["qa"]
-    expected = slope * 0.5 / 2 * np.array([0.0, 1.0, EVIDENCE.spill])
+    expected = slope * 0.5 / 2 * np.array([0.0, 1 - EVIDENCE.spill, EVIDENCE.spill])
     np.testing.assert_allclose(matrix(group, EVIDENCE), [expected, -expected], atol=1e-12)
 
 
-def test_evidence_pays_every_piece_of_evidence_whole_and_spills_between_them() -> None:
+def test_evidence_pays_its_pieces_in_equal_parts_and_spills_between_them() -> None:
     group = make_evidence_group([[1.0], [0.0]], [[0, 2]], FLAT_MEMORY)
-    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], 0.5 * np.array([1.0, EVIDENCE.spill, 1.0]), atol=1e-12)
+    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], 0.5 * np.array([0.4, 0.2, 0.4]), atol=1e-12)
+
+
+def test_evidence_in_every_chunk_or_in_the_last_leaves_nothing_to_spill() -> None:
+    everywhere = make_evidence_group([[1.0], [0.0]], [[0, 1, 2]], FLAT_MEMORY)
+    np.testing.assert_allclose(matrix(everywhere, EVIDENCE)[0], [0.5 / 3] * 3, atol=1e-12)
+    last = make_evidence_group([[1.0], [0.0]], [[2]], FLAT_MEMORY)
+    np.testing.assert_allclose(matrix(last, EVIDENCE)[0], [0.0, 0.0, 0.5], atol=1e-12)
+
+
+def test_a_long_stream_leaves_the_credit_where_it_was_earned() -> None:
+    memory = [[10] * 100] * 2
+    paid = matrix(make_evidence_group([[1.0], [0.0]], [[0]], memory), EVIDENCE)[0]
+    assert paid[0] == pytest.approx(0.8 * 0.5) and paid[1:].sum() == pytest.approx(0.2 * 0.5)
+
+
+def test_evidence_that_no_step_read_is_shared_by_all() -> None:
+    group = make_evidence_group([[1.0], [0.0]], [[7]], FLAT_MEMORY)
+    np.testing.assert_allclose(matrix(group, EVIDENCE)[0], [0.5 / 3] * 3, atol=1e-12)
 
 
 def test_evidence_falls_back_to_episode_for_questions_without() -> None:
@@ -275,27 +295,37 @@ def test_what_single_steps_do_not_explain_is_shared_by_all() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.25, 0.25], [-0.25, -0.25]], atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT, MEMALPHA])
-@pytest.mark.parametrize("mode", ["evidence", "counterfactual"])
-def test_nothing_is_paid_twice(mode: str, weights: RewardWeights) -> None:
-    rng = np.random.default_rng(1)
-    worths = rng.integers(-1, 2, (5, 4, 3)).astype(float).tolist()
-    group = make_worth_group(worths, base=[0.0, 1.0, 0.5])
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_whatever_the_mode_an_episode_is_paid_what_it_earned_above_its_group(data: st.DataObject) -> None:
+    steps, questions, size = (data.draw(st.integers(1, most)) for most in (12, 4, 5))
+    size += 1
+    weights = data.draw(st.sampled_from([WEIGHTS, DEFAULT, MEMALPHA]))
+    places = st.lists(st.integers(0, steps - 1), unique=True) | st.none()
+    evidence = [data.draw(places) for _ in range(questions)]
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    group = make_worth_group(
+        rng.integers(-1, 2, (size, steps, questions)).astype(float).tolist(), base=rng.random(questions).tolist()
+    )
     for i, episode in enumerate(group.episodes):
-        answers = [answer.model_copy(update={"evidence": [q]}) for q, answer in enumerate(episode.answers)]
-        steps = [
+        answers = [answer.model_copy(update={"evidence": evidence[q]}) for q, answer in enumerate(episode.answers)]
+        changed = [
             step.model_copy(
                 update={"parts": {"tool_success": float(rng.random())}, "memory_tokens": int(rng.integers(0, 20))}
             )
             for step in episode.steps
         ]
-        parts = {**episode.parts, "compression": 1 - steps[-1].memory_tokens / episode.chunk_tokens}
-        group.episodes[i] = episode.model_copy(update={"answers": answers, "steps": steps, "parts": parts})
+        parts = {**episode.parts, "compression": 1 - changed[-1].memory_tokens / episode.chunk_tokens}
+        group.episodes[i] = episode.model_copy(update={"answers": answers, "steps": changed, "parts": parts})
     totals = np.array([total(e.parts, [step.parts for step in e.steps], weights) for e in group.episodes])
-    config = AdvantageConfig(mode=mode, spill=0.0, normalize_std=False)
-    found = group_advantages([group], config, weights).samples
-    paid = np.array([sample.advantage for sample in found]).reshape(5, 4).sum(axis=1)
-    np.testing.assert_allclose(paid, totals - totals.mean(), atol=1e-12)
+    spill = data.draw(st.floats(0.0, 1.0))
+    for mode in ("pooled", "episode", "evidence", "counterfactual"):
+        config = AdvantageConfig(mode=mode, spill=spill, normalize_std=False)
+        found = group_advantages([group], config, weights).samples
+        paid = np.array([sample.advantage for sample in found]).reshape(-1, steps)
+        # The first two pay an episode at each of its steps, the others once.
+        whole = paid.mean(axis=1) if mode in ("pooled", "episode") else paid.sum(axis=1)
+        np.testing.assert_allclose(whole, totals - totals.mean(), atol=1e-9)
 
 
 @pytest.mark.parametrize("weights", [WEIGHTS, DEFAULT])

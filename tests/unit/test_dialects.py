@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.envs.designs.stores import INSERT, StoreMemory
-from memrl.envs.dialects import DIALECTS
-from memrl.envs.dialects.calls import MAX_CALL_CHARS, MAX_DEPTH
+from memrl.envs.dialects import DIALECTS, Dialect
+from memrl.envs.dialects.calls import MAX_CALL_CHARS, MAX_DEPTH, all_calls
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.dialects.thoughts import said
 from memrl.envs.tools import ResultCode, ToolCall
@@ -192,8 +192,18 @@ def test_lone_surrogates_are_replaced_at_every_depth() -> None:
 @pytest.mark.long
 def test_never_ending_text_is_read_in_linear_time() -> None:
     started = time.perf_counter()
-    for piece in ("<tool_call>", "<think>", "<tool_call>{", "</tool_call>", "<", block("{"), "<think></think>"):
-        HERMES.parse(piece * 20_000)
+    for piece in (
+        "<tool_call>",
+        "<think>",
+        "<tool_call>{",
+        "</tool_call>",
+        "<",
+        block("{"),
+        "<think></think>",
+        '{"name": "',
+        '{"arguments": {',
+    ):
+        all_calls(HERMES, piece * 20_000, TOOLS)
     assert time.perf_counter() - started < 10
 
 
@@ -241,3 +251,70 @@ def test_the_description_names_each_tool_and_holds_no_call_of_its_own() -> None:
 
 def test_dialects_are_found_by_name() -> None:
     assert {name: kind().name for name, kind in DIALECTS.items()} == {"hermes": "hermes", "memalpha": "memalpha"}
+
+
+TOOLS = ["memory_insert", "memory_update", "memory_delete"]
+
+
+@pytest.mark.parametrize("dialect", [HERMES, DIALECTS.get("memalpha")()], ids=["hermes", "memalpha"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{GOOD}\n</tool_call>",  # its opening tag is missing
+        f"```json\n{GOOD}\n```",
+        GOOD,
+        '{"arguments": {"memory_id": "sem_0001"}, "name": "memory_delete"}',
+        '{"name": "memory_delete", "parameters": {"memory_id": "sem_0001"}}',  # Llama 3.1
+        f"<|python_tag|>{GOOD}",
+        f"[TOOL_CALLS] [{GOOD}]",  # Mistral
+        "[memory_delete(memory_id='sem_0001')]",  # Llama 4, LFM2
+        "<function=memory_delete>\n<parameter=memory_id>\nsem_0001\n</parameter>\n</function>",  # Qwen3-Coder
+        '<invoke name="memory_delete"><parameter name="memory_id">sem_0001</parameter></invoke>',
+        f"functools[{GOOD}]",  # Phi-4-mini
+        "<|tool_call_start|>[memory_delete(memory_id='sem_0001')]<|tool_call_end|>",
+        '{"type": "function", "function": {"name": "memory_delete", "arguments": "{}"}}',
+        f"<think>\nWhat is it?\n</think>\n{GOOD}",
+    ],
+)
+def test_what_looks_like_a_call_and_cannot_be_read_is_one_that_failed(dialect: Dialect, text: str) -> None:
+    (call,) = all_calls(dialect, text, TOOLS)
+    assert call.error is ResultCode.MALFORMED and "looks like a call" in call.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nothing here is worth keeping.",
+        "I would use memory_insert, but nobody will ask about the weather.",
+        'She said {"name": "Ada"} and left.',
+        f"<think>Shall I write {GOOD}?</think> No.",
+        f"<think>{GOOD}",
+        "",
+    ],
+)
+def test_talk_is_no_call(text: str) -> None:
+    assert all_calls(HERMES, text, TOOLS) == []
+
+
+def test_a_stray_call_beside_a_good_one_fails_alone() -> None:
+    good, stray = all_calls(HERMES, f"{block(GOOD)}\n```json\n{GOOD}\n```\n{block(GOOD)[:-12]}", TOOLS)[::2]
+    assert good.error is None and "looks like" in stray.message
+    insert = '✿FUNCTION✿: memory_delete\n✿ARGS✿: {"memory_id": "sem_0001"}'
+    assert [call.error for call in all_calls(DIALECTS.get("memalpha")(), f"{GOOD}\n{insert}", TOOLS)] == [
+        None, ResultCode.MALFORMED,
+    ]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(CALLS, st.booleans())
+def test_what_is_formatted_leaves_nothing_unread(calls: list[ToolCall], truncated: bool) -> None:
+    assert all_calls(HERMES, HERMES.format(calls), TOOLS, truncated=truncated) == HERMES.parse(HERMES.format(calls))
+
+
+def test_a_dialect_that_does_not_tell_what_it_left_unread_is_asked_only_where_it_read_no_call() -> None:
+    class Older:
+        name, own_tools = "older", False
+        parse, format, describe = HERMES.parse, HERMES.format, HERMES.describe
+
+    assert [call.error for call in all_calls(Older(), GOOD, TOOLS)] == [ResultCode.MALFORMED]  # type: ignore[arg-type]
+    assert [call.error for call in all_calls(Older(), f"{block(GOOD)}\n{GOOD}", TOOLS)] == [None]  # type: ignore[arg-type]

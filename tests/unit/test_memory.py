@@ -252,18 +252,39 @@ def filled() -> StoreMemory:
     return held
 
 
-def test_retrieve_shows_core_and_what_matches_and_says_how_much_is_hidden() -> None:
-    view = filled().retrieve("Who likes tea?", 100)
-    assert view.text() == "sem_0002: Ben likes tea.\ncore: People of Oslo."
-    assert view.hidden == 3
-
-
-def test_render_adds_the_last_writes() -> None:
+def test_a_memory_that_fits_is_shown_whole_and_alike_whatever_is_asked() -> None:
     held = filled()
-    view = held.render("Ada went away.", 100)
-    assert [item.id for item in view.items] == ["sem_0001", "sem_0004", "core"]
+    views = [held.retrieve(asked, 100) for asked in ("Who likes tea?", "Which pet has she got?", "")]
+    assert [item.id for item in views[0].items] == ["sem_0001", "sem_0002", "sem_0003", "sem_0004", "core"]
+    assert views[0].text() == views[1].text() == views[2].text() and views[0].hidden == 0
+    assert [view.best and view.best.id for view in views] == ["sem_0002", None, None]
+
+
+def test_what_matches_comes_first_and_the_newest_of_the_others_fill_the_budget() -> None:
+    held = filled()
+    lines = {item.id: count_words(item.line()) + 1 for item in held.retrieve("", 100).items}
+    budget = lines["core"] + lines["sem_0002"] + lines["sem_0004"]
+    view = held.retrieve("Who likes tea?", budget)
+    assert [item.id for item in view.items] == ["sem_0002", "sem_0004", "core"] and view.hidden == 2
+    held.execute(call("delete", memory_id="sem_0004"))
+    assert [item.id for item in held.retrieve("Who likes tea?", budget).items] == ["sem_0002", "sem_0003", "core"]
+
+
+def test_what_lacks_room_leaves_it_to_smaller_ones() -> None:
+    held = memory()
+    for text in ("Ada likes tea.", "Ada likes tea and cake and bread and milk.", "Ben runs."):
+        insert(held, text)
+    assert [item.id for item in held.retrieve("tea and cake and bread and milk", 16).items] == ["sem_0002"]
+    assert [item.id for item in held.retrieve("Ada tea", 14).items] == ["sem_0001", "sem_0003"]
+
+
+def test_while_reading_the_last_writes_come_before_what_matches() -> None:
+    held = filled()
+    lines = {item.id: count_words(item.line()) + 1 for item in held.retrieve("", 100).items}
+    budget = lines["core"] + lines["sem_0004"] + lines["sem_0001"]
+    assert [item.id for item in held.render("Ada went away.", budget).items] == ["sem_0001", "sem_0004", "core"]
     held.execute(call("update", memory_id="sem_0003", content="Cora owns a dog."))
-    assert [item.id for item in held.render("", 100).items] == ["core", "sem_0003"]
+    assert [item.id for item in held.render("", budget).items] == ["sem_0004", "core", "sem_0003"]
 
 
 @pytest.mark.parametrize("budget", [-1, 0, 1, 5, 8, 14, 15, 22, 30, 1000])

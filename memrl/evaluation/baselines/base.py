@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,6 +107,9 @@ class Passage(MemoryItem):
 
 class Notes(StoreMemory):
     """Passages of the text under a budget."""
+
+    def newest(self) -> Iterator[MemoryItem]:
+        return (_passage(item, 1) for item in super().newest())
 
     def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         chosen = super().view((_passage(item, 1) for item in wanted), budget)
