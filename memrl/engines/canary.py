@@ -32,7 +32,7 @@ def first_canary(prompt_ids: list[int]) -> Sample:
 
 @dataclass(frozen=True)
 class Leaning:
-    """To which of two adapters an engine's log-probs lie closer, the one before or the newest, token by token.
+    """The adapter that an engine's log-probs lie closer to, the one before or the newest, token by token.
 
     Rounding moves single log-probs further than one update does in low precision, so a mean gap tells nothing; but it
     moves them as far from either adapter, and over many tokens the nearer one shows. With the engine's log-prob e, the

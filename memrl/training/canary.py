@@ -42,7 +42,7 @@ _FOLLOWS = 0.25
 """Share of the loud adapter's effect by which engine and learner may differ."""
 
 
-class Canary:
+class AdapterCanary:
     """The canary of one run.
 
     Args:

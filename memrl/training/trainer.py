@@ -38,7 +38,7 @@ from memrl.rollout.build import open_pool
 from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
-from memrl.training.canary import Canary
+from memrl.training.canary import AdapterCanary
 from memrl.training.clock import Clock
 from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
@@ -97,7 +97,7 @@ class Trainer:
                 train=config.train,
                 advantage=config.advantage,
             )
-            self._canary = Canary(
+            self._canary = AdapterCanary(
                 self.learner,
                 self.pool.score,
                 config.model.dtype,
