@@ -95,6 +95,7 @@ def test_no_attack_becomes_a_verdict_by_being_repeated(outcomes: dict[str, dict[
     assert found["no verdict"] > 30
 
 
+@pytest.mark.long
 def test_an_honest_judge_reads_every_attack_as_what_it_is(outcomes: dict[str, dict[str, Probe]]) -> None:
     found = outcomes["honest"]
     assert {probe.outcome for probe in found.values()} == {"rejected", "unread"}
@@ -130,6 +131,7 @@ def test_canaries_stop_a_judge_that_cannot_be_trusted(server: OpenAIServer, chat
         checked(server, chat)
 
 
+@pytest.mark.long
 def test_a_judge_that_obeys_is_found_out_by_the_attacks(server: OpenAIServer) -> None:
     found = attacked(server, judges.obedient)
     accepted = [probe.name for probe in found.values() if not probe.held]

@@ -113,6 +113,7 @@ def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> No
     assert list(fixed.values()) == [STREAM], "two seeds give the same one"
 
 
+@pytest.mark.long
 def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
     config = load_config("tiny")
     both = open_suite("run", config.data, 3, [7, 8]).streams
@@ -131,6 +132,7 @@ def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
         assert [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"], "of the test split alone"
 
 
+@pytest.mark.long
 def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
@@ -171,6 +173,7 @@ def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
     assert found["bm25"].best is None
 
 
+@pytest.mark.long
 def test_a_missing_embedder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no embedding model can be loaded from eval\.embedder '/nowhere'"):
         load_embedder("/nowhere")

@@ -210,6 +210,7 @@ def test_a_run_on_its_own_evaluation_is_refused() -> None:
     assert "memrl data check" in message
 
 
+@pytest.mark.long
 def test_a_run_may_be_told_to_warn_or_not_to_look(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     guarded([SAME], [SAME], overlap="allow")
@@ -251,6 +252,7 @@ def test_a_large_file_is_looked_at_up_to_a_bound(
     assert "streams of jsonl were compared with data.eval; `memrl data check` compares all" in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tiny", "debug-1gpu"])
 def test_shipped_configs_pass_and_it_takes_no_time(name: str) -> None:
     config = load_config(ROOT / f"configs/{name}.yaml", check=False)

@@ -16,16 +16,19 @@ SECTIONED = [room for rooms in FLOORS[: FLOORS.index(("sft",))] for room in room
 """The rooms below those that put the parts together, but for the one that `Config` is of."""
 
 
+@pytest.mark.long
 def test_every_import_goes_to_a_lower_floor_or_stays_in_its_room() -> None:
     house = measure()
     assert not house.upward_imports
     assert not house.circles
 
 
+@pytest.mark.long
 def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
     assert sorted(measure().rooms) == sorted(room for rooms in FLOORS for room in rooms)
 
 
+@pytest.mark.long
 def test_no_file_lies_loose_at_the_top() -> None:
     assert measure().top_files == sorted(f"{name}.py" for name in TOP_FILES)
 
@@ -94,6 +97,7 @@ def test_what_runs_up_is_found_wherever_it_hides(tmp_path: Path) -> None:
     assert house.circles == [["config", "envs", "learner"], ["elsewhere", "other"]]
 
 
+@pytest.mark.long
 def test_the_script_prints_what_others_read() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "house.py"), "--json"]
     printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
