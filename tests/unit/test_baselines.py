@@ -155,6 +155,7 @@ def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: P
     assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
 
 
+@pytest.mark.long
 def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
@@ -211,6 +212,7 @@ def test_a_fact_without_a_sentence_on_it_is_added() -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_a_passage_costs_to_show_does_not_grow_with_the_text() -> None:
     chunks = tuple(Chunk(text=f"Person {number} sings.") for number in range(2000))
     kept = read("verbatim", STREAM.model_copy(update={"chunks": chunks}), budget=40)

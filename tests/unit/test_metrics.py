@@ -148,6 +148,7 @@ def test_boxed_refuses_a_gold_that_is_no_integer() -> None:
         score("boxed", r"\boxed{7}", ["seven"])
 
 
+@pytest.mark.long
 @given(
     st.sampled_from([name for name in METRICS if name not in {"boxed", "code_rules"}]),
     st.text(),
