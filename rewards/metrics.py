@@ -14,7 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from memrl.envs.text import fold, is_unspaced, is_word, stands_in, words
+from memrl.envs.text import fold, is_unspaced, is_word, stands_in, word_count, words
 from memrl.rewards.code import code_rules
 from memrl.rewards.compose import unknown_name
 
@@ -197,7 +197,7 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
 def abstention(answer: str, golds: Sequence[str]) -> float:
     """1 where the answer says that it is not known, in one of the golds' words or a usual phrase, and nothing else: an
     answer beside a doubt ("Rome, or unknown") is no abstention."""
-    if len(answer.split()) > ABSTENTION_WORDS:
+    if word_count(answer) > ABSTENTION_WORDS:
         return 0.0
     rest = fold(answer)
     found = 0
