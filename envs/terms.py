@@ -65,8 +65,8 @@ _ENGLISH = frozenset(
     (
         "a an the of to in on at by for from with and or but as is are was were be been being has have had do does did"
         " will would can could may might shall should not no so that which who whom whose what when where why how it"
-        " its this these those there i me my we us our you your he him his she her they them their if than then about into"
-        " over after before up out off all more many much some any one two new go"
+        " its this these those there i me my we us our you your he him his she her they them their if than then about"
+        " into over after before up out off all more many much some any one two new go"
     ).split()
 )
 _LANGUAGES: dict[str, tuple[str, ...]] = {}

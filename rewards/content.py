@@ -27,6 +27,7 @@ from memrl.envs.stream import Stream
 from memrl.envs.terms import stem
 from memrl.envs.text import has_particles, is_unspaced, pairs, plain, stands_in, word_patterns
 from memrl.rewards.injection import gives_orders
+from memrl.rewards.metrics import ABSTENTIONS
 
 COVERED = 0.8
 """Share of a text's content words that its passage must have."""
@@ -200,7 +201,7 @@ def gold_points(stream: Stream) -> list[list[Point]] | None:
         return [[_point(given, replaced) for given in chunk] for chunk in listed]
     points: list[list[Point]] = [[] for _ in stream.chunks]
     for question in stream.questions:
-        if question.metric in {"abstention", "choice", "code_rules", "boxed"}:
+        if question.metric in ABSTENTIONS | {"choice", "code_rules", "boxed"}:
             continue
         for chunk in question.evidence or ():
             said = [answer for answer in question.answers if stands_in(answer, stream.chunks[chunk].text)]

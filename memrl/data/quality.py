@@ -10,12 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Question, Stream
 from memrl.envs.text import fold, stands_in
-from memrl.rewards.metrics import METRICS
+from memrl.rewards.metrics import METRICS, SPANS
 
 LONG_CHUNK = 4096
 """Tokens. A longer chunk, with the instruction and the memory before it, fits into few prompts."""
-SPANS = frozenset({"exact_match", "substring", "substring_memalpha", "token_f1", "boxed"})
-"""Metrics whose golds one expects to stand in the text."""
 YES_NO = "yes-no"
 """The kind of questions whose answer is yes or no, whatever the text says."""
 _EXAMPLES = 5
