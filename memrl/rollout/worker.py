@@ -62,6 +62,16 @@ class RolloutWorker:
         self._reader = open_reader(config, engine, self.prompter)
         self.judge = open_judge(config, engine, self.prompter)
         self._grading = Grading(config, self.judge)
+        self._others: dict[str, RolloutWorker] = {}  # under other settings, by these
+
+    def under(self, config: Config) -> RolloutWorker:
+        """Return a worker under other settings, on the same engine. It is closed with this one."""
+        if config == self.config:
+            return self
+        key = repr(config)
+        if key not in self._others:
+            self._others[key] = RolloutWorker(config, self.engine, self.prompter.tokenizer)
+        return self._others[key]
 
     def new_memory(self) -> MemoryDesign:
         """Return an empty memory of the configured design and budgets, counted in the policy's own tokens."""
@@ -238,6 +248,7 @@ class RolloutWorker:
     async def close(self) -> None:
         """End what the engine has started, and the connections to endpoints, where there are any."""
         self.engine.close()
-        await self._reader.close()
-        if self.judge is not None:
-            await self.judge.close()
+        for worker in (self, *self._others.values()):
+            await worker._reader.close()
+            if worker.judge is not None:
+                await worker.judge.close()
