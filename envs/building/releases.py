@@ -1,4 +1,4 @@
-r"""What publications hold: their sets by name, how each is asked and scored, and how many streams and questions it has.
+r"""Publications: their sets by name, how each is asked and scored, and how many streams and questions it has.
 
 A report says by it how many of how many published questions were asked, and which were left out, and why.
 

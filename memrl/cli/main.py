@@ -246,7 +246,7 @@ def _set_up(debug: bool) -> None:
 def _load(arguments: argparse.Namespace) -> Config:
     config = load_config(arguments.config, arguments.overrides)
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
-    check_data(config)
+    check_data(config.data, config.seed)
     return config
 
 
@@ -254,7 +254,7 @@ def _train(arguments: argparse.Namespace) -> None:
     config = _load(arguments)
     folder: Path = arguments.run_dir
     if arguments.dry_run:
-        guard(config)
+        guard(config.data, config.eval, config.seed)
         _dry_run(config, folder)
         return
     if arguments.resume and not folder.is_dir():
@@ -268,7 +268,7 @@ def _train(arguments: argparse.Namespace) -> None:
                 f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
             )
         if not arguments.resume:  # it was looked at when the run began
-            guard(config)
+            guard(config.data, config.eval, config.seed)
         from memrl.training.trainer import Trainer
 
         name = config_name(arguments.config)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memrl.config import Config
+from memrl.config import DataConfig
 from memrl.data.card import check_set
 from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
@@ -141,20 +141,20 @@ def unknown_metrics(streams: Iterable[Stream]) -> list[str]:
     ]
 
 
-def check_data(config: Config) -> None:
+def check_data(data: DataConfig, seed: int) -> None:
     """Ask every configured source for its first stream, so that bad data is found before anything slow.
 
     Raises:
         DataError: lists what is wrong with each source.
     """
     complaints: list[str] = []
-    for part, specs in (("data.train", config.data.train), ("data.eval", config.data.eval)):
+    for part, specs in (("data.train", data.train), ("data.eval", data.eval)):
         for index, spec in enumerate(specs):
             try:
-                file = parse_spec(spec, config.data.path).options.get("path")
+                file = parse_spec(spec, data.path).options.get("path")
                 if isinstance(file, str):
                     check_set(Path(file).parent)
-                first = StreamFeed([spec], config.data.path, config.seed, cycle=False).take(1)
+                first = StreamFeed([spec], data.path, seed, cycle=False).take(1)
                 complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]
             except DataError as error:
                 complaints.append(f"{part}[{index}]: {error}")

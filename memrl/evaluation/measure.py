@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AdapterRef, AnswerRecord
-from memrl.rollout.build import open_pool
+from memrl.rollout.build import for_other_processes, open_pool, open_worker
 from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.worker import RolloutWorker, episode_seed
 from memrl.storage.files import write_json_atomic
@@ -118,10 +119,10 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
     if "dense" in plan.methods:
         load_embedder(config.eval.embedder)
     seeds = plan.seeds or [config.eval.seed]
-    suites = [open_suite(words, config, plan.streams, seeds) for words in plan.suites]
-    configs = [_shippable(policy.configured([*plan.overrides, *suite.settings])) for suite in suites]
+    suites = [open_suite(words, config.data, plan.streams, seeds) for words in plan.suites]
+    configs = [for_other_processes(policy.configured([*plan.overrides, *suite.settings])) for suite in suites]
     _claim(plan, config, policy, seeds)
-    pool = _open_pool(_shippable(config), policy)
+    pool = _open_pool(config, policy)
     try:
         adapters = [policy.adapters[name] for name in plan.methods if name in policy.adapters]
         for ref in {ref.name: ref for ref in adapters if ref is not None}.values():
@@ -141,23 +142,15 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
         pool.close()
 
 
-def _shippable(config: Config) -> Config:
-    """The config as workers in other processes can use it."""
-    if not config.rollout.workers:
-        return config
-    from memrl.cluster import with_absolute_paths
-
-    return with_absolute_paths(config)
-
-
 def _open_pool(config: Config, policy: Policy) -> Pool:
     """The pool that measures: the workers of `rollout.workers`; where a server generates, one in this process."""
     if policy.served is None:
         return open_pool(config)
     if config.rollout.workers:
         log.warning("a server generates: its requests are made in this process, and rollout.workers does not count")
-    tokenizer = load_tokenizer(config)
-    return InProcessPool(config, RolloutWorker(config, open_engine(config, tokenizer, policy.served), tokenizer))
+    tokenizer = load_tokenizer(config.model)
+    worker = open_worker(config, open_engine(config, tokenizer, policy.served), tokenizer)
+    return InProcessPool(worker, group_size=config.train.group_size, seed=config.seed)
 
 
 def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> None:
@@ -227,9 +220,9 @@ async def _suite(
     async def one(number: int, name: str, stream: Stream) -> Measured:
         if name not in known:
             whose = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
-            job = Measurement(method, settings, stream, number, plays=method in policy.adapters)
+            errand = Measurement(method, settings, stream, number, plays=method in policy.adapters)
             async with slots:
-                known[name] = await _measured(pool, job, adapter, whose)
+                known[name] = await _measured(pool, errand, adapter, whose)
             file.append(known[name].model_dump(mode="json"))
         advance()
         return known[name]
@@ -251,13 +244,19 @@ def read_records(file: JsonLines) -> list[Measured]:
         raise DataError(f"{file.path} is damaged ({why}); remove it to have its streams measured again.") from error
 
 
-async def _measured(pool: Pool, job: Measurement, adapter: AdapterRef | None, whose: dict[str, str]) -> Measured:
-    chunks = len(job.stream.chunks)
+async def _measured(pool: Pool, errand: Measurement, adapter: AdapterRef | None, whose: dict[str, str]) -> Measured:
+    chunks = len(errand.stream.chunks)
     try:
-        found = await pool.work(job, adapter)
+        found = await pool.work(errand, adapter)
     except InfrastructureError as error:
         return Measured(**whose, chunks=chunks, failure=f"{type(error).__name__}: {error}")
     return Measured(**whose, **found, chunks=chunks)
+
+
+def _under(settings: Config, worker: RolloutWorker) -> RolloutWorker:
+    """The worker of a suite's settings, on the engine of one of the pool's."""
+    build = partial(open_worker, settings, worker.engine, worker.prompter.tokenizer)
+    return worker.beside(repr(settings), build)
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ class JudgeCheck:
         Raises:
             JudgeError: it failed one.
         """
-        await worker.under(self.settings).check_judge()
+        await _under(self.settings, worker).check_judge()
 
 
 @dataclass(frozen=True)
@@ -294,7 +293,7 @@ class Measurement:
             InfrastructureError: the engine, the reader or the judge failed.
         """
         began = time.monotonic()
-        worker = worker.under(self.settings)
+        worker = _under(self.settings, worker)
         found = await (self._play(worker, adapter) if self.plays else self._baseline(worker))
         chunk_tokens = sum(worker.prompter.count_tokens(chunk.text) for chunk in self.stream.chunks)
         return {**found, "chunk_tokens": chunk_tokens, "seconds": time.monotonic() - began}
@@ -312,7 +311,7 @@ class Measurement:
 
     async def _baseline(self, worker: RolloutWorker) -> dict[str, Any]:
         place = Place(Place.EVALUATION, self.number)
-        kept = await BASELINES[self.method](worker).read(self.stream, place)
+        kept = await BASELINES[self.method](worker, self.settings.eval).read(self.stream, place)
         answers = await worker.ask_all(self.stream, kept.memory, place.at(len(self.stream.chunks)))
         return {
             "answers": answers,

@@ -1,4 +1,4 @@
-"""What tables share: an interval as a person reads it."""
+"""An interval as a person reads it, in tables."""
 
 from __future__ import annotations
 

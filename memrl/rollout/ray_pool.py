@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import ray
 
-from memrl.config import Config
+from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
 from memrl.records import AdapterRef, AnswerRecord, Episode
-from memrl.rollout.pool import Job, Play, Pool
+from memrl.rollout.pool import Errand, Play, Pool
 from memrl.rollout.ray_members import Build, RayMember, RayMembers, WorkerDied, answer
 
 Result = TypeVar("Result")
@@ -29,17 +29,19 @@ class RayPool(Pool):
     """The pool of `rollout.workers` workers on a cluster.
 
     Args:
-        config: the run's configuration.
         build: makes a worker inside its actor; must be importable there.
+        group_size: `train.group_size`.
+        seed: the run's.
 
     Raises:
         EngineError: no cluster can be reached, or no worker came up within `ray.start_timeout`.
         ConfigError: a worker cannot load its model.
     """
 
-    def __init__(self, config: Config, build: Build) -> None:
-        super().__init__(config)
-        self._members = RayMembers(config, build, self._loop, self.counts)
+    def __init__(self, build: Build, *, rollout: RolloutConfig, cluster: RayConfig, group_size: int, seed: int) -> None:
+        super().__init__(rollout, group_size=group_size, seed=seed)
+        self._hang_grace = cluster.hang_grace
+        self._members = RayMembers(build, rollout, cluster, self._loop, self.counts)
         try:
             self._members.reserve()
             self.run(self._members.start())
@@ -77,26 +79,27 @@ class RayPool(Pool):
     def check_judge(self) -> None:
         self.run(self._members.ask_one("check_judge", lambda member: member.actor.check_judge.remote()))
 
-    async def work(self, job: Job[Result], adapter: AdapterRef | None) -> Result:
-        """As `Pool.work`; where the worker is lost, on another one, up to `rollout.retries` times.
+    async def work(self, errand: Errand[Result], adapter: AdapterRef | None) -> Result:
+        """Return what an errand finds on a worker; where that is lost, on another one, up to `rollout.retries` times.
 
-        A job may take as long as it needs: after each `rollout.episode_timeout` its worker is asked whether it lives.
+        An errand may take as long as it needs: after each `rollout.episode_timeout` its worker is asked whether it
+        lives.
         """
-        for left in reversed(range(1 + self.config.rollout.retries)):
+        for left in reversed(range(1 + self.rollout.retries)):
             try:
-                return await self._work(job, None if adapter is None else adapter.version)
+                return await self._work(errand, None if adapter is None else adapter.version)
             except WorkerDied:
                 if not left:
                     raise
         raise AssertionError("a range of at least one was empty")
 
-    async def _work(self, job: Job[Result], version: int | None) -> Result:
+    async def _work(self, errand: Errand[Result], version: int | None) -> Result:
         member = await self._members.take_slot(version)
-        answered = asyncio.ensure_future(answer(member.actor.work.remote(job, version)))
+        answered = asyncio.ensure_future(answer(member.actor.work.remote(errand, version)))
         try:
-            while not (await asyncio.wait([answered], timeout=self.config.rollout.episode_timeout))[0]:
+            while not (await asyncio.wait([answered], timeout=self.rollout.episode_timeout))[0]:
                 alive = answer(member.actor.hello.remote())
-                await self._members.ask(member, "hello", alive, self.config.ray.hang_grace)
+                await self._members.ask(member, "hello", alive, self._hang_grace)
             result: Result = await answered
             self._members.finished()
             return result
@@ -111,7 +114,7 @@ class RayPool(Pool):
         member = await self._members.take_slot(adapter.version)
         call = member.actor.play.remote(play, adapter.version)
         try:
-            async with asyncio.timeout(self.config.rollout.episode_timeout):
+            async with asyncio.timeout(self.rollout.episode_timeout):
                 episode: Episode = await answer(call)
             self._members.finished()
             return episode
@@ -119,7 +122,7 @@ class RayPool(Pool):
             ray.cancel(call)
             alive = answer(member.actor.hello.remote())
             with suppress(WorkerDied):  # it is lost if it does not answer
-                await self._members.ask(member, "hello", alive, self.config.ray.hang_grace)
+                await self._members.ask(member, "hello", alive, self._hang_grace)
             raise
         except WorkerDied as error:
             await self._members.lose(member, str(error))

@@ -190,7 +190,7 @@ def test_readers_and_judges_are_closed_those_of_suites_too(
     monkeypatch.setattr(LexicalReader, "__init__", begins)
     monkeypatch.setattr(LexicalReader, "close", close)
     evaluate(run, tmp_path / "eval", "--methods", "nothing", "--suite", "run", "--suite", LONGER, "--streams", "1")
-    assert len(opened) == 2 and closed == opened, "one for the run's settings, one for the suite's"
+    assert len(opened) == 3 and closed == opened, "the pool's, and one for the settings of each suite"
 
 
 @pytest.mark.long

