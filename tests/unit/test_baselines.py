@@ -133,6 +133,7 @@ def test_a_built_set_is_measured_on_its_held_out_side_or_whole_where_it_has_none
     assert open_suite("synthetic", config.data, 2, [7]).split is None, "it has no sides"
 
 
+@pytest.mark.long
 def test_a_suite_says_what_of_its_set_is_left_out_and_why(tmp_path: Path) -> None:
     config = load_config("tiny")
     asked = [{"question": "Where?", "answer": "Oslo"}, {"question": "Who?", "answer": ""}]
@@ -172,6 +173,7 @@ def test_a_source_is_named_by_its_import_path() -> None:
         open_suite("nowhere_at_all:SOURCE", load_config("tiny").data, 2, [7])
 
 
+@pytest.mark.long
 def test_a_source_that_trains_by_default_is_measured_on_its_other_side(tmp_path: Path) -> None:
     memalpha.write(tmp_path)
     suite = open_suite(f"memalpha:path={tmp_path}", load_config("tiny").data, 9, [7])
@@ -221,6 +223,7 @@ def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: P
     assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
 
 
+@pytest.mark.long
 def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
@@ -289,6 +292,7 @@ def test_a_fact_without_a_sentence_on_it_is_added() -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_a_passage_costs_to_show_does_not_grow_with_the_text() -> None:
     chunks = tuple(Chunk(text=f"Person {number} sings.") for number in range(2000))
     kept = read("verbatim", STREAM.model_copy(update={"chunks": chunks}), budget=40)

@@ -305,6 +305,7 @@ def test_a_stray_call_beside_a_good_one_fails_alone() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(CALLS, st.booleans())
 def test_what_is_formatted_leaves_nothing_unread(calls: list[ToolCall], truncated: bool) -> None:

@@ -103,6 +103,7 @@ def test_the_interval_lies_within_the_bounds_and_about_the_value(values: list[li
         assert -1e-12 <= interval.low <= interval.value <= interval.high <= 1.0 + 1e-12
 
 
+@pytest.mark.long
 def test_a_paired_difference_is_found_where_every_stream_agrees() -> None:
     one = [[0.5 + 0.01 * place] for place in range(10)]
     found = paired_difference(one, [[value - 0.1] for [value] in one])
