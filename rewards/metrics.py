@@ -26,7 +26,7 @@ _ARTICLES_AND = re.compile(r"\b(a|an|the|and)\b")
 _WHOLE_ANSWERS = frozenset({"yes", "no", "noanswer"})
 """Answers that HotpotQA's script takes as a whole or not at all."""
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{\s*)?([+-]?[0-9]+)\s*\}")
+_BOXED = re.compile(r"\\box(?:ed)?\s*\{\s*(?:\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{\s*)?([+-]?[0-9]+)\s*\}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _ANY_LETTER = r"[A-Za-z]"
 _WRAP = r"[\s(\[*$\"'`_]*"
@@ -66,6 +66,8 @@ _SAYS_NOTHING = (
 )
 _AROUND = frozenset(_SAYS_NOTHING.split())
 """Words that say nothing beside such a phrase."""
+_FIRST = re.compile(r"[^.!?]*")
+_TAGGED = re.compile(r"<answer>\s*([+-]?[0-9]+)\s*</answer>", re.IGNORECASE)
 
 
 def _normalise(text: str) -> str:
@@ -225,7 +227,8 @@ def _integer(text: str) -> str:
 
 
 def boxed(answer: str, golds: Sequence[str]) -> float:
-    r"""1 where the last `\boxed{}` that holds an integer holds a gold, or the answer is that integer and nothing else.
+    r"""1 where the last `\boxed{}` that holds an integer holds a gold; where there is none, the last `<answer>` that
+    does; where there is none either, the answer as a whole, quoted or not (Mem-alpha's scorer takes all three).
 
     The last: listing every label must not pay.
 
@@ -236,7 +239,8 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
         if not _INTEGER.fullmatch(gold.strip()):
             raise ValueError(f"the metric 'boxed' needs integer golds, not {gold!r}. Choose another metric for it.")
     text = answer if answer.isascii() else fold(answer)
-    given = _BOXED.findall(text) or ([text.strip()] if _INTEGER.fullmatch(text.strip()) else [])
+    bare = text.strip().strip("\"'").strip()
+    given = _BOXED.findall(text) or _TAGGED.findall(text) or ([bare] if _INTEGER.fullmatch(bare) else [])
     return float(bool(given) and any(_integer(given[-1]) == _integer(gold.strip()) for gold in golds))
 
 
@@ -253,6 +257,19 @@ def abstention(answer: str, golds: Sequence[str]) -> float:
             found += 1
     rest, more = _NOT_KNOWN.subn(" ", rest)
     return float(found + more > 0 and {word for word in words(rest) if is_word(word[0])} <= _AROUND)
+
+
+def unanswerable(metric: str, golds: Sequence[str]) -> bool:
+    """Return whether a question asks for what the text does not say: its metric is for abstentions, or every gold's
+    first sentence says that it is not known ("You did not mention this information. You mentioned ...")."""
+    if metric in ABSTENTIONS:
+        return True
+    return bool(golds) and all(abstention(_first_sentence(gold), ()) == 1.0 for gold in golds)
+
+
+def _first_sentence(text: str) -> str:
+    found = _FIRST.match(text.strip())
+    return found[0] if found else ""
 
 
 def choice(answer: str, golds: Sequence[str]) -> float:
