@@ -78,6 +78,8 @@ class Packing(Stage):
     """Shuffle the units of a stream's documents among each other: for documents that are loose collections of texts."""
     dated: bool = False
     """Give chunks without a date one day each, from 2024-01-01 on."""
+    longest: int | None = Field(None, ge=1)
+    """A turn or a sentence of more estimated tokens than this is cut, at blanks; None: each stays whole."""
 
     def one_pass(self, read: Read, source: str, turn: int) -> Iterator[Stream]:
         seed = f"{source}:{self.seed}:{turn}"
@@ -87,7 +89,7 @@ class Packing(Stage):
         if self.chunks is None:
             again = f"-{turn}" if turn else ""
             for document in documents:
-                part = _Part(document, cut(document.units, self.chunk_tokens))
+                part = _Part(document, self._cut(document.units))
                 yield from self._stream(source, f"{source}-{document.key}{again}", [part], rng)
             return
         name = f"{source}-{self.split or 'all'}-{self.seed}-{turn}"
@@ -95,12 +97,15 @@ class Packing(Stage):
         for number, window in enumerate(windows):
             yield from self._stream(source, f"{name}-{number:05d}", window, rng)
 
+    def _cut(self, units: Iterable[Unit]) -> list[Piece]:
+        return cut(units, self.chunk_tokens, longest=self.longest)
+
     def _windows(self, documents: Iterable[Document], chunks: int) -> Iterator[list[_Part]]:
         """Documents one after the other. What is left over at the end counts if half a stream, or all there is."""
         window: list[_Part] = []
         room, given = chunks, 0
         for document in documents:
-            pieces = cut(document.units, self.chunk_tokens)
+            pieces = self._cut(document.units)
             if self.together and window and len(pieces) > room:
                 yield window
                 window, room, given = [], chunks, given + 1
@@ -122,11 +127,11 @@ class Packing(Stage):
         held: list[Document] = []
         given = 0
         for document in documents:
-            if held and len(cut(_joined([*held, document]), self.chunk_tokens)) > chunks:
+            if held and len(self._cut(_joined([*held, document]))) > chunks:
                 yield [self._mixture(held, rng)]
                 held, given = [], given + 1
             held.append(document)
-        if held and (not given or len(cut(_joined(held), self.chunk_tokens)) >= chunks / 2):
+        if held and (not given or len(self._cut(_joined(held))) >= chunks / 2):
             yield [self._mixture(held, rng)]
 
     def _mixture(self, documents: list[Document], rng: random.Random) -> _Part:
@@ -138,7 +143,7 @@ class Packing(Stage):
             for ask in document.asks
         )
         mixed = Document(documents[0].key, tuple(units), asks)
-        return _Part(mixed, cut(units, self.chunk_tokens), members=tuple(document.key for document in documents))
+        return _Part(mixed, self._cut(units), members=tuple(document.key for document in documents))
 
     def _stream(self, source: str, name: str, parts: list[_Part], rng: random.Random) -> Iterator[Stream]:
         """The stream of some parts; none where nothing can be asked of it."""

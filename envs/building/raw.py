@@ -22,6 +22,7 @@ import ijson
 from pydantic import BaseModel, ValidationError
 
 from memrl.envs.errors import DataError
+from memrl.envs.faults import one_record
 from memrl.envs.stream import explain
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -178,49 +179,71 @@ def records(
     found = 0
     kind = kind or "JSON of this source"
     with open_raw(path) as file:
-        head = _first_byte(file)
-        values = (
-            _lines(file, path) if head == b"{" and at == "item" else _items(file, path, at if head == b"{" else "item")
-        )
-        for where, value in values:
+        for where, value in _values(file, path, at):
             found += 1
-            yield where, parse(model, value, where)
+            record = None
+            with one_record():
+                record = parse(model, _loads(value, where) if isinstance(value, bytes) else value, where)
+            if record is not None:
+                yield where, record
     if not found:
         raise DataError(
             f"{path} is not {kind}: it holds no record{'' if at == 'item' else f' at {at}'}. Check the path."
         )
 
 
-def _first_byte(file: IO[bytes]) -> bytes:
-    """The first byte that is no white space; the file is set back to its start, past a byte order mark."""
+def _values(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
+    """The records to be, each with its place: of JSON lines still as bytes, so that a damaged one can be passed by."""
     head = file.read(4096)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     file.seek(start)
-    return head[start:].lstrip()[:1]
+    if head[start:].lstrip()[:1] != b"{":
+        return _items(file, path, "item")
+    if at != "item":
+        return _items(file, path, at)
+    if _spread(file, start):
+        return _items(file, path, "", multiple_values=True)
+    return ((f"{path}, line {number}", line) for number, line in enumerate(file, start=1) if line.strip())
 
 
-def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                text = line.decode("utf-8")
-                value = json.loads(text)
-                if "\\ud" in text or "\\uD" in text:  # half a surrogate pair is no text
-                    json.dumps(value, ensure_ascii=False).encode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{where}, column {error.colno}: {error.msg}. The JSON is damaged or cut short. {AGAIN}"
-                ) from error
-            except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-                raise DataError(f"{where} is no JSON that can be read: {error}. {AGAIN}") from error
-            yield where, value
+def _spread(file: IO[bytes], start: int) -> bool:
+    """Return whether the first object of a file is written over several lines. The file is set back."""
+    lines = (line.strip() for line in file if line.strip())
+    first, second = next(lines, b""), next(lines, b"")
+    file.seek(start)
+    if not second or (second.startswith(b"{") and first != b"{"):
+        return False
+    try:
+        json.loads(first)
+    except ValueError:
+        return True
+    return False
 
 
-def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
-    values = ijson.items(file, at, use_float=True)
+def _loads(line: bytes, where: str) -> Any:
+    """Return the value of a line of JSON.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        text = line.decode("utf-8")
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # half a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}, column {error.colno}: {error.msg}. The JSON is damaged or cut short. {AGAIN}"
+        ) from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise DataError(f"{where} is no JSON that can be read: {error}. {AGAIN}") from error
+    return value
+
+
+def _items(file: IO[bytes], path: Path, at: str, *, multiple_values: bool = False) -> Iterator[tuple[str, Any]]:
+    values = ijson.items(file, at, use_float=True, multiple_values=multiple_values)
     number = 0
     while True:
         try:
@@ -234,7 +257,7 @@ def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
         if value is _DONE:
             return
         number += 1
-        yield f"{path}, record {number}{'' if at == 'item' else f' at {at}'}", value
+        yield f"{path}, record {number}{'' if at in ('', 'item') else f' at {at}'}", value
 
 
 def csv_rows(

@@ -17,6 +17,7 @@ from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
+from memrl.envs.faults import one_record
 
 FORMS = ("text", "messages", "sessions")
 
@@ -67,18 +68,24 @@ def read(path: Path, seed: int = 0, chunk_tokens: int = 1024, order_questions: i
     """
     seen: set[str] = set()
     for where, record in records(path, _Record, kind="JSON lines of documents (docs/own-data.md)"):
-        if record.id in seen:
-            raise DataError(f"{where}: the id {record.id!r} stands in an earlier line too. Give each document its own.")
-        seen.add(record.id)
-        units = list(_units(record, where))
-        asks = [_ask(record.id, n, asked, units, where) for n, asked in enumerate(record.questions)]
-        asks = asks or order_asks(record.id, units, order_questions, seed, chunk_tokens=chunk_tokens)
-        if not asks:
-            raise DataError(
-                f"{where}: document {record.id!r} has no questions, so nothing could be learned from it. Add "
-                '"questions", or have its order asked for: order_questions=10 (it must be long enough for that).'
-            )
-        yield Document(record.id, tuple(units), tuple(asks))
+        document = None
+        with one_record():
+            if record.id in seen:
+                raise DataError(
+                    f"{where}: the id {record.id!r} stands in an earlier line too. Give each document its own."
+                )
+            seen.add(record.id)
+            units = list(_units(record, where))
+            asks = [_ask(record.id, n, asked, units, where) for n, asked in enumerate(record.questions)]
+            asks = asks or order_asks(record.id, units, order_questions, seed, chunk_tokens=chunk_tokens)
+            if not asks:
+                raise DataError(
+                    f"{where}: document {record.id!r} has no questions, so nothing could be learned from it. Add "
+                    '"questions", or have its order asked for: order_questions=10 (it must be long enough for that).'
+                )
+            document = Document(record.id, tuple(units), tuple(asks))
+        if document is not None:
+            yield document
 
 
 def _units(record: _Record, where: str) -> Iterator[Unit]:

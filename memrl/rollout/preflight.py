@@ -1,39 +1,42 @@
-"""Checks that the prompts of a run fit and its reader answers, made before a model is loaded (law 9).
-
-Looks at the longest chunk of each stream it is given, and at the fullest memory that may stand beside it.
-"""
+"""Checks of a run's data, its reader and its judge, made before a model is loaded (laws 9 and 14)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 
+from rich.console import Console
+
 from memrl.config import Config
+from memrl.data.look import look
 from memrl.endpoints.client import Endpoint
+from memrl.engines.models import context_length
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign, MemoryView
+from memrl.envs.faults import explain_faults
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
 from memrl.frozen.build import open_judge
 from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
+from memrl.rollout.lengths import Lengths
 
 
-def check_prompts(config: Config, prompter: Prompter, streams: Iterable[Stream], context: int | None) -> None:
-    """Refuse a run whose prompts cannot fit.
+def check_records(config: Config, prompter: Prompter | None, console: Console | None = None) -> None:
+    """Look at all data that a run can take, before its first step (law 14).
 
     Args:
-        streams: some of those that will be played.
-        context: tokens the model can attend to, where known.
+        prompter: None: lengths are not looked at.
+        console: where the progress is shown.
 
     Raises:
-        ConfigError: a prompt may exceed its limit, or prompt and answer the model's context.
+        ConfigError: there are records that cannot be read, scored or shown whole; the first are named, all counted.
     """
-    for stream in streams:
-        _check_memorising(config, prompter, stream, context)
-        if config.reader.type == "policy-base":
-            _check_answering(config, prompter, stream, context)
+    train = config.train
+    taken = train.steps * train.streams_per_step * (1 + config.rollout.refill_rounds)
+    checks = [] if prompter is None else [Lengths(config, prompter, context_length(config))]
+    if faults := look(config.data, config.eval, config.seed, taken, checks, console):
+        raise ConfigError(explain_faults(faults))
 
 
 def first_prompt(config: Config, prompter: Prompter, stream: Stream, memory: MemoryDesign | None = None) -> list[int]:
@@ -91,42 +94,3 @@ def check_judge(config: Config) -> None:
             await judge.close()
 
     asyncio.run(ask())
-
-
-def _check_memorising(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
-    memory, limit = config.memory, config.rollout.max_prompt_tokens
-    env = new_env(config, prompter, stream, new_memory(config, prompter))
-    env.position = max(range(len(stream.chunks)), key=lambda index: len(stream.chunks[index].text))
-    observation = env.observe()
-    empty = len(prompter.encode(observation.messages, observation.tools))
-    shown = memory.render_budget
-    where = f"stream {stream.id!r} of {stream.source}, chunk {env.position}"
-    if empty + shown > limit:
-        raise ConfigError(
-            f"{where}: the prompt has {empty} tokens and the memory in it up to {shown}, but rollout.max_prompt_tokens "
-            f"is {limit}. Raise it to {empty + shown}, use shorter chunks or lower memory.render_budget."
-        )
-    _check_context(where, empty + shown, config.rollout.max_completion_tokens, "rollout.max_completion_tokens", context)
-
-
-def _check_answering(config: Config, prompter: Prompter, stream: Stream, context: int | None) -> None:
-    memory, limit = config.memory, config.reader.max_prompt_tokens
-    question = max(stream.questions, key=lambda question: len(question.text))
-    view = new_memory(config, prompter).retrieve(question.text, 0)
-    empty = len(prompter.encode(reader_messages(question.text, view, config.reader)))
-    shown = memory.retrieve_budget
-    where = f"stream {stream.id!r} of {stream.source}, question {question.id!r}"
-    if empty + shown > limit:
-        raise ConfigError(
-            f"{where}: the reader's prompt has {empty} tokens and the memory in it up to {shown}, but "
-            f"reader.max_prompt_tokens is {limit}. Raise it to {empty + shown} or lower memory.retrieve_budget."
-        )
-    _check_context(where, empty + shown, config.reader.max_tokens, "reader.max_tokens", context)
-
-
-def _check_context(where: str, prompt: int, answer: int, key: str, context: int | None) -> None:
-    if context is not None and prompt + answer > context:
-        raise ConfigError(
-            f"{where}: a prompt of up to {prompt} tokens and {key} ({answer}) do not fit the model's context of "
-            f"{context}. Lower {key}, use shorter chunks or a model with a longer context."
-        )

@@ -20,7 +20,7 @@ from rich.console import Console
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
-from memrl.engines.models import context_length, load_tokenizer
+from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import EngineError, JudgeError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
@@ -34,7 +34,7 @@ from memrl.report.trackers import RunInfo, open_trackers
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.meters import ALARMS
 from memrl.rollout.build import open_pool
-from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
+from memrl.rollout.preflight import check_judge, check_reader, check_records, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.clock import Clock
@@ -42,8 +42,6 @@ from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_fig
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
-CHECKED_STREAMS = 16
-"""Streams of each side whose prompts are measured before the model is loaded."""
 
 
 class Trainer:
@@ -56,7 +54,8 @@ class Trainer:
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used, the prompts do not fit, or the reader's endpoint refuses.
+        ConfigError: the model cannot be used, records of the data cannot be (all are named), or the reader's endpoint
+            refuses.
         ReaderError: nobody answers at the reader's endpoint.
         JudgeError: nobody answers at the judge's, or it fails one of its canaries.
         CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
@@ -107,15 +106,15 @@ class Trainer:
 
     def _open_streams(self, prompter: Prompter) -> None:
         config = self.config
+        check_records(config, prompter, self.console)
         held_out = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False)
         self.eval_streams = held_out.take(config.eval.streams)
         if len(self.eval_streams) < config.eval.streams:
             log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
         self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
-        first = self.feed.take(CHECKED_STREAMS)
+        [first] = self.feed.take(1)
         self.feed.seek(0)
-        check_prompts(config, prompter, [*self.eval_streams[:CHECKED_STREAMS], *first], context_length(config))
-        self._first_canary = first_canary(first_prompt(config, prompter, first[0]))
+        self._first_canary = first_canary(first_prompt(config, prompter, first))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
