@@ -24,6 +24,8 @@ class Unit:
     """A dialogue turn: kept whole, on a line of its own. Other units, where too long, are cut between sentences."""
     points: tuple[str, ...] = ()
     """What a perfect memory would store of it, where the source says."""
+    filler: bool = False
+    """Nothing is asked about it: its source has it to make the document long."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Piece:
     section: str
     keys: set[str] = field(default_factory=set)
     points: list[str] = field(default_factory=list)
+    filler: bool = True
+    """All of it is."""
 
 
 def _fitting(unit: Unit, limit: int, longest: int | None, count: Callable[[str], int]) -> Iterator[tuple[Unit, int]]:
@@ -101,4 +105,5 @@ def cut(
                 pieces.append(last)
             last.keys.update(part.keys)
             last.points.extend(part.points)
+            last.filler = last.filler and part.filler
     return pieces

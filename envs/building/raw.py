@@ -135,7 +135,12 @@ def _members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Return whether a path in a folder or archive matches a pattern from its start, or from any folder on."""
+    """Return whether a path in a folder or archive matches a pattern from its start, or from any folder on.
+
+    Hidden files never do: systems leave such beside those that they copy.
+    """
+    if name.rpartition("/")[2].startswith("."):
+        return False
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"*/{pattern}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from memrl.envs.errors import DataError
 from memrl.envs.stream import Stream, explain
 from memrl.envs.suggest import did_you_mean
 
+_HELD_OUT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation)(?:[^a-z]|$)", re.IGNORECASE)
+"""A word of a file's name by which publishers call what is not to be trained on."""
 Locate = Callable[[list[Path]], list[Path]]
 """From the files of one folder to the `path`s that a source would read there."""
 
@@ -44,15 +47,27 @@ class Source:
     """None: it is never found in a folder of raw files."""
     endless: bool = False
     """Without a `count` it never ends."""
+    reads: str = ""
+    """The files that it reads, in words."""
     splits: tuple[str, ...] = ("train", "eval")
     """The values of its option `split`; none where it has no such option."""
     versions: Mapping[str, str] | None = None
     """Known input files: SHA-256 of the plain content -> the commit of the repository that has it."""
 
+    def find(self, files: list[Path]) -> list[Path]:
+        """Return the `path`s that it would read among the files of one folder; none where it is never found by them."""
+        shown = [file for file in files if not file.name.startswith(".")]
+        return self.locate(shown) if shown and self.locate is not None else []
+
     def options(self) -> dict[str, Any]:
         """Every option, with its default (`inspect.Parameter.empty`: it must be given)."""
         own = {name: parameter.default for name, parameter in inspect.signature(self.read).parameters.items()}
         return own if self.stage is None else {**own, **self.stage.model_dump()}
+
+    def held_out(self, path: str) -> bool:
+        """Return whether a path is, by its name, a published file to evaluate on ("dev-v2.0.json", "test.txt")."""
+        own = self.home is None or self.licence == "your own"
+        return not own and _HELD_OUT.search(Path(path).name) is not None
 
     def open(self, options: Mapping[str, Any]) -> Iterator[Stream]:
         """Return its streams. What is wrong with the options is told at once, what is wrong with the data as it is
@@ -77,6 +92,8 @@ class Source:
             if self.stage is None:
                 return iter(first)
             shared = {option: value for option, value in options.items() if option in type(self.stage).model_fields}
+            if "eval_share" not in options and self.held_out(str(options.get("path", ""))):
+                shared["eval_share"] = 1.0
             stage = type(self.stage).model_validate({**self.stage.model_dump(), **shared})
         except ValidationError as error:
             raise DataError(f"source {self.name!r}, option {explain(error)}.") from error

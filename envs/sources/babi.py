@@ -18,6 +18,7 @@ from pathlib import Path
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.raw import text_lines
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
@@ -57,6 +58,8 @@ def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Itera
         raise DataError(
             f"{path}: the story that ends in line {story[-1][2] if story else 0} asks nothing. Check the file."
         )
+    unasked = sum("\t" in text for _, text, _ in story) - 1
+    leave_out("before the last question of their story", f"{path}, line {story[0][2]}", unasked)
     told = [(number, text) for number, text, _ in story[:last] if "\t" not in text]
     text, answer, *support = (part.strip() for part in story[last][1].split("\t"))
     keys = " ".join(support).split()
@@ -92,6 +95,7 @@ SOURCE = Source(
     stage=Packing(chunk_tokens=24),
     home="https://research.facebook.com/downloads/babi/",
     licence="CC BY 3.0",
+    kind="synthetic",
     tried="format",
     locate=_locate,
 )

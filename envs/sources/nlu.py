@@ -11,7 +11,10 @@ from memrl.envs.building.locating import by_members
 from memrl.envs.building.raw import contents, csv_rows, lines_of
 from memrl.envs.building.source import Source
 
-PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("trainset/*.csv", "train"), ("testset/csv/*.csv", "test"))
+PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (
+    ("trainset/*_*.csv", "train"),
+    ("testset/csv/*_*.csv", "test"),
+)
 COLUMNS = ("scenario", "intent", "answer_from_anno")
 
 

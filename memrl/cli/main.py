@@ -284,8 +284,9 @@ def _dry_run(config: Config, folder: Path) -> None:
     from memrl.training.cost import estimate, measure, model_folder
 
     here = model_folder(config.model.path) is not None
+    with gathering():
+        guard(config)
     check_records(config, open_prompter(config, load_tokenizer(config)) if here else None, Console(stderr=True))
-    guard(config)
     streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
     result = estimate(config, measure(streams, config.model.path))
     console = Console()

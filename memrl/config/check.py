@@ -355,8 +355,13 @@ def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iter
         yield str(error)
         return
     path = parsed.options.get("path")
-    if files and isinstance(path, str) and not Path(path).is_file():
+    if files and isinstance(path, str) and not Path(path).exists() and not _is_published(str(name), path):
         yield f"data file {path} does not exist; check data.path or the source's own `path`"
+
+
+def _is_published(source: str, path: str) -> bool:
+    """Return whether a path may be a set's name on the hub, for a source that reads such."""
+    return isinstance(SOURCES[source].options().get("path"), str) and _looks_like_hub_name(path)
 
 
 def _sources_by_path(config: Config) -> Iterator[str]:

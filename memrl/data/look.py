@@ -17,6 +17,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from memrl.config.schema import DataConfig, EvalConfig
 from memrl.data.feed import first_passes, shares, whole_source
+from memrl.envs.building.left_out import by_reason, counting, explain_left_out
 from memrl.envs.errors import DataError, MemrlError
 from memrl.envs.faults import gathering
 from memrl.envs.sources import source_named
@@ -61,10 +62,12 @@ def look(
         task = progress.add_task("looking at the data", total=None)
         for name, streams in [*_training(data, seed, taken), *_evaluation(data, held_out)]:
             seen = 0
-            with gathering() as unread:
+            asked = 0
+            with gathering() as unread, counting() as left_out:
                 try:
                     for stream in streams:
                         seen += 1
+                        asked += len(stream.questions)
                         progress.advance(task)
                         for check in (scorable, *checks):
                             faults |= {f"{name}, {fault}": None for fault in check(stream)}
@@ -73,6 +76,8 @@ def look(
                 except DataError as error:  # of the whole source: nothing else of it can be read
                     if seen or not unread:
                         unread.append(str(error))
+            if told := explain_left_out(by_reason(left_out), asked):
+                log.info("%s: %s", name, told)
             faults |= {f"{name.split()[0]}: {fault}": None for fault in unread}  # they name their file themselves
     return list(faults)
 
