@@ -9,6 +9,8 @@ VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
 DOCS_VENV := .venv-docs
 DOCS_BIN := $(DOCS_VENV)/bin
 DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
+# A module's tests stay together: they share its fixtures.
+TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train quick test test-slow test-vllm lint docs dist clean
@@ -52,10 +54,10 @@ quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/python -m pytest -q -m 'not long and not slow and not gpu and not vllm' tests/unit
 
 test: lint ## lint, then the tests that are not slow and need no GPU: minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME)
 
 test-slow: setup ## the tests that take long
-	$(BIN)/python -m pytest -m 'slow and not gpu and not vllm'
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME) -m 'slow and not gpu and not vllm'
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)

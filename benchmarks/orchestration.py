@@ -27,7 +27,7 @@ from memrl.config import Config, load_config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.records import AdapterRef, Completion, Episode
-from memrl.rollout.ray_pool import RayPool
+from memrl.rollout.build import open_ray_pool, open_worker
 from memrl.rollout.worker import RolloutWorker
 from memrl.storage.files import write_manifest
 
@@ -35,6 +35,38 @@ CALL = (
     '<tool_call>\n{"name": "memory_insert", "arguments": {"memory_type": "semantic", "content": "Ada lives in Paris."}}'
     "\n</tool_call>"
 )
+
+
+class SimulatedEngine:
+    """An engine that writes the same completion each time, and takes its time."""
+
+    def __init__(self, written: list[int], seconds_per_token: float) -> None:
+        self._written = written
+        self._seconds_per_token = seconds_per_token
+
+    async def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        adapter: AdapterRef | None = None,
+        *,
+        place: Place = ANYWHERE,
+    ) -> Completion:
+        ids = self._written[: sampling.max_tokens]
+        await asyncio.sleep(self._seconds_per_token * len(ids))
+        version = adapter.version if adapter else None
+        return Completion(ids=ids, logprobs=[-0.1] * len(ids), stop="stop", version=version)
+
+    async def load_adapter(self, ref: AdapterRef) -> None: ...
+
+    async def score(self, *_: Any) -> list[float]:
+        return []
+
+    async def sleep(self) -> None: ...
+
+    async def wake(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def build(config: Config, seconds_per_token: float) -> RolloutWorker:
@@ -45,33 +77,7 @@ def build(config: Config, seconds_per_token: float) -> RolloutWorker:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(TINY_MODEL)
     written = [*tokenizer.encode(CALL, add_special_tokens=False), tokenizer.eos_token_id]
-
-    class SimulatedEngine:
-        async def generate(
-            self,
-            prompt_ids: Sequence[int],
-            sampling: Sampling,
-            adapter: AdapterRef | None = None,
-            *,
-            place: Place = ANYWHERE,
-        ) -> Completion:
-            ids = written[: sampling.max_tokens]
-            await asyncio.sleep(seconds_per_token * len(ids))
-            version = adapter.version if adapter else None
-            return Completion(ids=ids, logprobs=[-0.1] * len(ids), stop="stop", version=version)
-
-        async def load_adapter(self, ref: AdapterRef) -> None: ...
-
-        async def score(self, *_: Any) -> list[float]:
-            return []
-
-        async def sleep(self) -> None: ...
-
-        async def wake(self) -> None: ...
-
-        def close(self) -> None: ...
-
-    return RolloutWorker(config, SimulatedEngine(), tokenizer)
+    return open_worker(config, SimulatedEngine(written, seconds_per_token), tokenizer)
 
 
 def engine_seconds(episode: Episode, seconds_per_token: float) -> float:
@@ -107,9 +113,9 @@ def measure(workers: int, in_flight: int, rounds: int, seconds_per_token: float)
     config = load_config("tiny", [f"{key}={value}" for key, value in settings.items()])
     streams = StreamFeed(config.data.train, None, 0).take(max(1, rounds * in_flight // group))
     began = time.monotonic()
-    pool = RayPool(config, partial(build, seconds_per_token=seconds_per_token))
+    pool = open_ray_pool(config, partial(build, seconds_per_token=seconds_per_token))
     try:
-        pool.run(pool._wait_for(lambda: len(pool.workers()) == workers))
+        pool.run(pool._members._wait_for(lambda: len(pool.workers()) == workers))
         start_up = time.monotonic() - began
         with TemporaryDirectory() as name:
             folder = Path(name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Mapping
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import ray
 
-from memrl.config import Config
-from memrl.endpoints.cache import cache_folder
+from memrl.config import ModelConfig
+from memrl.config.shipped import TINY
 from memrl.errors import EngineError
 
 
@@ -42,17 +42,12 @@ def _reach(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def with_absolute_paths(config: Config) -> Config:
-    """A copy for other processes, which do not start in this one's folder."""
-    shipped = deepcopy(config)
-    folder = Path(config.model.path).expanduser()
-    if config.model.path != "tiny" and folder.is_dir():
-        shipped.model.path = str(folder.resolve())
-    if answers := cache_folder(config, "reader"):
-        shipped.reader.endpoint.cache_dir = str(answers)
-    if verdicts := cache_folder(config, "judge"):
-        shipped.judge.endpoint.cache_dir = str(verdicts)
-    return shipped
+def with_absolute_path(config: ModelConfig) -> ModelConfig:
+    """Return the model's section for other processes, which do not start in this one's folder."""
+    folder = Path(config.path).expanduser()
+    if config.path == TINY or not folder.is_dir():
+        return config
+    return replace(config, path=str(folder.resolve()))
 
 
 def in_words(resources: Mapping[str, float]) -> str:

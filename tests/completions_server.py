@@ -26,8 +26,8 @@ class CompletionsServer:
     def __init__(self, folder: Path, *, ids: bool = True) -> None:
         exported = open_exported(folder)
         exported.config.model.device = "cpu"
-        self._tokenizer = load_tokenizer(exported.config)
-        self._engine = build_engine(exported.config, end_ids(exported.config, self._tokenizer))
+        self._tokenizer = load_tokenizer(exported.config.model)
+        self._engine = build_engine(exported.config, end_ids(exported.config.model, self._tokenizer))
         self._adapter = exported.adapter
         self._ids = ids
         self.prompts: list[list[int]] = []

@@ -86,6 +86,9 @@ def plain_vllm(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         "rollout.max_completion_tokens": 48,
         "vllm.enforce_eager": True,
     }
-    vllm = start_vllm(small_config(plain_model, tmp_path_factory.mktemp("vllm"), limits), keep_versions=2)
+    config = small_config(plain_model, tmp_path_factory.mktemp("vllm"), limits)
+    vllm = start_vllm(
+        model=config.model, rollout=config.rollout, reader=config.reader, vllm=config.vllm, keep_versions=2
+    )
     yield vllm
     vllm.close()

@@ -58,7 +58,7 @@ def small_config(model: Path, folder: Path, changes: Mapping[str, Any] | None = 
 def untrained_run(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
     """A run folder with one adapter that matters and nothing else, as soon as a run has published its first."""
     config = small_config(model, folder, changes)
-    wrapped = wrap_lora(load_model(config), config.model.lora, seed=0)
+    wrapped = wrap_lora(load_model(config.model), config.model.lora, seed=0)
     perturb(wrapped, seed=1)
     save_config(config, folder / CONFIG_FILE)
     with new_folder(folder / "adapters" / "v00001") as adapter:

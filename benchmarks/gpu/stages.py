@@ -217,9 +217,9 @@ def loop(report: Report) -> None:
 
 
 def _learner(model: Any, **changes: Any) -> Any:
-    from memrl.learner.learner import Learner
+    from memrl.learner.build import build_learner
 
-    return Learner(model, settings(**changes), 10)
+    return build_learner(settings(**changes), 10, model=model)
 
 
 async def _generate(engine: TransformersEngine, prompts: list[list[int]], how: Sampling, ref: AdapterRef | None) -> Any:
@@ -366,7 +366,7 @@ def shard(report: Report) -> None:
     """
     import torch.distributed as dist
 
-    from memrl.learner.learner import Learner
+    from memrl.learner.build import build_learner
     from memrl.learner.members import ShardMembers
 
     with socket.socket() as free:
@@ -377,8 +377,9 @@ def shard(report: Report) -> None:
     try:
         config = settings(train__micro_batch_tokens=4096, train__gradient_checkpointing="true")
         model = build(report.shape("0.6b"))
-        spread = Learner(copy.deepcopy(model).cpu(), config, 10, ShardMembers(DEVICE))  # as learner processes get it
-        whole = Learner(model, config, 10)
+        on_cpu = copy.deepcopy(model).cpu()  # as learner processes get it
+        spread = build_learner(config, 10, ShardMembers(DEVICE), model=on_cpu)
+        whole = build_learner(config, 10, model=model)
         spread.restore(whole.state(), "the whole learner's state")
         batch = samples(6, 200, 100)
         report["logprob_gap_before"] = largest_gap(whole.logprobs(batch[:1])[0], spread.logprobs(batch[:1])[0])

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from memrl.agent.memory_file import Change, MemoryFile
-from memrl.config import Config
+from memrl.config import MemoryConfig
 from memrl.config.registries import ENGINES
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
@@ -102,8 +102,8 @@ class MemoryAgent:
         design = exported.config.memory.design
         if design != "stores":
             raise ConfigError(f"{policy} keeps a memory of the design {design!r}; a memory file can hold stores alone.")
-        prompter = open_prompter(exported.config, load_tokenizer(exported.config))
-        file = _open_file(exported.config, prompter, store, user)
+        prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
+        file = _open_file(exported.config.memory, prompter, store, user)
         try:
             return cls(_Policy(exported, prompter, served, piece_tokens), file, owns_policy=True)
         except BaseException:
@@ -113,7 +113,7 @@ class MemoryAgent:
     def for_user(self, user: str) -> MemoryAgent:
         """An agent for another user of the same file, with the same loaded model. Closing it leaves the model alone."""
         policy = self._policy
-        file = policy.run(lambda: _open_file(policy.config, policy.prompter, self._file.path, user))
+        file = policy.run(lambda: _open_file(policy.config.memory, policy.prompter, self._file.path, user))
         return MemoryAgent(policy, file, owns_policy=False)
 
     def read(self, text: str, *, time: str | None = None) -> list[ToolResult]:
@@ -309,15 +309,15 @@ class _Policy:
     def _prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
         """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source=WHO, chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
-        return first_prompt(self.config, self.prompter, stream, memory)
+        return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
 
 
-def _open_file(config: Config, prompter: Prompter, store: Path | str, user: str) -> MemoryFile:
+def _open_file(config: MemoryConfig, prompter: Prompter, store: Path | str, user: str) -> MemoryFile:
     return MemoryFile(
         store,
         user,
-        budget=config.memory.budget,
-        core_budget=config.memory.core_budget,
+        budget=config.budget,
+        core_budget=config.core_budget,
         count_tokens=prompter.count_tokens,
     )
 

@@ -214,7 +214,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from memrl.data.check import check, parts_at, parts_of_config
+    from memrl.data.check import check, parts_at, parts_of_run
     from memrl.data.leaks import Thresholds
     from memrl.frozen.closed_book import closed_book_table
 
@@ -227,7 +227,7 @@ def _check(arguments: argparse.Namespace) -> None:
     config = None
     if len(paths) == 1 and not arguments.against and not paths[0].is_dir() and paths[0].suffix not in READERS:
         config = load_config(arguments.words[0], [word for word in arguments.words if "=" in word])
-        train, evaluation = parts_of_config(config)
+        train, evaluation = parts_of_run(config.data, config.eval, config.seed)
     elif not paths or len(paths) < len(arguments.words):
         raise DataError(f"give sets to check, or one config with its settings. Example: {EXAMPLES['check']}")
     elif arguments.against:
@@ -246,7 +246,7 @@ def _check(arguments: argparse.Namespace) -> None:
         from memrl.data.guard import held_out_streams
         from memrl.frozen.closed_book import closed_book
 
-        guesses = closed_book(config, held_out_streams(config))
+        guesses = closed_book(held_out_streams(config.data, config.eval), config.reader, config.run.dir)
     if arguments.json:
         plain = report.plain() | ({} if guesses is None else {"closed_book": guesses.model_dump(mode="json")})
         sys.stdout.write(json.dumps(plain, indent=2) + "\n")

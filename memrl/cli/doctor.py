@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.config import Config, check_config, load_config
+from memrl.config import Config, ReaderConfig, check_config, load_config
 from memrl.config.load import config_folders
 from memrl.errors import MemrlError
 from memrl.packages import installed_version, vllm_version
@@ -106,7 +106,7 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Outlook:
     complaints = check_config(config)
     missing += complaints
     if not any(complaint.startswith("reader.") for complaint in complaints):
-        missing += _refused(lambda: _reader(config))
+        missing += _refused(lambda: _reader(config.reader))
     if not any(complaint.startswith("judge.") for complaint in complaints):
         missing += _refused(lambda: _grader(config))
     if config.model.device == "cuda" and not found.gpus:
@@ -126,17 +126,18 @@ def _refused(check: Callable[[], None]) -> list[str]:
     return []
 
 
-def _reader(config: Config) -> None:
+def _reader(config: ReaderConfig) -> None:
     from memrl.rollout.preflight import check_reader
 
-    check_reader(config, timeout=min(ENDPOINT_SECONDS, config.reader.endpoint.timeout), retries=0)
+    check_reader(config, timeout=min(ENDPOINT_SECONDS, config.endpoint.timeout), retries=0)
 
 
 def _grader(config: Config) -> None:
+    from memrl.frozen.build import open_endpoint_judge
     from memrl.rollout.preflight import check_judge
 
     patient = replace(config.judge.endpoint, timeout=min(ENDPOINT_SECONDS, config.judge.endpoint.timeout), retries=0)
-    check_judge(replace(config, judge=replace(config.judge, endpoint=patient)))
+    check_judge(open_endpoint_judge(replace(config, judge=replace(config.judge, endpoint=patient))))
 
 
 def _memory(config: Config, found: Diagnosis) -> list[str]:

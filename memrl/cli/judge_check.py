@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 
 from memrl.config import Config
-from memrl.frozen.build import open_judge
+from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.judge import Judge, Probe
 
 
@@ -18,9 +18,8 @@ def attack_judge(config: Config) -> list[Probe]:
     Raises:
         ConfigError: its key is not in this machine's environment, or the model cannot be used.
     """
-    if config.judge.type == "endpoint":
-        judge = open_judge(config)
-        assert judge is not None
+    judge = open_endpoint_judge(config)
+    if judge is not None:
         return asyncio.run(_probe(judge, judge.close))
     from memrl.rollout.build import build_worker
 

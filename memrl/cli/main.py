@@ -247,7 +247,7 @@ def _set_up(debug: bool) -> None:
 def _load(arguments: argparse.Namespace, *, records: bool = True) -> Config:
     config = load_config(arguments.config, arguments.overrides)
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
-    check_data(config, records=records)
+    check_data(config.data, config.seed, records=records)
     return config
 
 
@@ -269,7 +269,7 @@ def _train(arguments: argparse.Namespace) -> None:
             )
         if not arguments.resume:  # it was looked at when the run began
             with gathering():
-                guard(config)
+                guard(config.data, config.eval, config.seed)
         from memrl.training.trainer import Trainer
 
         name = config_name(arguments.config)
@@ -279,14 +279,15 @@ def _train(arguments: argparse.Namespace) -> None:
 def _dry_run(config: Config, folder: Path) -> None:
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
-    from memrl.rollout.preflight import check_records
+    from memrl.rollout.build import check_records
     from memrl.storage.files import write_json_atomic
     from memrl.training.cost import estimate, measure, model_folder
 
     here = model_folder(config.model.path) is not None
     with gathering():
-        guard(config)
-    check_records(config, open_prompter(config, load_tokenizer(config)) if here else None, Console(stderr=True))
+        guard(config.data, config.eval, config.seed)
+    prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
+    check_records(config, prompter, Console(stderr=True))
     streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
     result = estimate(config, measure(streams, config.model.path))
     console = Console()

@@ -25,7 +25,8 @@ for _name in ("grpo", "dapo", "dr_grpo", "gspo", "cispo"):
     LOSSES.add(_name, f"memrl.learner.loss:{_name.upper()}")
 
 ENGINES: Registry[Any] = Registry("engine", "memrl.engines", shape(takes=3))
-"""Called with the config, the ids that end a turn and how many adapter versions to keep, they open an `Engine`."""
+"""Called with the config, the ids that end a turn and how many adapter versions to keep, they open an `Engine`: build
+functions, which see the whole config."""
 ENGINES.add("transformers", "memrl.engines.build:open_transformers")
 ENGINES.add("vllm", "memrl.engines.build:open_vllm")
 

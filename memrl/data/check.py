@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.config import Config
+from memrl.config import DataConfig, EvalConfig
 from memrl.data.card import CARD_FILE, HELD_OUT, check_set, read_card
 from memrl.data.guard import held_out_streams, training_streams
 from memrl.data.leaks import Overlap, Pair, Thresholds, find_overlap
@@ -70,10 +70,10 @@ def part_of_file(path: Path) -> Part:
     return Part(str(path), reader(path), _read_card(card) if card.is_file() else None)
 
 
-def parts_of_config(config: Config) -> tuple[list[Part], list[Part]]:
-    """Return what a run of this config trains on and what it is evaluated on."""
-    train = [Part(f"data.train[{n}]", streams) for n, (_, streams) in enumerate(training_streams(config))]
-    return train, [Part("data.eval", held_out_streams(config))]
+def parts_of_run(data: DataConfig, evaluation: EvalConfig, seed: int) -> tuple[list[Part], list[Part]]:
+    """Return what a run of this seed trains on and what it is evaluated on."""
+    train = [Part(f"data.train[{n}]", streams) for n, (_, streams) in enumerate(training_streams(data, seed))]
+    return train, [Part("data.eval", held_out_streams(data, evaluation))]
 
 
 class SetReport(BaseModel):

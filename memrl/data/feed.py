@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from memrl.config import Config
+from memrl.config import DataConfig
 from memrl.data.card import check_set
 from memrl.envs.errors import DataError
 from memrl.envs.faults import explain_faults, gathering
@@ -165,7 +165,7 @@ def unknown_metrics(streams: Iterable[Stream]) -> list[str]:
     ]
 
 
-def check_data(config: Config, *, records: bool = True) -> None:
+def check_data(data: DataConfig, seed: int, *, records: bool = True) -> None:
     """Ask every configured source for its first stream, so that bad data is found before anything slow.
 
     Args:
@@ -175,14 +175,14 @@ def check_data(config: Config, *, records: bool = True) -> None:
         DataError: lists what is wrong with each source.
     """
     complaints: list[str] = []
-    for part, specs in (("data.train", config.data.train), ("data.eval", config.data.eval)):
+    for part, specs in (("data.train", data.train), ("data.eval", data.eval)):
         for index, spec in enumerate(specs):
             try:
-                file = parse_spec(spec, config.data.path).options.get("path")
+                file = parse_spec(spec, data.path).options.get("path")
                 if isinstance(file, str):
                     check_set(Path(file).parent)
                 with gathering() as unread:
-                    first = list(islice(first_passes([spec], config.data.path, config.seed)[0][1], 1))
+                    first = list(islice(first_passes([spec], data.path, seed)[0][1], 1))
                 if records or not first:
                     complaints += [f"{part}[{index}]: {explain_faults(unread)}"] if unread else []
                     complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]

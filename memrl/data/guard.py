@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 
-from memrl.config import Config
+from memrl.config import DataConfig, EvalConfig
 from memrl.data.feed import StreamFeed, first_passes
 from memrl.data.leaks import Overlap, find_overlap
 from memrl.envs.sources import source_named
@@ -22,20 +22,23 @@ MOST_CHARACTERS = 16_000_000
 seconds."""
 
 
-def guard(config: Config) -> None:
+def guard(data: DataConfig, evaluation: EvalConfig, seed: int) -> None:
     """Look whether `data.train` overlaps `data.eval`, as `data.overlap` says.
 
     The streams are read by feeds of their own, so the run's sequence does not depend on it.
 
+    Args:
+        seed: the run's.
+
     Raises:
         DataError: they overlap, and `data.overlap` is `refuse`.
     """
-    if config.data.overlap == "allow":
+    if data.overlap == "allow":
         return
-    overlap = find_overlap(_bounded(config), held_out_streams(config))
+    overlap = find_overlap(_bounded(data, seed), held_out_streams(data, evaluation))
     if not overlap.leaks:
         return
-    if config.data.overlap == "refuse":
+    if data.overlap == "refuse":
         raise DataError(
             f"{explain_leaks(overlap)}\nTake the two apart (e.g. split: train and split: eval, or other data); "
             "`memrl data check` shows more. To go on all the same: data.overlap=warn."
@@ -43,20 +46,20 @@ def guard(config: Config) -> None:
     log.warning("%s", explain_leaks(overlap))
 
 
-def held_out_streams(config: Config) -> list[Stream]:
+def held_out_streams(data: DataConfig, evaluation: EvalConfig) -> list[Stream]:
     """Return what the run will be evaluated on."""
-    return StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False).take(config.eval.streams)
+    return StreamFeed(data.eval, data.path, evaluation.seed, cycle=False).take(evaluation.streams)
 
 
-def training_streams(config: Config) -> Iterator[tuple[str, Iterator[Stream]]]:
+def training_streams(data: DataConfig, seed: int) -> Iterator[tuple[str, Iterator[Stream]]]:
     """The name and the streams of each training source: all, or `MOST_GENERATED` of what is made without end."""
-    for spec, streams in first_passes(config.data.train, config.data.path, config.seed):
+    for spec, streams in first_passes(data.train, data.path, seed):
         yield spec.name, islice(streams, MOST_GENERATED) if source_named(spec.name).endless else streams
 
 
-def _bounded(config: Config) -> Iterator[Stream]:
-    for name, streams in training_streams(config):
-        room = MOST_CHARACTERS // len(config.data.train)
+def _bounded(data: DataConfig, seed: int) -> Iterator[Stream]:
+    for name, streams in training_streams(data, seed):
+        room = MOST_CHARACTERS // len(data.train)
         for number, stream in enumerate(streams, start=1):
             yield stream
             room -= sum(len(chunk.text) for chunk in stream.chunks)

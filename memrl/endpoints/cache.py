@@ -15,13 +15,14 @@ import re
 import socket
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from memrl.config import Config
+from memrl.config import EndpointConfig
 
 log = logging.getLogger(__name__)
+Role = Literal["reader", "judge"]
 BUSY_SECONDS = 5.0
 """How long another process of this host may hold the file."""
 _TABLE = """CREATE TABLE IF NOT EXISTS answers
@@ -46,13 +47,24 @@ def request_key(model: str, messages: Sequence[Mapping[str, str]], max_tokens: i
     return _digest([model, [dict(message) for message in messages], max_tokens])
 
 
-def cache_folder(config: Config, role: Literal["reader", "judge"]) -> Path | None:
+def cache_folder(config: EndpointConfig, role: Role, run_dir: str | None) -> Path | None:
     """Return where the reader's or the judge's answers are kept; None where they are not."""
-    endpoint = config.reader.endpoint if role == "reader" else config.judge.endpoint
-    if not endpoint.cache or not (endpoint.cache_dir or config.run.dir):
+    if not config.cache or not (config.cache_dir or run_dir):
         return None
-    folder = Path(endpoint.cache_dir) if endpoint.cache_dir else Path(str(config.run.dir)) / f"{role}-cache"
+    folder = Path(config.cache_dir) if config.cache_dir else Path(str(run_dir)) / f"{role}-cache"
     return folder.expanduser().resolve()
+
+
+def with_cache_folder(config: EndpointConfig, role: Role, run_dir: str | None) -> EndpointConfig:
+    """Return an endpoint's section for other processes, which do not start in this one's folder."""
+    folder = cache_folder(config, role, run_dir)
+    return config if folder is None else replace(config, cache_dir=str(folder))
+
+
+def open_cache(config: EndpointConfig, role: Role, run_dir: str | None) -> AnswerCache | None:
+    """Return the cache of the reader's or the judge's answers; None where they are not kept."""
+    folder = cache_folder(config, role, run_dir)
+    return None if folder is None else AnswerCache(folder)
 
 
 class AnswerCache:

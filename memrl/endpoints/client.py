@@ -12,18 +12,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError
 
-from memrl.config import Config, EndpointConfig
+from memrl.config import EndpointConfig
 from memrl.config.keys import hide, read_key, without
-from memrl.endpoints.cache import AnswerCache, CachedAnswer, cache_folder, request_key
+from memrl.endpoints.cache import AnswerCache, CachedAnswer, Role, open_cache, request_key
 from memrl.envs.tools import clean_text
 from memrl.errors import ConfigError, InfrastructureError, JudgeError, ReaderError
 
-Role = Literal["reader", "judge"]
 Messages = Sequence[Mapping[str, str]]
 ERRORS: dict[Role, type[InfrastructureError]] = {"reader": ReaderError, "judge": JudgeError}
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
@@ -285,11 +284,10 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def reader_endpoint(config: Config) -> Endpoint:
-    """The endpoint of `reader.type: endpoint`, with its cache.
+def open_endpoint(config: EndpointConfig, role: Role, run_dir: str | None) -> Endpoint:
+    """The endpoint of the reader or of the judge, with its cache.
 
     Raises:
         ConfigError: its key is not in this machine's environment.
     """
-    folder = cache_folder(config, "reader")
-    return Endpoint(config.reader.endpoint, "reader", AnswerCache(folder) if folder else None)
+    return Endpoint(config, role, open_cache(config, role, run_dir))

@@ -1,4 +1,7 @@
-"""The engine of a policy: of this process, or of a server that has the policy."""
+"""The engine of a policy: of this process, or of a server that has the policy.
+
+Those that open an engine are given the whole config, as a plug-in's is: what an engine is made of only it knows.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def open_engine(config: Config, tokenizer: Any, served: Served | None = None) ->
     Raises:
         ConfigError, EngineError: as `build_engine`; or the server's key is not in the environment.
     """
-    ends = end_ids(config, tokenizer)
+    ends = end_ids(config.model, tokenizer)
     return build_engine(config, ends) if served is None else EndpointEngine(served, tokenizer, ends)
 
 
@@ -41,7 +44,9 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
 
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
     """Open the engine `transformers`."""
-    return TransformersEngine(load_model(config), ends, max_batch=config.rollout.max_batch, keep_versions=keep_versions)
+    return TransformersEngine(
+        load_model(config.model), ends, max_batch=config.rollout.max_batch, keep_versions=keep_versions
+    )
 
 
 def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
@@ -49,4 +54,11 @@ def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
     from memrl.engines.vllm_engine import VllmEngine
     from memrl.engines.vllm_thread import start_vllm
 
-    return VllmEngine(start_vllm(config, keep_versions=keep_versions), ends, keep_versions=keep_versions)
+    vllm = start_vllm(
+        model=config.model,
+        rollout=config.rollout,
+        reader=config.reader,
+        vllm=config.vllm,
+        keep_versions=keep_versions,
+    )
+    return VllmEngine(vllm, ends, keep_versions=keep_versions)

@@ -10,19 +10,19 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from memrl.config import Config
+from memrl.config import ModelConfig
 from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.errors import ConfigError
 
 
-def model_path(config: Config) -> str:
+def model_path(config: ModelConfig) -> str:
     """`model.path`, with "tiny" resolved to the model inside the package.
 
     Raises:
         ConfigError: a folder that is named is not a model folder.
     """
-    path = str(TINY_MODEL) if config.model.path == TINY else config.model.path
-    if config.model.path == TINY and not TINY_MODEL.is_dir():
+    path = str(TINY_MODEL) if config.path == TINY else config.path
+    if config.path == TINY and not TINY_MODEL.is_dir():
         raise ConfigError(f"the embedded model is missing ({path}). Build it by: memrl tiny build")
     folder = Path(path).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -30,14 +30,14 @@ def model_path(config: Config) -> str:
     return str(folder) if folder.is_dir() else path
 
 
-def device_of(config: Config) -> torch.device:
+def device_of(config: ModelConfig) -> torch.device:
     """`model.device`, where "auto" is the GPU if there is one."""
-    if config.model.device != "auto":
-        return torch.device(config.model.device)
+    if config.device != "auto":
+        return torch.device(config.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_tokenizer(config: Config) -> Any:
+def load_tokenizer(config: ModelConfig) -> Any:
     """The policy's tokenizer.
 
     Raises:
@@ -50,7 +50,7 @@ def load_tokenizer(config: Config) -> Any:
         raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
 
 
-def context_length(config: Config) -> int | None:
+def context_length(config: ModelConfig) -> int | None:
     """Tokens the model can attend to, by its config.json; None where it does not say.
 
     Raises:
@@ -65,15 +65,15 @@ def context_length(config: Config) -> int | None:
     return None if length is None else int(length)
 
 
-def load_model(config: Config, device: torch.device | None = None) -> Any:
-    """A fresh copy of the base model, in evaluation mode, on `device` (None: that of the config).
+def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
+    """A fresh copy of the base model, in evaluation mode, on `device` (None: `model.device`).
 
     Raises:
         ConfigError: the folder or hub name holds no causal language model.
     """
     path = model_path(config)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.model.dtype))
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.dtype))
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
     return model.to(device_of(config) if device is None else device).eval()
@@ -89,7 +89,7 @@ def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequ
     return scored
 
 
-def end_ids(config: Config, tokenizer: Any) -> list[int]:
+def end_ids(config: ModelConfig, tokenizer: Any) -> list[int]:
     """Every id that ends a turn: the tokenizer's, and those that the model's generation config adds."""
     path = model_path(config)
     try:

@@ -6,14 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memrl.envs.dialects import DIALECTS, Dialect
 from memrl.envs.tools import ToolSchema
 from memrl.errors import ConfigError
-
-if TYPE_CHECKING:
-    from memrl.config import Config
 
 
 class Prompter:
@@ -91,11 +88,11 @@ class Prompter:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
-def open_prompter(config: Config, tokenizer: Any) -> Prompter:
-    """The prompter of `rollout.dialect`.
+def open_prompter(tokenizer: Any, dialect: str) -> Prompter:
+    """The prompter of a dialect, by its name.
 
     Raises:
         ConfigError: as `Prompter`.
         PluginError: the dialect is unknown, or somebody else's and cannot be imported or called.
     """
-    return Prompter(tokenizer, DIALECTS.get(config.rollout.dialect)())
+    return Prompter(tokenizer, DIALECTS.get(dialect)())

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from memrl.config import Config
+from memrl.config import ModelConfig, ReaderConfig, RolloutConfig, VllmConfig
 from memrl.config.check import VLLM_LORA_RANKS
 from memrl.engines.models import context_length, model_path
 from memrl.errors import ConfigError, EngineDied, EngineError
@@ -106,23 +106,25 @@ class VllmThread:
         self._loop.close()
 
 
-def start_vllm(config: Config, *, keep_versions: int) -> VllmThread:
+def start_vllm(
+    *, model: ModelConfig, rollout: RolloutConfig, reader: ReaderConfig, vllm: VllmConfig, keep_versions: int
+) -> VllmThread:
     """vLLM as the configuration wants it.
 
     Args:
+        reader: its prompts are this engine's too, where it is the base model.
         keep_versions: adapters that the engine holds at once.
 
     Raises:
         ConfigError, EngineError: as `VllmThread`.
     """
-    rollout, reader, vllm = config.rollout, config.reader, config.vllm
     longest = rollout.max_prompt_tokens + rollout.max_completion_tokens
     if reader.type == "policy-base":
         longest = max(longest, reader.max_prompt_tokens + reader.max_tokens)
     arguments: dict[str, Any] = {
-        "model": model_path(config),
-        "dtype": config.model.dtype,
-        "max_model_len": min(longest + 1, context_length(config) or longest + 1),
+        "model": model_path(model),
+        "dtype": model.dtype,
+        "max_model_len": min(longest + 1, context_length(model) or longest + 1),
         "max_num_seqs": rollout.max_batch,
         "enable_prefix_caching": True,
         "enable_lora": True,
@@ -130,7 +132,7 @@ def start_vllm(config: Config, *, keep_versions: int) -> VllmThread:
         # never filled, because on CPUs a request without an adapter reads the last place beside one that has an adapter
         # (vllm-project/vllm #48421).
         "max_loras": keep_versions + 2,
-        "max_lora_rank": next(rank for rank in VLLM_LORA_RANKS if rank >= config.model.lora.rank),
+        "max_lora_rank": next(rank for rank in VLLM_LORA_RANKS if rank >= model.lora.rank),
         "logprobs_mode": "processed_logprobs",  # after temperature: of what was sampled from
         "generation_config": "vllm",  # not the model folder's top-p and penalties
         "skip_tokenizer_init": True,  # ids in, ids out

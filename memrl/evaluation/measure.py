@@ -30,6 +30,7 @@ from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AnswerRecord
+from memrl.rollout.build import open_worker
 from memrl.rollout.worker import RolloutWorker, episode_seed
 from memrl.storage.files import write_json_atomic
 from memrl.storage.formats import check_format, stamp
@@ -105,10 +106,10 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
     if "dense" in plan.methods:
         load_embedder(config.eval.embedder)
     seeds = plan.seeds or [config.eval.seed]
-    opened = [open_suite(words, config, plan.streams, seeds) for words in plan.suites]
+    opened = [open_suite(words, config.data, plan.streams, seeds) for words in plan.suites]
     configs = [policy.configured([*plan.overrides, *suite.settings]) for suite in opened]
     _claim(plan, config, policy, seeds)
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config.model)
     engine = open_engine(config, tokenizer, policy.served)
 
     async def measure() -> list[Measured]:
@@ -117,11 +118,11 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
             for ref in {ref.name: ref for ref in policy.adapters.values() if ref is not None}.values():
                 await engine.load_adapter(ref)
             for suite, settings in zip(opened, configs, strict=True):
-                worker = RolloutWorker(settings, engine, tokenizer)
+                worker = open_worker(settings, engine, tokenizer)
                 await worker.check_judge()
                 for method in plan.methods:
                     with phase(f"{suite.name}: {method}", len(suite.streams)) as advance:
-                        found += await _suite(worker, suite, method, policy, plan.out, advance)
+                        found += await _suite(worker, settings, suite, method, policy, plan.out, advance)
         finally:
             engine.close()
         return found
@@ -179,6 +180,7 @@ def _named(config: Config, who: ReaderConfig | JudgeConfig) -> str:
 
 async def _suite(
     worker: RolloutWorker,
+    settings: Config,
     suite: Suite,
     method: str,
     policy: Policy,
@@ -189,13 +191,13 @@ async def _suite(
     file = JsonLines(out / "answers" / slug / f"{method}.jsonl")
     file.path.parent.mkdir(parents=True, exist_ok=True)
     known = {one.stream: one for one in read_records(file) if not one.failure}
-    slots = asyncio.Semaphore(worker.config.rollout.max_batch)
+    slots = asyncio.Semaphore(worker.rollout.max_batch)
 
     async def one(number: int, name: str, stream: Stream) -> Measured:
         if name not in known:
             whose = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
             async with slots:
-                known[name] = await _measure(worker, whose, policy, number, stream)
+                known[name] = await _measure(worker, settings, whose, policy, number, stream)
             file.append(known[name].model_dump(mode="json"))
         advance()
         return known[name]
@@ -218,11 +220,11 @@ def read_records(file: JsonLines) -> list[Measured]:
 
 
 async def _measure(
-    worker: RolloutWorker, whose: dict[str, str], policy: Policy, number: int, stream: Stream
+    worker: RolloutWorker, settings: Config, whose: dict[str, str], policy: Policy, number: int, stream: Stream
 ) -> Measured:
     began = time.monotonic()
     try:
-        found = await _play(worker, whose["method"], policy, number, stream)
+        found = await _play(worker, settings, whose["method"], policy, number, stream)
     except InfrastructureError as error:
         return Measured(**whose, chunks=len(stream.chunks), failure=f"{type(error).__name__}: {error}")
     return Measured(
@@ -234,10 +236,12 @@ async def _measure(
     )
 
 
-async def _play(worker: RolloutWorker, method: str, policy: Policy, number: int, stream: Stream) -> dict[str, Any]:
+async def _play(
+    worker: RolloutWorker, settings: Config, method: str, policy: Policy, number: int, stream: Stream
+) -> dict[str, Any]:
     place = Place(Place.EVALUATION, number)
     if method in policy.adapters:
-        seed = episode_seed(worker.config.seed, place)
+        seed = episode_seed(settings.seed, place)
         episode = await worker.play(stream, seed=seed, adapter=policy.adapters[method], place=place, temperature=0.0)
         return {
             "answers": episode.answers,
@@ -245,7 +249,7 @@ async def _play(worker: RolloutWorker, method: str, policy: Policy, number: int,
             "prompt_tokens": sum(len(step.prompt_ids) for step in episode.steps),
             "completion_tokens": sum(len(step.completion.ids) for step in episode.steps),
         }
-    kept = await BASELINES[method](worker).read(stream, place)
+    kept = await BASELINES[method](worker, settings.eval).read(stream, place)
     answers = await worker.ask_all(stream, kept.memory, place.at(len(stream.chunks)))
     return {
         "answers": answers,

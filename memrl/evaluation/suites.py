@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memrl.config import Config
+from memrl.config import DataConfig
 from memrl.config.load import read_value
 from memrl.data.card import held_out_file, read_card
 from memrl.data.feed import StreamFeed
@@ -48,11 +48,11 @@ def set_of(stream: Stream) -> str:
     return str(stream.metadata.get("set") or stream.source)
 
 
-def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> Suite:
+def open_suite(words: str, data: DataConfig, most: int, seeds: Sequence[int]) -> Suite:
     """The suite that `words` name.
 
     Args:
-        config: of the run, for its data.
+        data: of the run.
         most: streams to take for each seed.
         seeds: of the sources. A stream that several of them give is there once.
 
@@ -67,13 +67,13 @@ def open_suite(words: str, config: Config, most: int, seeds: Sequence[int]) -> S
     settings = tuple("=".join(pair) for pair in pairs if "." in pair[0])
     options = {key: read_value(value) for key, value in pairs if "." not in key}
     specs: Sequence[dict[str, object]]
-    path = config.data.path
+    path = data.path
     if name == "run":
-        specs = [{**spec, **options} for spec in config.data.eval]
+        specs = [{**spec, **options} for spec in data.eval]
     elif name in NAMED:
         specs = [{**NAMED[name], **options}]
     elif name in SOURCES:
-        base = next((spec for spec in config.data.eval if spec.get("source") == name), None)
+        base = next((spec for spec in data.eval if spec.get("source") == name), None)
         path = path if base else None  # the run's file is of the run's own sources
         specs = [_placed(name, {**(base or {"source": name}), **options}, path)]
     elif Path(name).is_dir() or Path(name).is_file():

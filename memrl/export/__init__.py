@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memrl.config import Config, load_config
+from memrl.config import DataConfig, load_config
 from memrl.data.feed import StreamFeed
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter
@@ -54,9 +54,9 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         raise ConfigError(f"there is no format {format!r}; choose from {', '.join(FORMATS)}.")
     config = load_config(run / CONFIG_FILE, [f"model.path={model}"] if model else [], check=False)
     found = find_adapter(run, adapter)
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config.model)
     if format == "gguf":
-        refuse_uncovered(config, tokenizer)
+        refuse_uncovered(config.model, tokenizer)
     streams = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False).take(PROMPTS)
     with TemporaryDirectory() as held, new_folder(out) as folder:
         # a run that goes on removes the adapters that it no longer needs
@@ -64,7 +64,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         log.info("%s: base + adapter reads %d held-out streams", found.name, len(streams))
         expected = hear(open_trained(config, source), config, streams)
         log.info("%s: writing %s", found.name, format)
-        write_model(format, config, source, tokenizer, folder)
+        write_model(format, config.model, source, tokenizer, folder)
         log.info("%s: the exported policy reads the same", found.name)
         policy = open_written(format, config, folder)
         try:
@@ -77,13 +77,16 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
             ) from error
         if format == "gguf":  # not before the check: transformers would read it in place of the file's own
             tokenizer.save_pretrained(folder)
-        told = describe(config, found.name, format, policy.prompter, _chunk_tokens(config, policy.prompter))
+        told = describe(
+            config, found.name, format, policy.prompter, _chunk_tokens(config.data, config.seed, policy.prompter)
+        )
         write_json_atomic(folder / AGENT_FILE, told)
-        write_card(folder, run, config, told, example_page(config, policy.prompter), check)
+        page = example_page(config.memory, config.rollout, policy.prompter)
+        write_card(folder, run, config, told, page, check)
     return check
 
 
-def _chunk_tokens(config: Config, prompter: Prompter) -> int:
+def _chunk_tokens(data: DataConfig, seed: int, prompter: Prompter) -> int:
     """The longest chunk of the first training streams."""
-    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(16)
+    streams = StreamFeed(data.train, data.path, seed, cycle=False).take(16)
     return max(prompter.count_tokens(chunk.text) for stream in streams for chunk in stream.chunks)

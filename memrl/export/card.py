@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from memrl.config import Config
+from memrl.config import Config, ModelConfig
 from memrl.data.card import CARD_FILE, read_card
 from memrl.engines.models import model_path
 from memrl.envs.specs import parse_spec
@@ -73,15 +73,15 @@ def write_card(folder: Path, run: Path, config: Config, told: Mapping[str, Any],
         ),
         "Limits": "\n".join(f"- {line}" for line in _limits(config, told["format"])),
     }
-    front = f"---\n{_front_matter(config, told['format'])}\n---"
+    front = f"---\n{_front_matter(config.model, told['format'])}\n---"
     parts = [front, f"# {name}: a memory agent", about, *(f"## {title}\n\n{text}" for title, text in sections.items())]
     write_text_atomic(folder / CARD, "\n\n".join(parts) + "\n")
 
 
-def _front_matter(config: Config, format: str) -> str:
+def _front_matter(config: ModelConfig, format: str) -> str:
     data = ModelCardData(
         # the hub refuses a card whose base model is no name of the hub's
-        base_model=config.model.path if _on_hub(config.model.path) else None,
+        base_model=config.path if _on_hub(config.path) else None,
         library_name="peft" if format == "adapter" else "transformers",
         pipeline_tag="text-generation",
         license=_licence(config),
@@ -94,9 +94,9 @@ def _on_hub(path: str) -> bool:
     return _HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
 
 
-def _licence(config: Config) -> str | None:
+def _licence(config: ModelConfig) -> str | None:
     """The base model's, where its folder has a card that says it; the embedded model has this package's."""
-    if config.model.path == "tiny":
+    if config.path == "tiny":
         return "apache-2.0"
     card = Path(model_path(config)) / CARD
     if not card.is_file():

@@ -111,14 +111,16 @@ async def _compare(policy: Candidate, config: Config, streams: Sequence[Stream],
 async def _hear(policy: Candidate, config: Config, streams: Sequence[Stream]) -> Heard:
     if policy.adapter is not None:
         await policy.engine.load_adapter(policy.adapter)
-    canaries = [first_canary(first_prompt(config, policy.prompter, stream)) for stream in streams]
+    canaries = [
+        first_canary(first_prompt(config.memory, config.rollout, policy.prompter, stream)) for stream in streams
+    ]
     steps = await _play(policy, config, _shortest(streams))
     return Heard([await _scored(policy, one) for one in canaries], [await _scored(policy, one) for one in steps])
 
 
 async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sample]:
     prompter = policy.prompter
-    env = new_env(config, prompter, stream, new_memory(config, prompter))
+    env = new_env(config.memory, config.rollout, prompter, stream, new_memory(config.memory, prompter))
     sampling = Sampling(config.rollout.max_completion_tokens, 0.0)
     steps: list[Sample] = []
     while not env.done:

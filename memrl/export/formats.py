@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from memrl.config import Config
+from memrl.config import Config, ModelConfig
 from memrl.engines.models import end_ids, load_model, load_tokenizer, model_path
 from memrl.engines.prompting import open_prompter
 from memrl.engines.transformers_engine import TransformersEngine
@@ -23,7 +23,7 @@ from memrl.storage.files import MANIFEST, write_json_atomic
 FORMATS = ("adapter", "merged", "gguf")
 
 
-def write_model(format: str, config: Config, adapter: Path, tokenizer: Any, folder: Path) -> None:
+def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any, folder: Path) -> None:
     """Write the weights and the tokenizer; of `gguf` the one inside the file alone (see `open_written`)."""
     if format == "adapter":
         shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
@@ -38,10 +38,10 @@ def write_model(format: str, config: Config, adapter: Path, tokenizer: Any, fold
         tokenizer.save_pretrained(folder)
 
 
-def merge(config: Config, adapter: Path) -> Any:
+def merge(config: ModelConfig, adapter: Path) -> Any:
     """The base model with the adapter in its weights; merged in float32, so that rounding happens once, at the end."""
     merged = PeftModel.from_pretrained(load_model(config).float(), str(adapter)).merge_and_unload()
-    return merged.to(getattr(torch, config.model.dtype))
+    return merged.to(getattr(torch, config.dtype))
 
 
 def open_trained(config: Config, adapter: Path) -> Candidate:
@@ -50,7 +50,7 @@ def open_trained(config: Config, adapter: Path) -> Candidate:
     Raises:
         ConfigError: the base model cannot be loaded.
     """
-    return _policy(config, load_model(config), load_tokenizer(config), adapter)
+    return _policy(config, load_model(config.model), load_tokenizer(config.model), adapter)
 
 
 def open_written(format: str, config: Config, folder: Path) -> Candidate:
@@ -59,17 +59,17 @@ def open_written(format: str, config: Config, folder: Path) -> Candidate:
     Of a `gguf` folder the tokenizer inside the file is opened, as long as no tokenizer.json lies beside it:
     transformers would take that one.
     """
-    here = replace(config, model=replace(config.model, path=str(folder)))
+    here = replace(config.model, path=str(folder))
     if format == "adapter":
         from transformers import AutoTokenizer
 
-        return _policy(config, load_model(config), AutoTokenizer.from_pretrained(folder), folder)
+        return _policy(config, load_model(config.model), AutoTokenizer.from_pretrained(folder), folder)
     if format == "merged":
         return _policy(config, load_model(here), load_tokenizer(here))
-    return _policy(config, *load_gguf(config, folder))
+    return _policy(config, *load_gguf(config.model, folder))
 
 
 def _policy(config: Config, model: Any, tokenizer: Any, adapter: Path | None = None) -> Candidate:
-    engine = TransformersEngine(model, end_ids(config, tokenizer), max_batch=1)
-    prompter = open_prompter(config, tokenizer)
+    engine = TransformersEngine(model, end_ids(config.model, tokenizer), max_batch=1)
+    prompter = open_prompter(tokenizer, config.rollout.dialect)
     return Candidate(engine, prompter, None if adapter is None else AdapterRef(1, "exported", str(adapter)))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from memrl.config import Config
+from memrl.config import ModelConfig
 from memrl.engines.models import device_of, model_path
 from memrl.errors import CheckpointError, ConfigError
 from memrl.packages import installed_version
@@ -40,7 +40,7 @@ SPLITS: dict[str, list[dict[str, Any]]] = {
 """llama.cpp's names for ways of splitting text before byte-level BPE, as `tokenizer.json` spells these."""
 
 
-def refuse_uncovered(config: Config, tokenizer: Any) -> None:
+def refuse_uncovered(config: ModelConfig, tokenizer: Any) -> None:
     """Refuse a model that a GGUF file cannot hold; nothing is loaded for it.
 
     Raises:
@@ -108,13 +108,13 @@ def write_gguf(model: Any, tokenizer: Any, folder: Path) -> None:
     writer.close()
 
 
-def load_gguf(config: Config, folder: Path) -> tuple[Any, Any]:
+def load_gguf(config: ModelConfig, folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer as transformers reads them from the file.
 
     Raises:
         CheckpointError: the file's vocabulary is not the tokenizer's.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=getattr(torch, config.model.dtype))
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=getattr(torch, config.dtype))
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
     lost = AutoTokenizer.from_pretrained(model_path(config)).get_vocab().items() - tokenizer.get_vocab().items()
     if lost:

@@ -6,8 +6,8 @@ from functools import partial
 
 from memrl.config import Config
 from memrl.config.registries import JUDGES, READERS
-from memrl.endpoints.cache import AnswerCache, cache_folder
-from memrl.endpoints.client import Endpoint, reader_endpoint
+from memrl.endpoints.cache import open_cache
+from memrl.endpoints.client import open_endpoint
 from memrl.engines.engine import Engine
 from memrl.engines.prompting import Prompter
 from memrl.frozen.judge import EndpointAsker, EngineAsker, Judge
@@ -24,9 +24,8 @@ def open_reader(config: Config, engine: Engine, prompter: Prompter) -> Reader:
         ConfigError: the key of its endpoint is not in this machine's environment.
         PluginError: it is somebody else's, and cannot be imported or called.
     """
-    setting = ReaderSetting(
-        config.reader, config.memory.retrieve_budget, engine, prompter, partial(reader_endpoint, config)
-    )
+    endpoint = partial(open_endpoint, config.reader.endpoint, "reader", config.run.dir)
+    setting = ReaderSetting(config.reader, config.memory.retrieve_budget, engine, prompter, endpoint)
     reader: Reader = READERS.get(config.reader.type)(setting)
     return reader
 
@@ -46,7 +45,7 @@ def endpoint_reader(setting: ReaderSetting) -> Reader:
     return EndpointReader(setting.config, setting.retrieve_budget, setting.open_endpoint())
 
 
-def open_judge(config: Config, engine: Engine | None = None, prompter: Prompter | None = None) -> Judge | None:
+def open_judge(config: Config, engine: Engine, prompter: Prompter) -> Judge | None:
     """Open the judge that `judge.type` names; None for `none`.
 
     Args:
@@ -59,21 +58,34 @@ def open_judge(config: Config, engine: Engine | None = None, prompter: Prompter 
     return judge
 
 
-def no_judge(config: Config, engine: Engine | None, prompter: Prompter | None) -> None:
+def open_endpoint_judge(config: Config) -> Judge | None:
+    """Open the judge where it is behind an endpoint, and so needs no worker; None where it is not.
+
+    Raises:
+        ConfigError: the key of its endpoint is not in this machine's environment.
+    """
+    if config.judge.type != "endpoint":
+        return None
+    endpoint = open_endpoint(config.judge.endpoint, "judge", config.run.dir)
+    return Judge(config.judge, config.rewards, EndpointAsker(endpoint))
+
+
+def no_judge(config: Config, engine: Engine, prompter: Prompter) -> None:
     """Open no judge."""
 
 
-def endpoint_judge(config: Config, engine: Engine | None, prompter: Prompter | None) -> Judge:
+def endpoint_judge(config: Config, engine: Engine, prompter: Prompter) -> Judge | None:
     """Open a judge behind an endpoint."""
-    return Judge(config, EndpointAsker(Endpoint(config.judge.endpoint, "judge", _cache(config))))
+    return open_endpoint_judge(config)
 
 
-def policy_base_judge(config: Config, engine: Engine | None, prompter: Prompter | None) -> Judge:
+def policy_base_judge(config: Config, engine: Engine, prompter: Prompter) -> Judge:
     """Open a judge that is the policy's base model."""
-    assert engine is not None and prompter is not None
-    return Judge(config, EngineAsker(config, engine, prompter, _cache(config)))
-
-
-def _cache(config: Config) -> AnswerCache | None:
-    folder = cache_folder(config, "judge")
-    return AnswerCache(folder) if folder else None
+    asker = EngineAsker(
+        engine,
+        prompter,
+        open_cache(config.judge.endpoint, "judge", config.run.dir),
+        model=config.model.path,
+        max_prompt_tokens=config.rollout.max_prompt_tokens,
+    )
+    return Judge(config.judge, config.rewards, asker)

@@ -16,9 +16,9 @@ from itertools import count
 from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
-from memrl.config import Config, ReaderConfig
+from memrl.config import ReaderConfig
 from memrl.data.show import plain_table
-from memrl.endpoints.client import Endpoint, reader_endpoint
+from memrl.endpoints.client import Endpoint, open_endpoint
 from memrl.envs.building.splitting import share_of
 from memrl.envs.designs import MemoryView
 from memrl.envs.dialects.thoughts import said
@@ -69,10 +69,13 @@ class ClosedBook(BaseModel):
     examples: tuple[Guess, ...]
 
 
-def closed_book(config: Config, streams: Iterable[Stream], *, most: int = 100, seed: int = 0) -> ClosedBook:
-    """Ask the reader's endpoint of `config`; answers come from its cache where it has been asked before.
+def closed_book(
+    streams: Iterable[Stream], reader: ReaderConfig, run_dir: str | None, *, most: int = 100, seed: int = 0
+) -> ClosedBook:
+    """Ask the reader's endpoint; answers come from its cache where it has been asked before.
 
     Args:
+        run_dir: `run.dir`, where the cache is if `reader.endpoint` does not say.
         most: questions of each source; which ones depends on `seed` and on what they are called.
 
     Raises:
@@ -81,9 +84,9 @@ def closed_book(config: Config, streams: Iterable[Stream], *, most: int = 100, s
     """
 
     async def ask() -> ClosedBook:
-        endpoint = reader_endpoint(config)
+        endpoint = open_endpoint(reader.endpoint, "reader", run_dir)
         try:
-            return await ask_closed_book(streams, endpoint, config.reader, most=most, seed=seed)
+            return await ask_closed_book(streams, endpoint, reader, most=most, seed=seed)
         finally:
             await endpoint.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from memrl.config import Config
+from memrl.config import JudgeConfig, RewardConfig
 from memrl.endpoints.cache import AnswerCache, CachedAnswer, request_key
 from memrl.endpoints.client import Endpoint, Messages, Reply
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
@@ -68,13 +68,20 @@ class EndpointAsker:
 
 
 class EngineAsker:
-    """The policy's base model, adapter off, in the worker's own engine."""
+    """The policy's base model, adapter off, in the worker's own engine.
 
-    def __init__(self, config: Config, engine: Engine, prompter: Prompter, cache: AnswerCache | None) -> None:
+    Args:
+        model: its name, by which its answers are kept.
+        max_prompt_tokens: `rollout.max_prompt_tokens`.
+    """
+
+    def __init__(
+        self, engine: Engine, prompter: Prompter, cache: AnswerCache | None, *, model: str, max_prompt_tokens: int
+    ) -> None:
         self._engine = engine
         self._prompter = prompter
-        self._model = config.model.path
-        self._longest = config.rollout.max_prompt_tokens
+        self._model = model
+        self._longest = max_prompt_tokens
         self._cache = cache
 
     async def complete(
@@ -118,14 +125,14 @@ class Judge:
     """Grades.
 
     Args:
-        config: `judge` and `rewards`.
+        rewards: what it is asked about, beside answers, and by which rubric.
         asker: its model.
     """
 
-    def __init__(self, config: Config, asker: Asker) -> None:
-        self._config = config.judge
-        self._content = config.rewards.content == "judge"
-        self._content_rubric = "memalpha" if config.rewards.preset == "memalpha" else "default"
+    def __init__(self, config: JudgeConfig, rewards: RewardConfig, asker: Asker) -> None:
+        self._config = config
+        self._content = rewards.content == "judge"
+        self._content_rubric = "memalpha" if rewards.preset == "memalpha" else "default"
         self._asker = asker
 
     async def close(self) -> None:

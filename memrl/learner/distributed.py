@@ -15,13 +15,12 @@ from typing import Any, cast
 
 import ray
 
-from memrl.cluster import with_absolute_paths
-from memrl.config import Config
+from memrl.config import RayConfig, TrainConfig
 from memrl.errors import LearnerError
 from memrl.learner.interface import AnyLearner, Progress
 from memrl.learner.mailbox import Order, OrderName
-from memrl.learner.process import Build, Settings, Standing
-from memrl.learner.sharing import share_out, step_metrics
+from memrl.learner.process import Build, Standing
+from memrl.learner.sharing import step_metrics
 from memrl.learner.team import Team
 from memrl.records import Sample
 
@@ -31,6 +30,8 @@ class DistributedLearner(AnyLearner):
 
     Args:
         build: makes each member's learner.
+        max_completion_tokens: `rollout.max_completion_tokens`.
+        seed: the run's.
 
     Raises:
         EngineError: there is no Ray cluster to join.
@@ -38,13 +39,12 @@ class DistributedLearner(AnyLearner):
         ConfigError: the model cannot be used.
     """
 
-    def __init__(self, config: Config, total_updates: int, build: Build) -> None:
-        super().__init__(config)
-        shipped = with_absolute_paths(config)
-        if not config.ray.learner_gpus:
-            shipped.model.device = "cpu"  # a GPU that happens to be visible was not given to this process
-        self.team = Team(config, Settings(shipped, total_updates, build))
-        self._size = config.train.processes
+    def __init__(
+        self, build: Build, *, train: TrainConfig, cluster: RayConfig, max_completion_tokens: int, seed: int
+    ) -> None:
+        super().__init__(train, max_completion_tokens=max_completion_tokens, seed=seed)
+        self.team = Team(build, train, cluster)
+        self._size = train.processes
         try:
             self._stand(self._order("start"))
         except BaseException:
@@ -54,7 +54,7 @@ class DistributedLearner(AnyLearner):
     def step(self, samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, float]:
         if not samples:
             return step_metrics([], [], self._learning_rate, self.version)
-        shares = share_out(samples, self.config, self.version, self._size)
+        shares = self.share_out(samples, self._size)
         total, done = sum(part.batches for share in shares for part in share), 0
 
         def advance() -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from memrl.config import Config
+from memrl.config import TrainConfig
 from memrl.errors import CheckpointError
+from memrl.learner.sharing import Share, share_out
 from memrl.records import AdapterRef, Sample, adapter_name
 from memrl.storage.files import new_folder
 
@@ -27,12 +28,33 @@ class AnyLearner(ABC):
     """Turns samples into the next adapter.
 
     `version` counts the steps that were taken; version 0 is the untrained adapter, which changes nothing.
+
+    Args:
+        max_completion_tokens: `rollout.max_completion_tokens`.
+        seed: the run's.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, train: TrainConfig, *, max_completion_tokens: int, seed: int) -> None:
+        self.train = train
+        self._max_completion_tokens = max_completion_tokens
+        self._seed = seed
         self.version = 0
         self._published: AdapterRef | None = None
+
+    def share_out(self, samples: Sequence[Sample], members: int) -> list[list[Share]]:
+        """Return for each of `members` its part of every update of the next step.
+
+        Raises:
+            LearnerError: a sample cannot be trained on.
+        """
+        return share_out(
+            samples,
+            self.train,
+            max_completion_tokens=self._max_completion_tokens,
+            seed=self._seed,
+            version=self.version,
+            members=members,
+        )
 
     @abstractmethod
     def step(self, samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, float]:

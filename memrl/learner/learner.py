@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
-from memrl.config import Config
+from memrl.config import LoraConfig, LossConfig, TrainConfig
 from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.batching import MicroBatch, collate, make_micro_batches
 from memrl.learner.interface import STATE_FILE, AnyLearner, Progress
@@ -23,7 +23,7 @@ from memrl.learner.logprobs import TokenScores, completion_scores
 from memrl.learner.lora import checkpoint_activations, wrap_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
 from memrl.learner.peers import Peers
-from memrl.learner.sharing import Share, ShareResult, share_out, step_metrics
+from memrl.learner.sharing import Share, ShareResult, step_metrics
 from memrl.records import Sample
 
 __all__ = ["STATE_FILE", "Learner"]
@@ -32,25 +32,46 @@ __all__ = ["STATE_FILE", "Learner"]
 class Learner(AnyLearner):
     """Owns a base model with a trainable LoRA adapter, its optimizer and its schedule.
 
-    `model` is changed in place: an engine in the same process needs its own copy of the base model. `total_updates` is
-    the length of the learning-rate schedule in optimizer steps. `peers` are those that learn with it.
+    Args:
+        model: changed in place: an engine in the same process needs its own copy of the base model.
+        temperature: `rollout.temperature`, under which the samples were drawn.
+        max_completion_tokens: `rollout.max_completion_tokens`.
+        seed: the run's.
+        total_updates: the length of the learning-rate schedule in optimizer steps.
+        peers: those that learn with it.
+
+    Raises:
+        ConfigError: a setting cannot be used to learn.
     """
 
-    def __init__(self, model: PreTrainedModel, config: Config, total_updates: int, peers: Peers | None = None) -> None:
-        if config.rollout.temperature <= 0.0:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        lora: LoraConfig,
+        loss: LossConfig,
+        train: TrainConfig,
+        temperature: float,
+        max_completion_tokens: int,
+        seed: int,
+        total_updates: int,
+        peers: Peers | None = None,
+    ) -> None:
+        if temperature <= 0.0:
             raise ConfigError("rollout.temperature must be above 0 to learn: greedy samples have no log-probs")
-        super().__init__(config)
+        super().__init__(train, max_completion_tokens=max_completion_tokens, seed=seed)
+        self.temperature = temperature
+        self._loss = loss
         self.updates = 0
         self.peers = Peers() if peers is None else peers
-        self.peft_model = wrap_lora(model, config.model.lora, config.seed)
+        self.peft_model = wrap_lora(model, lora, seed)
         self.model = cast(PreTrainedModel, self.peft_model.get_base_model())
-        if config.train.gradient_checkpointing:
+        if train.gradient_checkpointing:
             checkpoint_activations(self.model)
         self.peft_model.train()  # only checkpointing depends on it; no dropout is left
         self._trainable = {name: p for name, p in self.peft_model.named_parameters() if p.requires_grad}
         self.peers.spread(self.model, self.trainable)
         self.device = next(iter(self._trainable.values())).device
-        train = config.train
         self.optimizer = torch.optim.AdamW(self._trainable.values(), lr=train.lr, weight_decay=train.weight_decay)
         try:
             self.scheduler = get_scheduler(train.schedule, self.optimizer, train.warmup_steps, total_updates)
@@ -72,7 +93,7 @@ class Learner(AnyLearner):
     def step(self, samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, float]:
         if not samples:
             return step_metrics([], [], self.learning_rate, self.version)
-        [share] = share_out(samples, self.config, self.version, members=1)
+        [share] = self.share_out(samples, members=1)
         result = self.work(share, progress, self.state())
         return step_metrics([result], share, self.learning_rate, self.version)
 
@@ -82,7 +103,7 @@ class Learner(AnyLearner):
         Args:
             before: `state()` of now, to go back to.
         """
-        budget = self.config.train.micro_batch_tokens
+        budget = self.train.micro_batch_tokens
         batched = [make_micro_batches(part.samples, budget, self.device) for part in share]
         total, done = sum(len(batches) for batches in batched), 0
 
@@ -114,7 +135,7 @@ class Learner(AnyLearner):
 
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
         scored: list[list[float]] = [[] for _ in samples]
-        for batch in make_micro_batches(samples, self.config.train.micro_batch_tokens, self.device):
+        for batch in make_micro_batches(samples, self.train.micro_batch_tokens, self.device):
             rows = self._old_logprobs(batch, temperature)
             for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
                 scored[index] = row[mask].tolist()
@@ -139,7 +160,7 @@ class Learner(AnyLearner):
         self.peft_model.save_pretrained(str(folder), save_embedding_layers=False)
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
-        heat = self.config.rollout.temperature if temperature is None else temperature
+        heat = self.temperature if temperature is None else temperature
         return completion_scores(self.model, batch, heat)
 
     @torch.no_grad()
@@ -190,7 +211,7 @@ class Learner(AnyLearner):
             if not learn:
                 self._old_logprobs(blank)
                 continue
-            if self.config.loss.kl != 0.0:
+            if self._loss.kl != 0.0:
                 with self.peft_model.disable_adapter():
                     self._old_logprobs(blank)
             (self._score(blank).logprobs_BC.sum() * 0.0).backward()
@@ -208,7 +229,7 @@ class Learner(AnyLearner):
         A loss that is not finite is refused only after its backward pass, in which the peers may take part.
         """
         ref_BC = None
-        if self.config.loss.kl != 0.0:
+        if self._loss.kl != 0.0:
             with self.peft_model.disable_adapter():
                 ref_BC = self._old_logprobs(batch)
         scores = self._score(batch)
@@ -217,7 +238,7 @@ class Learner(AnyLearner):
             scores.logprobs_BC.detach() if old_BC is None else old_BC,
             batch.advantages_B,
             batch.mask_BC,
-            self.config.loss,
+            self._loss,
             normaliser=normaliser,
             sampling_logprobs_BT=batch.sampling_logprobs_BC,
             ref_logprobs_BT=ref_BC,
@@ -238,7 +259,7 @@ class Learner(AnyLearner):
 
     def _apply_gradient(self) -> float:
         """Clip, step, advance the schedule; returns the gradient's norm before clipping."""
-        limit = self.config.train.max_grad_norm
+        limit = self.train.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(self._trainable.values(), limit if limit > 0.0 else math.inf))
         if not math.isfinite(norm):
             broken = [n for n, p in self._trainable.items() if p.grad is not None and not p.grad.isfinite().all()]

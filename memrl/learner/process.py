@@ -14,7 +14,6 @@ import torch
 from ray.train import get_context
 from ray.train.torch import get_device
 
-from memrl.config import Config
 from memrl.errors import LearnerError, MemrlError
 from memrl.learner.learner import Learner
 from memrl.learner.mailbox import Notice, Order
@@ -23,16 +22,8 @@ from memrl.learner.peers import Peers
 from memrl.learner.sharing import ShareResult
 from memrl.records import Sample
 
-Build = Callable[[Config, int, Peers], Learner]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings that a member is given at its start."""
-
-    config: Config
-    total_updates: int
-    build: Build
+Build = Callable[[Peers], Learner]
+"""Makes a member's learner in the member's own process, so it must be importable there."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +47,13 @@ class Hello:
 
 def run_member(given: dict[str, Any]) -> None:
     """The training function of Ray Train."""
-    _Member(given["settings"], given["mailbox"]).run()
+    _Member(given["build"], given["parallel"], given["mailbox"]).run()
 
 
 class _Member:
-    def __init__(self, settings: Settings, mailbox: Any) -> None:
-        self._settings = settings
+    def __init__(self, build: Build, parallel: str, mailbox: Any) -> None:
+        self._build = build
+        self._parallel = parallel
         self._mailbox = mailbox
         self._rank = get_context().get_world_rank()
         self._before = b""
@@ -106,9 +98,7 @@ class _Member:
         device = get_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        config = self._settings.config
-        peers = ShardMembers(device) if config.train.parallel == "fsdp" else Members(device)
-        self._learner = self._settings.build(config, self._settings.total_updates, peers)
+        self._learner = self._build(ShardMembers(device) if self._parallel == "fsdp" else Members(device))
         return self._standing()
 
     def _step(self, share: Any) -> tuple[ShareResult, Standing]:

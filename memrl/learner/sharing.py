@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memrl.config import Config
+from memrl.config import TrainConfig
 from memrl.learner.batching import check_samples, plan_micro_batches, sample_length
 from memrl.learner.loss import LossStats, Normaliser
 from memrl.records import Sample
@@ -42,26 +42,33 @@ class ShareResult:
     padded_tokens: int
 
 
-def share_out(samples: Sequence[Sample], config: Config, version: int, members: int) -> list[list[Share]]:
+def share_out(
+    samples: Sequence[Sample], train: TrainConfig, *, max_completion_tokens: int, seed: int, version: int, members: int
+) -> list[list[Share]]:
     """Return for each member its part of every update.
 
     The samples of an update do not depend on the number of members. Within an update each sample goes, the longest
     first, to the member that has the fewest tokens so far.
+
+    Args:
+        max_completion_tokens: `rollout.max_completion_tokens`.
+        seed: the run's.
+        version: the learner's, before the step.
 
     Raises:
         LearnerError: a sample cannot be trained on.
     """
     check_samples(samples)
     shares: list[list[Share]] = [[] for _ in range(members)]
-    for update in _split(samples, config, version):
+    for update in _split(samples, train.updates_per_step, f"{seed}:{version}"):
         normaliser = Normaliser(
             samples=len(update),
             tokens=sum(len(sample.completion_ids) for sample in update),
-            max_completion_tokens=config.rollout.max_completion_tokens,
+            max_completion_tokens=max_completion_tokens,
         )
         own = _balance(update, members)
         batches = [
-            len(plan_micro_batches([sample_length(sample) for sample in mine], config.train.micro_batch_tokens))
+            len(plan_micro_batches([sample_length(sample) for sample in mine], train.micro_batch_tokens))
             for mine in own
         ]
         for share, mine, count in zip(shares, own, batches, strict=True):
@@ -69,13 +76,13 @@ def share_out(samples: Sequence[Sample], config: Config, version: int, members: 
     return shares
 
 
-def _split(samples: Sequence[Sample], config: Config, version: int) -> list[list[Sample]]:
-    """`updates_per_step` parts of nearly equal size (fewer where samples lack), shuffled by (seed, version)."""
-    count = min(config.train.updates_per_step, len(samples))
+def _split(samples: Sequence[Sample], updates: int, seed: str) -> list[list[Sample]]:
+    """A part of nearly equal size for each update (fewer where samples lack), shuffled by `seed`."""
+    count = min(updates, len(samples))
     if count <= 1:
         return [list(samples)]
     order = list(range(len(samples)))
-    random.Random(f"{config.seed}:{version}").shuffle(order)
+    random.Random(seed).shuffle(order)
     return [[samples[index] for index in sorted(order[part::count])] for part in range(count)]
 
 

@@ -20,11 +20,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from memrl.cluster import connect, in_words
-from memrl.config import Config
+from memrl.config import RayConfig, TrainConfig
 from memrl.errors import LearnerError
 from memrl.learner.mailbox import Mailbox, Notice, Order
 from memrl.learner.members import PeerFailed
-from memrl.learner.process import Hello, Settings, run_member
+from memrl.learner.process import Build, Hello, run_member
 
 _WAIT = 0.5  # seconds between two looks at whether all members are alive
 _GRACE = 15.0  # seconds in which members that were told to stop must have done so
@@ -35,7 +35,7 @@ class Team:
     """The members, by rank.
 
     Args:
-        settings: what a member is given, but for the mailbox.
+        build: makes each member's learner.
 
     Raises:
         EngineError: there is no Ray cluster to join.
@@ -43,21 +43,21 @@ class Team:
         ConfigError: a member cannot load its model.
     """
 
-    def __init__(self, config: Config, settings: Settings) -> None:
-        self._config = config
-        self._settings = settings
-        self._size = config.train.processes
+    def __init__(self, build: Build, train: TrainConfig, cluster: RayConfig) -> None:
+        self._given = {"build": build, "parallel": train.parallel}
+        self._cluster = cluster
+        self._size = train.processes
         self.members: list[Hello] = []
         self._seen = 0
         self._broken: str | None = None
         self._outcome: BaseException | None = None
         self._thread = threading.Thread(target=self._fit, name="memrl-learner", daemon=True)
-        self._owns_ray = connect(config.ray.address)
+        self._owns_ray = connect(cluster.address)
         try:
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote(self._size)
             # Ray Train has no other way to say so, and its minute is short where a cluster must grow first.
-            os.environ[_START_TIMEOUT] = str(config.ray.start_timeout)
+            os.environ[_START_TIMEOUT] = str(cluster.start_timeout)
             self._thread.start()
             self.members = self._wait({}, None)
         except BaseException:
@@ -65,18 +65,18 @@ class Team:
             raise
 
     def _fit(self) -> None:
-        settings = self._config.ray
-        share = {"CPU": settings.learner_cpus, "GPU": settings.learner_gpus}
+        cluster = self._cluster
+        share = {"CPU": cluster.learner_cpus, "GPU": cluster.learner_gpus}
         # A member that is started anew knows nothing of what the others have learned.
         never = FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0)
         try:
             TorchTrainer(
                 run_member,
-                train_loop_config={"settings": self._settings, "mailbox": self._mailbox},
-                torch_config=TorchConfig(backend="nccl" if settings.learner_gpus else "gloo"),
+                train_loop_config={**self._given, "mailbox": self._mailbox},
+                torch_config=TorchConfig(backend="nccl" if cluster.learner_gpus else "gloo"),
                 scaling_config=ScalingConfig(
                     num_workers=self._size,
-                    use_gpu=settings.learner_gpus > 0,
+                    use_gpu=cluster.learner_gpus > 0,
                     resources_per_worker={name: amount for name, amount in share.items() if amount},
                 ),
                 # Nothing is stored but a marker; beside Ray's own files it is no clutter, on whichever node.
@@ -147,7 +147,7 @@ class Team:
         broken, self._broken = "the learner's processes were interrupted and have not stopped", None
         try:
             ray.get(self._mailbox.give_up.remote())
-            self._wait(answers, None, self._config.ray.hang_grace)
+            self._wait(answers, None, self._cluster.hang_grace)
             if order.name == "step":
                 self.ask([Order("undo")] * self._size)
         except InterruptedError:
@@ -167,10 +167,10 @@ class Team:
             verb = "died" if deaths else "failed"
             why = f"learner process {rank} ({self._where(rank)}) {verb}: {_brief(failure)}"
         elif isinstance(outcome, ControllerError) and not self.members:
-            each = {"CPU": self._config.ray.learner_cpus, "GPU": self._config.ray.learner_gpus}
+            each = {"CPU": self._cluster.learner_cpus, "GPU": self._cluster.learner_gpus}
             why = (
                 f"the {self._size} learner processes did not come up within ray.start_timeout "
-                f"({self._config.ray.start_timeout:g} s); each wants {in_words(each)}, the cluster has "
+                f"({self._cluster.start_timeout:g} s); each wants {in_words(each)}, the cluster has "
                 f"{in_words(ray.cluster_resources())}. Where it lacks room: lower ray.learner_cpus, ray.learner_gpus "
                 f"or train.processes, or give the cluster more. ({_brief(outcome)})"
             )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import memrl
-from memrl.config import Config
+from memrl.config import Config, MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
@@ -32,8 +32,8 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
         chunk_tokens: the longest chunk that it read in training.
     """
     rollout = config.rollout
-    memory = new_memory(config, prompter)
-    observation = new_env(config, prompter, EXAMPLE, memory).observe()
+    memory = new_memory(config.memory, prompter)
+    observation = new_env(config.memory, rollout, prompter, EXAMPLE, memory).observe()
     memorise, _ = prompter.prepare(observation.messages, observation.tools)
     answer, _ = prompter.prepare(reader_messages("?", memory.retrieve("?", 0), config.reader))
     return {
@@ -62,6 +62,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
     }
 
 
-def example_page(config: Config, prompter: Prompter) -> str:
+def example_page(config: MemoryConfig, rollout: RolloutConfig, prompter: Prompter) -> str:
     """The last message of a first prompt: an empty memory and a text."""
-    return new_env(config, prompter, EXAMPLE, new_memory(config, prompter)).observe().messages[-1]["content"]
+    env = new_env(config, rollout, prompter, EXAMPLE, new_memory(config, prompter))
+    return env.observe().messages[-1]["content"]

@@ -53,8 +53,9 @@ class StepWorth:
         new_memory: makes an empty memory.
         budget: tokens of memory that the reader is shown.
         ask: puts one question to the reader over a memory.
-        most_steps: leave out so many steps at most, those whose items were shown for the most questions; the worth of
-            the others is not known and counts as nothing. None: every step that wrote.
+        most_steps: leave out so many steps at most, those whose items matched the most questions best, then those whose
+            items were shown for the most; the worth of the others is not known and counts as nothing. None: every step
+            that wrote.
     """
 
     def __init__(
@@ -112,8 +113,14 @@ class StepWorth:
         if self._most_steps is None or len(made) <= self._most_steps:
             return made
         written = [{result.item_id for result in step.results if result.ok} for step in steps]
-        read = [sum(bool(items & {item.id for item in view.items}) for view in shown) for items in written]
-        return sorted(sorted(made, key=lambda number: -read[number])[: self._most_steps])
+        read = [
+            (
+                sum(view.best is not None and view.best.id in items for view in shown),
+                sum(bool(items & {item.id for item in view.items}) for view in shown),
+            )
+            for items in written
+        ]
+        return sorted(sorted(made, key=lambda number: read[number], reverse=True)[: self._most_steps])
 
 
 def _contents(view: MemoryView) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
-"""The memory and the environment of an episode as the configuration wants them, in one place for all who play one."""
+"""The memory and the environment of an episode as the settings want them, in one place for all who play one."""
 
 from __future__ import annotations
 
-from memrl.config import Config
+from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import DESIGNS, MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
@@ -10,30 +10,31 @@ from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
 
 
-def new_memory(config: Config, prompter: Prompter) -> MemoryDesign:
+def new_memory(config: MemoryConfig, prompter: Prompter) -> MemoryDesign:
     """Return an empty memory of the configured design and budgets, counted in the policy's own tokens.
 
     Raises:
         PluginError: the design is unknown, or somebody else's and cannot be imported or called.
     """
-    memory = config.memory
-    return DESIGNS.get(memory.design)(memory.budget, memory.core_budget, prompter.count_tokens)
+    return DESIGNS.get(config.design)(config.budget, config.core_budget, prompter.count_tokens)
 
 
-def new_stores(config: Config, prompter: Prompter) -> StoreMemory:
+def new_stores(config: MemoryConfig, prompter: Prompter) -> StoreMemory:
     """Return an empty memory of the design `stores` under the same budgets, whatever the policy's own design is: for
     what keeps sentences without a policy (the reader's ceiling, baselines)."""
-    return StoreMemory(config.memory.budget, config.memory.core_budget, prompter.count_tokens)
+    return StoreMemory(config.budget, config.core_budget, prompter.count_tokens)
 
 
-def new_env(config: Config, prompter: Prompter, stream: Stream, memory: MemoryDesign) -> MemoryEnv:
+def new_env(
+    config: MemoryConfig, rollout: RolloutConfig, prompter: Prompter, stream: Stream, memory: MemoryDesign
+) -> MemoryEnv:
     """The environment that writes `memory` while reading `stream`."""
     return MemoryEnv(
         stream,
         memory,
         prompter.dialect,
-        instruction=config.rollout.instruction,
-        example=config.rollout.example,
-        render_budget=config.memory.render_budget,
-        max_calls=config.memory.max_calls,
+        instruction=rollout.instruction,
+        example=rollout.example,
+        render_budget=config.render_budget,
+        max_calls=config.max_calls,
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from memrl.config import Config
+from memrl.config import RewardConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Chunk, Stream
 from memrl.frozen.judge import Judge
@@ -20,12 +20,13 @@ class Grading:
 
     Args:
         judge: grades the texts where `rewards.content` is `judge`.
+        max_completion_tokens: `rollout.max_completion_tokens`.
     """
 
-    def __init__(self, config: Config, judge: Judge | None) -> None:
-        self._mode = config.rewards.content
-        self._memalpha = config.rewards.preset == "memalpha"
-        self._longest = config.rollout.max_completion_tokens
+    def __init__(self, config: RewardConfig, judge: Judge | None, *, max_completion_tokens: int) -> None:
+        self._mode = config.content
+        self._memalpha = config.preset == "memalpha"
+        self._longest = max_completion_tokens
         self._judge = judge if self._mode == "judge" else None
 
     async def grade(self, stream: Stream, steps: Sequence[Step], place: Place) -> list[Step]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.config import Config
+from memrl.config import MemoryConfig, ReaderConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
@@ -34,8 +34,18 @@ class Lengths:
         context: tokens the model can attend to, where known.
     """
 
-    def __init__(self, config: Config, prompter: Prompter, context: int | None) -> None:
-        self._config = config
+    def __init__(
+        self,
+        prompter: Prompter,
+        *,
+        memory: MemoryConfig,
+        rollout: RolloutConfig,
+        reader: ReaderConfig,
+        context: int | None,
+    ) -> None:
+        self._memory = memory
+        self._rollout = rollout
+        self._reader = reader
         self._prompter = prompter
         self._context = context
         self._around = self._reading(_stream(Chunk(text="x")), 0)
@@ -44,11 +54,11 @@ class Lengths:
     def __call__(self, stream: Stream) -> Iterator[str]:
         """Yield what is too long in a stream: the worst of its chunks, the worst of its questions."""
         yield from self._chunks(stream)
-        if self._config.reader.type in POLICY_READERS:
+        if self._reader.type in POLICY_READERS:
             yield from self._questions(stream)
 
     def _chunks(self, stream: Stream) -> Iterator[str]:
-        rollout, shown = self._config.rollout, self._config.memory.render_budget
+        rollout, shown = self._rollout, self._memory.render_budget
         limit = self._within(rollout.max_prompt_tokens, rollout.max_completion_tokens) - shown
         sizes = {
             place: self._reading(stream, place)
@@ -73,7 +83,7 @@ class Lengths:
             yield self._beyond(where, size + shown, rollout.max_completion_tokens, "rollout.max_completion_tokens")
 
     def _questions(self, stream: Stream) -> Iterator[str]:
-        reader, shown = self._config.reader, self._config.memory.retrieve_budget
+        reader, shown = self._reader, self._memory.retrieve_budget
         limit = self._within(reader.max_prompt_tokens, reader.max_tokens) - shown
         sizes = {
             question.id: self._answering(question.text)
@@ -122,15 +132,15 @@ class Lengths:
 
     def _reading(self, stream: Stream, place: int) -> int:
         """The tokens of the prompt at a chunk, beside an empty memory."""
-        env = new_env(self._config, self._prompter, stream, new_memory(self._config, self._prompter))
+        env = new_env(self._memory, self._rollout, self._prompter, stream, new_memory(self._memory, self._prompter))
         env.position = place
         observation = env.observe()
         return len(self._prompter.encode(observation.messages, observation.tools))
 
     def _answering(self, question: str) -> int:
         """The tokens of the reader's prompt for a question, over an empty memory."""
-        view = new_memory(self._config, self._prompter).retrieve(question, 0)
-        return len(self._prompter.encode(reader_messages(question, view, self._config.reader)))
+        view = new_memory(self._memory, self._prompter).retrieve(question, 0)
+        return len(self._prompter.encode(reader_messages(question, view, self._reader)))
 
 
 def _stream(chunk: Chunk) -> Stream:

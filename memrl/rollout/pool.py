@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from memrl.config import Config
+from memrl.config import RolloutConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError, InfrastructureError, JudgeError
@@ -47,10 +47,16 @@ class Pool(ABC):
     An infrastructure failure never becomes a reward. What it leads to is `rollout.on_failure`: `retry` plays the
     episode again, up to `rollout.retries` times, and then removes it from its group; `min_viable` removes it at once,
     and the group goes on with those that are left; `fail_fast` stops the run.
+
+    Args:
+        group_size: `train.group_size`.
+        seed: the run's.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, rollout: RolloutConfig, *, group_size: int, seed: int) -> None:
+        self.rollout = rollout
+        self.group_size = group_size
+        self.seed = seed
         self.counts: Counter[str] = Counter()
         """`retries` (episodes played again), `workers` (workers lost) and `judge` (attempts it spoiled) since
         they were last taken out."""
@@ -118,7 +124,7 @@ class Pool(ABC):
         Raises:
             EngineError: more than `rollout.max_failure_rate` of the episodes failed; or one, if that is one too many.
         """
-        size = self.config.train.group_size
+        size = self.group_size
         plays = [
             self._new(stream, Place(step, first + number, index), None)
             for number, stream in enumerate(streams)
@@ -141,7 +147,7 @@ class Pool(ABC):
         return outcomes
 
     def _new(self, stream: Stream, place: Place, temperature: float | None) -> Play:
-        return Play(stream, place, episode_seed(self.config.seed, place), temperature)
+        return Play(stream, place, episode_seed(self.seed, place), temperature)
 
     async def _play_all(
         self, plays: Sequence[Play], adapter: AdapterRef, on_episode: OnEpisode | None
@@ -149,15 +155,15 @@ class Pool(ABC):
         """Each play's episode, or in words what removed it, in order."""
         outcomes = await asyncio.gather(*(self._play(play, adapter, on_episode) for play in plays))
         failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
-        if len(failures) > self.config.rollout.max_failure_rate * len(outcomes):
+        if len(failures) > self.rollout.max_failure_rate * len(outcomes):
             raise EngineError(
                 f"{len(failures)} of {len(outcomes)} episodes failed, rollout.max_failure_rate allows "
-                f"{self.config.rollout.max_failure_rate:.0%}. The first one: {failures[0]}"
+                f"{self.rollout.max_failure_rate:.0%}. The first one: {failures[0]}"
             )
         return outcomes
 
     async def _play(self, play: Play, adapter: AdapterRef, on_episode: OnEpisode | None) -> Episode | str:
-        rollout = self.config.rollout
+        rollout = self.rollout
         tries = 1 + (rollout.retries if rollout.on_failure == "retry" else 0)
         outcome: Episode | str = ""
         for left in reversed(range(tries)):
@@ -242,12 +248,13 @@ class InProcessPool(Pool):
     """One worker in this process.
 
     Args:
-        config: for group size, timeouts and the failure bound.
         worker: what plays.
+        group_size: `train.group_size`.
+        seed: the run's.
     """
 
-    def __init__(self, config: Config, worker: RolloutWorker) -> None:
-        super().__init__(config)
+    def __init__(self, worker: RolloutWorker, *, group_size: int, seed: int) -> None:
+        super().__init__(worker.rollout, group_size=group_size, seed=seed)
         self.worker = worker
 
     def load_adapter(self, ref: AdapterRef) -> None:
@@ -276,7 +283,7 @@ class InProcessPool(Pool):
         super().close()
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
-        async with asyncio.timeout(self.config.rollout.episode_timeout):
+        async with asyncio.timeout(self.rollout.episode_timeout):
             return await self.worker.play(
                 play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
             )

@@ -23,8 +23,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from memrl.cluster import connect, in_words, with_absolute_paths
-from memrl.config import Config
+from memrl.cluster import connect, in_words
+from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
 from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.records import AdapterRef, AnswerRecord, Episode
@@ -34,7 +34,7 @@ from memrl.rollout.worker import RolloutWorker
 from memrl.storage.files import MANIFEST, find_damage
 
 log = logging.getLogger(__name__)
-Build = Callable[[Config], RolloutWorker]
+Build = Callable[[], RolloutWorker]
 _CRASHES = 3
 """Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
 _ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
@@ -43,8 +43,7 @@ _ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.
 class RolloutActor:
     """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for."""
 
-    def __init__(self, config: Config, build: Build) -> None:
-        self._config = config
+    def __init__(self, build: Build) -> None:
         self._build = build
         self._worker: RolloutWorker | None = None
         self._adapters: dict[int, AdapterRef] = {}
@@ -53,7 +52,7 @@ class RolloutActor:
     @property
     def worker(self) -> RolloutWorker:
         if self._worker is None:
-            self._worker = self._build(self._config)
+            self._worker = self._build()
         return self._worker
 
     async def hello(self) -> dict[str, Any]:
@@ -121,7 +120,6 @@ class RayMembers:
     """`rollout.workers` workers on the cluster that `ray.address` names, or on one that is started here.
 
     Args:
-        config: the run's configuration.
         build: makes a worker inside its actor; must be importable there.
         loop: the pool's event loop, which all of this happens on.
         counts: where each lost worker is counted, as `workers`.
@@ -130,12 +128,19 @@ class RayMembers:
         EngineError: no cluster can be reached.
     """
 
-    def __init__(self, config: Config, build: Build, loop: asyncio.AbstractEventLoop, counts: Counter[str]) -> None:
-        self._config = config
+    def __init__(
+        self,
+        build: Build,
+        rollout: RolloutConfig,
+        cluster: RayConfig,
+        loop: asyncio.AbstractEventLoop,
+        counts: Counter[str],
+    ) -> None:
         self._build = build
+        self._rollout = rollout
+        self._cluster = cluster
         self._loop = loop
         self._counts = counts
-        self._shipped = with_absolute_paths(config)
         self._members: list[RayMember] = []
         self._numbers = 0
         self._adapters: dict[int, tuple[AdapterRef, Any]] = {}  # version -> where it is in the object store
@@ -143,7 +148,7 @@ class RayMembers:
         self._broken: Exception | None = None
         self._changed = asyncio.Condition()
         self._group: Any = None
-        self._owns_ray = connect(config.ray.address)
+        self._owns_ray = connect(cluster.address)
 
     def where(self) -> list[str]:
         """Return where the workers that are up live, in words."""
@@ -164,16 +169,16 @@ class RayMembers:
 
     def reserve(self) -> None:
         """Ask the cluster for the places that `ray.placement` wants."""
-        cluster = self._config.ray
+        cluster = self._cluster
         if cluster.placement != "any":
             bundle = {"CPU": cluster.worker_cpus, "GPU": cluster.worker_gpus}
-            bundles = [{name: amount for name, amount in bundle.items() if amount}] * self._config.rollout.workers
+            bundles = [{name: amount for name, amount in bundle.items() if amount}] * self._rollout.workers
             self._group = placement_group(bundles, strategy=cluster.placement.upper())
 
     async def start(self) -> None:
         """Wait for the first worker, and for the others as long again: whoever takes longer joins during the run."""
         self.fill()
-        seconds, began = self._config.ray.start_timeout, time.monotonic()
+        seconds, began = self._cluster.start_timeout, time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 await self._ready()
@@ -188,16 +193,16 @@ class RayMembers:
     def _state(self, when: str) -> str:
         up = sum(member.ready for member in self._members)
         return (
-            f"{up} of {self._config.rollout.workers} rollout workers came up {when}; each wants {self._wishes()}, "
+            f"{up} of {self._rollout.workers} rollout workers came up {when}; each wants {self._wishes()}, "
             f"the cluster has {in_words(ray.cluster_resources())}"
         )
 
     def _wishes(self) -> str:
-        return in_words({"CPU": self._config.ray.worker_cpus, "GPU": self._config.ray.worker_gpus})
+        return in_words({"CPU": self._cluster.worker_cpus, "GPU": self._cluster.worker_gpus})
 
     def fill(self) -> None:
         """Bring the number of workers, those that are on their way included, back to what is wanted."""
-        while len(self._members) < self._config.rollout.workers:
+        while len(self._members) < self._rollout.workers:
             self._members.append(RayMember(self._numbers, self._new_actor()))
             self._numbers += 1
         for member in self._members:
@@ -205,16 +210,16 @@ class RayMembers:
                 member.coming_up = self._loop.create_task(self._bring_up(member))
 
     def _new_actor(self) -> Any:
-        cluster = self._config.ray
+        cluster = self._cluster
         strategy = "SPREAD" if self._group is None else PlacementGroupSchedulingStrategy(self._group)
         options: dict[str, Any] = {
             "num_cpus": cluster.worker_cpus,
             "num_gpus": cluster.worker_gpus,
             "max_restarts": 0,  # the pool replaces its workers itself: a new one has no adapters
-            "max_concurrency": self._config.rollout.max_batch + 8,
+            "max_concurrency": self._rollout.max_batch + 8,
             "scheduling_strategy": strategy,
         }
-        return ray.remote(RolloutActor).options(**options).remote(self._shipped, self._build)
+        return ray.remote(RolloutActor).options(**options).remote(self._build)
 
     async def _bring_up(self, member: RayMember) -> None:
         """Wait for a place on the cluster, build the worker, give it the adapters, let it work."""
@@ -248,7 +253,7 @@ class RayMembers:
         self._crashes += 1
         log.warning("rollout worker %d (%s) is lost: %s", member.number, member.where, why)
         ray.kill(member.actor)
-        if self._crashes > _CRASHES * self._config.rollout.workers:
+        if self._crashes > _CRASHES * self._rollout.workers:
             self._broken = EngineError(
                 f"{self._crashes} rollout workers died without finishing an episode between them; the last one: {why}. "
                 "See the worker logs under /tmp/ray/session_latest/logs; memory is the usual reason (fewer workers, or "
@@ -281,7 +286,7 @@ class RayMembers:
 
     async def take_slot(self, version: int) -> RayMember:
         """Take a place on the worker with the fewest episodes: whoever is done first gets the next one."""
-        limit = self._config.rollout.max_batch
+        limit = self._rollout.max_batch
 
         def free() -> list[RayMember]:
             return [m for m in self._members if m.ready and m.in_flight < limit and version in m.versions]
@@ -317,7 +322,7 @@ class RayMembers:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         assert MANIFEST in names  # the worker checks what it wrote against it
         self._adapters[ref.version] = (ref, ray.put({name: (folder / name).read_bytes() for name in names}))
-        while len(self._adapters) > self._config.rollout.max_staleness + 2:  # as many as an engine keeps
+        while len(self._adapters) > self._rollout.max_staleness + 2:  # as many as an engine keeps
             del self._adapters[min(self._adapters)]
         return True
 
@@ -345,7 +350,7 @@ class RayMembers:
         """
         self.fill()
         while True:
-            asked = [self.ask(m, what, work(m), self._config.ray.hang_grace) for m in await self._ready()]
+            asked = [self.ask(m, what, work(m), self._cluster.hang_grace) for m in await self._ready()]
             results = await asyncio.gather(*asked, return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException) and not isinstance(result, WorkerDied):

@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from memrl.config import Config
+from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
 from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.pool import Play, Pool
@@ -27,17 +27,19 @@ class RayPool(Pool):
     """The pool of `rollout.workers` workers on a cluster.
 
     Args:
-        config: the run's configuration.
         build: makes a worker inside its actor; must be importable there.
+        group_size: `train.group_size`.
+        seed: the run's.
 
     Raises:
         EngineError: no cluster can be reached, or no worker came up within `ray.start_timeout`.
         ConfigError: a worker cannot load its model.
     """
 
-    def __init__(self, config: Config, build: Build) -> None:
-        super().__init__(config)
-        self._members = RayMembers(config, build, self._loop, self.counts)
+    def __init__(self, build: Build, *, rollout: RolloutConfig, cluster: RayConfig, group_size: int, seed: int) -> None:
+        super().__init__(rollout, group_size=group_size, seed=seed)
+        self._hang_grace = cluster.hang_grace
+        self._members = RayMembers(build, rollout, cluster, self._loop, self.counts)
         try:
             self._members.reserve()
             self.run(self._members.start())
@@ -79,7 +81,7 @@ class RayPool(Pool):
         member = await self._members.take_slot(adapter.version)
         call = member.actor.play.remote(play, adapter.version)
         try:
-            async with asyncio.timeout(self.config.rollout.episode_timeout):
+            async with asyncio.timeout(self.rollout.episode_timeout):
                 episode: Episode = await answer(call)
             self._members.finished()
             return episode
@@ -87,7 +89,7 @@ class RayPool(Pool):
             ray.cancel(call)
             alive = answer(member.actor.hello.remote())
             with suppress(WorkerDied):  # it is lost if it does not answer
-                await self._members.ask(member, "hello", alive, self.config.ray.hang_grace)
+                await self._members.ask(member, "hello", alive, self._hang_grace)
             raise
         except WorkerDied as error:
             await self._members.lose(member, str(error))

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from memrl.config import Config
+from memrl.config import AdvantageConfig, RolloutConfig, TrainConfig
 from memrl.credit import AdvantageReport, group_advantages
 from memrl.data.feed import StreamFeed
 from memrl.envs.stream import Stream
@@ -55,12 +55,24 @@ class RolloutSchedule:
         phase: shows progress.
     """
 
-    def __init__(self, pool: Pool, feed: StreamFeed, config: Config, weights: RewardWeights, phase: Phase) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        feed: StreamFeed,
+        weights: RewardWeights,
+        phase: Phase,
+        *,
+        rollout: RolloutConfig,
+        train: TrainConfig,
+        advantage: AdvantageConfig,
+    ) -> None:
         self._pool = pool
         self._feed = feed
-        self._config = config
         self._weights = weights
         self._phase = phase
+        self._rollout = rollout
+        self._train = train
+        self._advantage = advantage
         self._under_way: deque[_Rollout] = deque()
         self._returned: dict[int, Stream] = {}
 
@@ -76,7 +88,7 @@ class RolloutSchedule:
 
     def begin(self, step: int, adapter: AdapterRef) -> None:
         """Begin every rollout that is due when `step` (0-based) is to be learned next and `adapter` is the newest."""
-        last = min(step + self._config.rollout.max_staleness, self._config.train.steps - 1)
+        last = min(step + self._rollout.max_staleness, self._train.steps - 1)
         first = self._under_way[-1].step + 1 if self._under_way else step
         for due in range(first, last + 1):
             self._start(_Rollout(due, adapter, self._reserve()))
@@ -100,7 +112,7 @@ class RolloutSchedule:
 
     def _reserve(self) -> dict[int, Stream]:
         """Streams for a rollout and all its refills: first what others gave back, then fresh ones."""
-        count = self._config.train.streams_per_step * (1 + self._config.rollout.refill_rounds)
+        count = self._train.streams_per_step * (1 + self._rollout.refill_rounds)
         taken = dict(list(self._returned.items())[:count])
         self._returned = {place: stream for place, stream in self._returned.items() if place not in taken}
         position = self._feed.position
@@ -108,20 +120,20 @@ class RolloutSchedule:
 
     async def _play(self, rollout: _Rollout) -> tuple[list[Group], AdvantageReport]:
         """Play groups until `streams_per_step` of them teach something, or the refill rounds are used up."""
-        config = self._config
+        train = self._train
         streams = list(rollout.streams.values())
         groups: list[Group] = []
-        wanted = config.train.streams_per_step
-        for _ in range(1 + config.rollout.refill_rounds):
+        wanted = train.streams_per_step
+        for _ in range(1 + self._rollout.refill_rounds):
             chosen = streams[rollout.played : rollout.played + wanted]
             rollout.played += len(chosen)
-            what = f"step {rollout.step + 1}/{config.train.steps}: rollout"
-            with self._phase(what, len(chosen) * config.train.group_size) as advance:
+            what = f"step {rollout.step + 1}/{train.steps}: rollout"
+            with self._phase(what, len(chosen) * train.group_size) as advance:
                 groups += await self._pool.play_groups(
                     chosen, rollout.adapter, step=rollout.step, first=len(groups), on_episode=advance
                 )
-            report = group_advantages(groups, config.advantage, self._weights)
-            wanted = config.train.streams_per_step - len(report.used)
+            report = group_advantages(groups, self._advantage, self._weights)
+            wanted = train.streams_per_step - len(report.used)
             if wanted <= 0:
                 break
         return groups, report

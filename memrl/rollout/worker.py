@@ -11,16 +11,17 @@ import hashlib
 import itertools
 import math
 
-from memrl.config import Config
+from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_worth
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
-from memrl.engines.prompting import open_prompter
+from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError
-from memrl.frozen.build import open_judge, open_reader
+from memrl.frozen.judge import Judge
+from memrl.frozen.reader import Reader
 from memrl.records import AdapterRef, AnswerRecord, Episode, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
@@ -44,32 +45,45 @@ class RolloutWorker:
     """Plays episodes on one engine.
 
     Args:
-        config: the run's configuration.
-        engine: generates for the policy, and, adapter off, for the `policy-base` reader.
-        tokenizer: the policy's tokenizer, with its chat template.
+        engine: generates for the policy; closed with the worker, as are reader and judge.
+        prompter: the policy's.
+        judge: None: nobody grades.
+        advantage: says whether the worth of each step is found out in play.
 
     Raises:
-        ConfigError: the key of the reader's or judge's endpoint is not in this machine's environment.
         PluginError: a reward part of `rewards.parts` is not to be had here.
     """
 
-    def __init__(self, config: Config, engine: Engine, tokenizer: object) -> None:
-        self.config = config
+    def __init__(
+        self,
+        engine: Engine,
+        prompter: Prompter,
+        reader: Reader,
+        judge: Judge | None,
+        *,
+        memory: MemoryConfig,
+        rollout: RolloutConfig,
+        rewards: RewardConfig,
+        advantage: AdvantageConfig,
+    ) -> None:
         self.engine = engine
-        self.prompter = open_prompter(config, tokenizer)
-        self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
-        self._needs_worth = wants_worth(config.advantage.mode)
-        self._reader = open_reader(config, engine, self.prompter)
-        self.judge = open_judge(config, engine, self.prompter)
-        self._grading = Grading(config, self.judge)
+        self.prompter = prompter
+        self.judge = judge
+        self.memory = memory
+        self.rollout = rollout
+        self._reader = reader
+        self._weights = resolve_weights(rewards.preset, rewards.weights, rewards.parts)
+        self._needs_worth = wants_worth(advantage.mode)
+        self._most_left_out = advantage.counterfactual_steps
+        self._grading = Grading(rewards, judge, max_completion_tokens=rollout.max_completion_tokens)
 
     def new_memory(self) -> MemoryDesign:
         """Return an empty memory of the configured design and budgets, counted in the policy's own tokens."""
-        return new_memory(self.config, self.prompter)
+        return new_memory(self.memory, self.prompter)
 
     def new_stores(self) -> StoreMemory:
         """Return an empty memory of the design `stores` under the same budgets."""
-        return new_stores(self.config, self.prompter)
+        return new_stores(self.memory, self.prompter)
 
     async def play(
         self,
@@ -131,28 +145,28 @@ class RolloutWorker:
         temperature: float | None,
     ) -> tuple[list[Step], list[list[ToolCall]]]:
         """The steps, and the calls that each carried out."""
-        config = self.config
-        env = new_env(config, self.prompter, stream, memory)
-        heat = config.rollout.temperature if temperature is None else temperature
+        rollout = self.rollout
+        env = new_env(self.memory, rollout, self.prompter, stream, memory)
+        heat = rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
         while not env.done:
             chunk = env.position
             observation = env.observe()
             prompt_ids = self.prompter.encode(observation.messages, observation.tools)
-            if len(prompt_ids) > config.rollout.max_prompt_tokens:
+            if len(prompt_ids) > rollout.max_prompt_tokens:
                 raise ConfigError(
                     f"stream {stream.id!r} of {stream.source}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
-                    f"rollout.max_prompt_tokens allows {config.rollout.max_prompt_tokens}. Raise it, use shorter "
+                    f"rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
-            sampling = Sampling(config.rollout.max_completion_tokens, heat, request_seed(seed, chunk))
+            sampling = Sampling(rollout.max_completion_tokens, heat, request_seed(seed, chunk))
             try:
-                async with asyncio.timeout(config.rollout.step_timeout):
+                async with asyncio.timeout(rollout.step_timeout):
                     completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place.at(chunk))
             except TimeoutError:
                 raise EngineError(
-                    f"chunk {chunk}: no completion within rollout.step_timeout ({config.rollout.step_timeout:g} s)"
+                    f"chunk {chunk}: no completion within rollout.step_timeout ({rollout.step_timeout:g} s)"
                 ) from None
             version = None if adapter is None else adapter.version
             if completion.version != version:
@@ -183,9 +197,7 @@ class RolloutWorker:
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
             return await self.ask(source, question, memory, place.under(next(numbers)))
 
-        return StepWorth(
-            self.new_memory, self.config.memory.retrieve_budget, ask, self.config.advantage.counterfactual_steps
-        )
+        return StepWorth(self.new_memory, self.memory.retrieve_budget, ask, self._most_left_out)
 
     async def ask_all(self, stream: Stream, memory: MemoryDesign, place: Place) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""

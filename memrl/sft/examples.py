@@ -32,8 +32,8 @@ def memorising(
     stream: Stream, config: Config, prompter: Prompter, rng: random.Random, habits: Carelessness
 ) -> Iterator[Example]:
     """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt."""
-    memory = new_memory(config, prompter)
-    env = new_env(config, prompter, stream, memory)
+    memory = new_memory(config.memory, prompter)
+    env = new_env(config.memory, config.rollout, prompter, stream, memory)
     while not env.done:
         observation = env.observe()
         view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)

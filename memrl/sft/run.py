@@ -38,14 +38,14 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
     if out.exists():
         raise ConfigError(f"{out} exists. Name another folder by sft.dir=..., or remove it.")
     torch.manual_seed(config.seed)
-    tokenizer = load_tokenizer(config)
-    prompter = open_prompter(config, tokenizer)
+    tokenizer = load_tokenizer(config.model)
+    prompter = open_prompter(tokenizer, config.rollout.dialect)
     progress = RunProgress(console)
     with progress:
         with progress.phase("the teacher demonstrates", None):
             streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(config.sft.streams)
             examples = list(demonstrations(streams, config, prompter, config.seed, Carelessness()))
-        model = load_model(config)
+        model = load_model(config.model)
         trained = wrap_lora(model, config.model.lora, config.seed) if config.sft.lora else model
         with progress.phase("warm start", config.sft.steps) as advance:
             loss = supervise(

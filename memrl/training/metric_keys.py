@@ -78,7 +78,7 @@ METRICS: dict[str, str] = {
     "learner/updates": "Optimizer updates in this step.",
     "learner/version": "The adapter's version after the step.",
     "learner/staleness": "Mean age, in versions, of the samples that were learned from.",
-    "canary/gap": "Mean difference between an engine's and the learner's log-probs of one completion after the swap of "
+    "canary/gap": "Mean difference between an engine's and the learner's log-probs of completions after the swap of "
     "adapters, at the worst worker, in nats a token. Past its bound the run stops.",
     # Held-out evaluation, in the rows that have one.
     "eval/streams": "Held-out streams that were evaluated.",

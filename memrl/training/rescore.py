@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from memrl.config import Config, load_config
+from memrl.config import AdvantageConfig, load_config
 from memrl.credit import group_advantages
 from memrl.errors import ConfigError, DataError
 from memrl.records import AnswerRecord, Episode, Group
@@ -96,16 +96,20 @@ def rescore(
         weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return _steps(config, weights, writer, numbers, metric)
+    return _steps(config.advantage, weights, writer, numbers, metric)
 
 
 def _steps(
-    config: Config, weights: RewardWeights, writer: EpisodeWriter, numbers: Sequence[int], metric: str | None
+    advantage: AdvantageConfig,
+    weights: RewardWeights,
+    writer: EpisodeWriter,
+    numbers: Sequence[int],
+    metric: str | None,
 ) -> Iterator[tuple[int, list[Episode], list[Episode], dict[str, float]]]:
     for number in numbers:
         before = writer.read(number)
         after = [rescored(episode, weights, metric) for episode in before]
         by_stream = groupby(after, lambda episode: episode.stream_id)
         groups = [Group(stream_id, list(members), []) for stream_id, members in by_stream]
-        report = group_advantages(groups, config.advantage, weights)
+        report = group_advantages(groups, advantage, weights)
         yield number, before, after, report.metrics()

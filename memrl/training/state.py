@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import memrl
-from memrl.config import Config, save_config
+from memrl.config import Config, RunConfig, save_config
 from memrl.config.identity import ANY_LENGTH, decisive, differences, set_keys
 from memrl.errors import CheckpointError
 from memrl.evaluation.evaluate import Evaluation
@@ -61,7 +61,7 @@ class RunState:
         self._clock = clock
         self._learner = learner
         self._rollouts = rollouts
-        self.folder = run_folder(config)
+        self.folder = run_folder(config.run)
         self.step = 0
         self.episodes = 0
         self.evaluations: list[Evaluation] = []
@@ -166,10 +166,10 @@ class RunState:
                 shutil.rmtree(folder)
 
 
-def run_folder(config: Config) -> Path:
+def run_folder(config: RunConfig) -> Path:
     """Return the folder of a run, whose `run.dir` is filled in by then."""
-    assert config.run.dir is not None
-    return Path(config.run.dir)
+    assert config.dir is not None
+    return Path(config.dir)
 
 
 def find_start(config: Config) -> Start | None:
@@ -179,7 +179,7 @@ def find_start(config: Config) -> Start | None:
         CheckpointError: none of its checkpoints is good, or the run was begun with other settings.
         FormatError: a newer version has written there.
     """
-    folder = run_folder(config)
+    folder = run_folder(config.run)
     check_run(folder)
     root = folder / "checkpoints"
     found = find_checkpoint(root)
@@ -224,7 +224,7 @@ def _steps(state: dict[str, Any]) -> int:
 
 def describe(config: Config) -> None:
     """Write into the folder of a new run what it is: its settings, its command line, and what it runs on."""
-    folder = run_folder(config)
+    folder = run_folder(config.run)
     save_config(config, folder / CONFIG_FILE)
     write_text_atomic(folder / "command.txt", " ".join(sys.argv) + "\n")
     write_json_atomic(folder / "environment.json", environment())

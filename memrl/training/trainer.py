@@ -19,12 +19,13 @@ from rich.console import Console
 
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
-from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
+from memrl.engines.canary import first_canary
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.errors import EngineError, JudgeError, NothingLearned, RewardHacked
+from memrl.errors import JudgeError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
 from memrl.evaluation.statistics import mean
+from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
@@ -33,10 +34,11 @@ from memrl.report.progress import RunProgress, final_table
 from memrl.report.trackers import RunInfo, open_trackers
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.meters import ALARMS
-from memrl.rollout.build import open_pool
-from memrl.rollout.preflight import check_judge, check_reader, check_records, first_prompt
+from memrl.rollout.build import check_records, open_pool
+from memrl.rollout.preflight import check_judge, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
+from memrl.training.canary import AdapterCanary
 from memrl.training.clock import Clock
 from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
@@ -64,7 +66,7 @@ class Trainer:
     def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
         self.config = config
         self.name = name
-        self.folder = run_folder(config)
+        self.folder = run_folder(config.run)
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
@@ -75,10 +77,9 @@ class Trainer:
         with self._clock.timed("build"):
             torch.manual_seed(config.seed)
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
-            tokenizer = load_tokenizer(config)
-            self._open_streams(open_prompter(config, tokenizer))
-            check_reader(config)
-            check_judge(config)
+            self._open_streams(open_prompter(load_tokenizer(config.model), config.rollout.dialect))
+            check_reader(config.reader)
+            check_judge(open_endpoint_judge(config))
             self.learner = open_learner(config, config.train.steps * config.train.updates_per_step)
             try:
                 self.pool = open_pool(config)
@@ -86,7 +87,21 @@ class Trainer:
                 self.learner.close()
                 raise
         try:
-            self.rollouts = RolloutSchedule(self.pool, self.feed, config, self._weights, self._progress.phase)
+            self.rollouts = RolloutSchedule(
+                self.pool,
+                self.feed,
+                self._weights,
+                self._progress.phase,
+                rollout=config.rollout,
+                train=config.train,
+                advantage=config.advantage,
+            )
+            self._canary = AdapterCanary(
+                self.learner,
+                self.pool.score,
+                config.model.dtype,
+                f"rollout.engine={config.rollout.engine} with {config.model.path}",
+            )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found)
             self._idle = idle_steps(self.state.metrics.rows())
@@ -114,7 +129,7 @@ class Trainer:
         self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
         [first] = self.feed.take(1)
         self.feed.seek(0)
-        self._first_canary = first_canary(first_prompt(config, prompter, first))
+        self._first_canary = first_canary(first_prompt(config.memory, config.rollout, prompter, first))
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -146,8 +161,9 @@ class Trainer:
     def _train(self) -> None:
         config = self.config
         with self._progress:
+            self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
             adapter = self._publish()
-            gap = self._canary(adapter, [self._first_canary])
+            gap = self._canary.check(adapter, [self._first_canary])
             if not self.state.evaluations:
                 self._first_row(adapter, gap)
             while not self._done():
@@ -158,10 +174,13 @@ class Trainer:
                 self.state.episodes += sum(len(group.episodes) for group in groups)
                 samples, staleness = self._fresh(report.samples)
                 with self._clock.timed("learn"):
+                    self._canary.remember(samples)
                     learned = self._learn(samples)
                 self.state.step += 1
                 adapter = self._publish()
-                gap = self._canary(adapter, samples)
+                gap = self._canary.check(adapter, samples)
+                if samples and not staleness["learner/staleness"]:
+                    self._canary.check_sampled(learned["loss/sampling_gap"], config.rollout.temperature)
                 row: dict[str, Any] = {
                     "step": self.step,
                     **step_figures(groups, self._counted(), config.rewards.alarms),
@@ -189,9 +208,10 @@ class Trainer:
         if patience and self._idle >= patience and not self._done():
             raise NothingLearned(
                 f"step {self.step}: in {self._idle} steps in a row every group's episodes were paid the same, so "
-                f"nothing was learned (train.max_idle_steps). Look at what the policy writes in {self.folder / 'episodes'}: a "
-                "model that makes no calls needs rollout.example=true or a warm start (memrl sft), one that always "
-                "does the same a higher rollout.temperature or more episodes (train.group_size)."
+                "nothing was learned (train.max_idle_steps). Look at what the policy writes in "
+                f"{self.folder / 'episodes'}: a model that makes no calls needs rollout.example=true or a warm start "
+                "(memrl sft), one that always does the same a higher rollout.temperature or more episodes "
+                "(train.group_size)."
             )
         rewards, every = self.config.rewards, self.config.judge.canary_every
         for name in (name for name in ALARMS if row.get(f"alarm/{name}")):
@@ -249,33 +269,6 @@ class Trainer:
         adapter = self.learner.publish(self.folder / "adapters")
         self.pool.load_adapter(adapter)
         return adapter
-
-    def _canary(self, adapter: AdapterRef, samples: list[Sample]) -> float:
-        """Mean gap between an engine's and the learner's log-probs of one completion, at the worst worker (law 2).
-
-        Raises:
-            EngineError: they disagree: the engine does not sample from what the learner made.
-        """
-        if not samples:
-            return 0.0
-        canary = max(samples, key=lambda sample: (abs(sample.advantage), len(sample.completion_ids)))
-        learner = self.learner.logprobs([canary], temperature=1.0)[0]
-        scores = self.pool.score(canary.prompt_ids, canary.completion_ids, adapter)
-        gap = worst_gap([mean_gap(engine, learner) for engine in scores])
-        bound = BOUND[self.config.model.dtype]
-        if not gap <= bound:  # NaN is no agreement
-            why = (
-                f"The engine holds another adapter than the learner published; the last checkpoint is from before "
-                f"this step. Check {adapter.path} and start again with --resume."
-                if adapter.version
-                else "No adapter acts yet, so the two do not compute the same model: rollout.engine="
-                f"{self.config.rollout.engine} does not support {self.config.model.path} exactly. Use another engine."
-            )
-            raise EngineError(
-                f"canary: after loading {adapter.name} the engine's log-probs are {gap:.2g} nats a token away from the "
-                f"learner's (bound {bound:.2g}). {why}"
-            )
-        return gap
 
     def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> dict[str, float]:
         """Evaluate, keep the result, and return its metrics."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memrl.config import Config
+from memrl.config import ReaderConfig
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.errors import ReaderError
 from memrl.frozen.closed_book import closed_book
@@ -29,13 +29,12 @@ def server() -> Iterator[OpenAIServer]:
     running.stop()
 
 
-def config_at(server: OpenAIServer, cache: Path | None = None) -> Config:
-    config = Config()
-    config.reader.type = "endpoint"
-    endpoint = config.reader.endpoint
+def reader_at(server: OpenAIServer, cache: Path | None = None) -> ReaderConfig:
+    reader = ReaderConfig(type="endpoint")
+    endpoint = reader.endpoint
     endpoint.url, endpoint.model, endpoint.retries = server.url, server.model, 0
     endpoint.cache, endpoint.cache_dir = cache is not None, str(cache)
-    return config
+    return reader
 
 
 def stream(name: str, source: str, *questions: Question) -> Stream:
@@ -54,7 +53,7 @@ STREAMS = [
 
 
 def test_what_is_known_without_a_memory_is_counted_by_source_and_kind(server: OpenAIServer) -> None:
-    found = closed_book(config_at(server), STREAMS)
+    found = closed_book(STREAMS, reader_at(server), None)
     assert [(row.source, row.kind, row.asked, row.right, round(row.score, 2)) for row in found.rows] == [
         ("atlas", "capital", 3, 2, 0.67),
         ("atlas", "who", 1, 0, 0.0),
@@ -70,17 +69,17 @@ def test_what_is_known_without_a_memory_is_counted_by_source_and_kind(server: Op
 
 
 def test_a_sample_of_each_source_is_asked_the_same_one_whatever_the_order(server: OpenAIServer, tmp_path: Path) -> None:
-    config = config_at(server, tmp_path / "answers")
-    first = closed_book(config, STREAMS, most=2, seed=1)
+    reader = reader_at(server, tmp_path / "answers")
+    first = closed_book(STREAMS, reader, None, most=2, seed=1)
     assert [sum(row.asked for row in first.rows if row.source == name) for name in ("atlas", "diary")] == [2, 1]
     asked = len(server.requests)
     assert asked == 3
-    assert closed_book(config, reversed(STREAMS), most=2, seed=1) == first
+    assert closed_book(reversed(STREAMS), reader, None, most=2, seed=1) == first
     assert len(server.requests) == asked  # from the cache
-    closed_book(config_at(server), [*STREAMS, *STREAMS], most=10)  # the same stream twice
+    closed_book([*STREAMS, *STREAMS], reader_at(server), None, most=10)  # the same stream twice
 
 
 def test_no_failure_becomes_an_answer(server: OpenAIServer) -> None:
     server.always = "500"
     with pytest.raises(ReaderError, match="answered 500"):
-        closed_book(config_at(server), STREAMS)
+        closed_book(STREAMS, reader_at(server), None)

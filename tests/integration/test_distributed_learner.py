@@ -21,13 +21,14 @@ import tests.integration.test_learner
 from memrl.config import Config
 from memrl.errors import CheckpointError, LearnerError
 from memrl.learner.batching import MicroBatch
+from memrl.learner.build import build_learner, open_distributed
 from memrl.learner.distributed import DistributedLearner
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.learner.peers import Peers
 from memrl.records import Sample
 from memrl.storage.files import find_damage
 from memrl.training.trainer import Trainer
-from tests.integration.test_learner import base_model, make_learner, make_samples
+from tests.integration.test_learner import base_model, make_config, make_learner, make_samples
 from tests.support import Outcomes, quiet, rows, small_config
 
 # members cannot import the tests
@@ -56,7 +57,7 @@ def settings(config: Config) -> None:
 
 def build(config: Config, total_updates: int, peers: Peers) -> Learner:
     """The tiny random model; samples of the stream "slow" take their time."""
-    learner = Learner(base_model(), config, total_updates, peers)
+    learner = build_learner(config, total_updates, peers, model=base_model())
     backward = learner._backward
 
     def slowed(batch: MicroBatch, old: Any, normaliser: Any, stats: Any, samples: list[Sample]) -> float:
@@ -69,7 +70,7 @@ def build(config: Config, total_updates: int, peers: Peers) -> Learner:
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[DistributedLearner]:
-    learner = DistributedLearner(make_learner(settings).config, 20, build)
+    learner = open_distributed(make_config(settings), 20, build)
     pids = [member.pid for member in learner.team.members]
     yield learner
     learner.close()
@@ -192,7 +193,7 @@ def test_processes_that_find_no_room_say_what_they_wanted(quick_model: Path, tmp
     changes = {"train.processes": 2, "ray.learner_cpus": 64, "ray.start_timeout": 2}
     config = small_config(quick_model, tmp_path, changes)
     with pytest.raises(LearnerError, match=r"2 learner processes did not .* each wants 64 CPU, 0 GPU, the cluster has"):
-        DistributedLearner(config, 1, build)
+        open_distributed(config, 1, build)
 
 
 # Whole runs ---------------------------------------------------------------------------------------------------------
@@ -229,6 +230,7 @@ def check_rows(folder: Path, expected: Path) -> None:
             assert found[name] == pytest.approx(row[name], rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(quick_model: Path, tmp_path: Path) -> None:
     run(quick_model, tmp_path / "whole", 1)
     run(quick_model, tmp_path / "first", 2, until=1)

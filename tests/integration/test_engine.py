@@ -13,10 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from memrl.engines.engine import Engine, Place, Sampling
-from memrl.engines.models import load_model
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.engines.vllm_engine import VllmEngine
 from memrl.errors import EngineError
+from memrl.learner.build import build_learner
 from memrl.learner.learner import Learner
 from memrl.records import AdapterRef, Completion, Sample
 from tests.support import perturb, small_config, unload_all
@@ -57,7 +57,7 @@ def engine(make_engine: MakeEngine) -> Engine:
 @pytest.fixture(scope="module")
 def learner(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Learner:
     config = small_config(plain_model, tmp_path_factory.mktemp("learner"))
-    return Learner(load_model(config), config, 10)
+    return build_learner(config, 10)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_sampled_logprobs_are_the_learners(
     run(engine.load_adapter(ref))
     completions = run(together(engine, PROMPTS, ref, temperature=temperature))
     samples = [Sample(p, c.ids, c.logprobs, 0.0, 2) for p, c in zip(PROMPTS, completions, strict=True)]
-    monkeypatch.setattr(learner.config.rollout, "temperature", temperature)
+    monkeypatch.setattr(learner, "temperature", temperature)
     for one, expected in zip(samples, learner.logprobs(samples), strict=True):
         assert close(one.logprobs, expected, 1e-3)
     for one, expected in zip(samples, learner.logprobs(samples, temperature=1.0), strict=True):

@@ -56,9 +56,9 @@ def test_both_formats_are_the_trained_policy(
     finished: Path, quick_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = torch.tensor([[1, 30, 40, 50, 60, 70]])
-    base = load_model(small_config(quick_model, tmp_path))(ids).logits
+    base = load_model(small_config(quick_model, tmp_path).model)(ids).logits
     trained = PeftModel.from_pretrained(
-        load_model(small_config(quick_model, tmp_path)), str(finished / "adapters" / "v00003")
+        load_model(small_config(quick_model, tmp_path).model), str(finished / "adapters" / "v00003")
     )(ids).logits
     assert (base - trained).abs().max() > 1e-3
     for format in ("adapter", "merged"):
@@ -72,7 +72,9 @@ def test_both_formats_are_the_trained_policy(
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     assert torch.allclose(merged(ids).logits, trained, atol=1e-4)
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template
-    adapted = PeftModel.from_pretrained(load_model(small_config(quick_model, tmp_path)), str(tmp_path / "adapter"))
+    adapted = PeftModel.from_pretrained(
+        load_model(small_config(quick_model, tmp_path).model), str(tmp_path / "adapter")
+    )
     assert torch.equal(adapted(ids).logits, trained)
 
 
@@ -91,14 +93,15 @@ def test_the_folder_says_what_it_is_and_its_examples_run(
     config = small_config(quick_model, tmp_path)
     [stream] = StreamFeed(config.data.eval, None, config.eval.seed).take(1)
     prompter = Prompter(AutoTokenizer.from_pretrained(out), HermesDialect())
-    page = new_env(config, prompter, stream, new_memory(config, prompter)).observe().messages[-1]
+    memory = new_memory(config.memory, prompter)
+    page = new_env(config.memory, config.rollout, prompter, stream, memory).observe().messages[-1]
     ids = prompter.tokenizer.apply_chat_template(
         [*described["prompts"]["memorise"], page],
         tools=list(described["tools"].values()),
         add_generation_prompt=True,
         return_dict=False,
     )
-    assert ids == first_prompt(config, prompter, stream)
+    assert ids == first_prompt(config.memory, config.rollout, prompter, stream)
 
     front, text = read_card_of(out)
     assert front["library_name"] == {"adapter": "peft", "merged": "transformers"}[format]
@@ -231,6 +234,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(
     assert (code, "exists already" in said) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_launch_script_writes_both(finished: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "launch" / "export.sh", finished, tmp_path / "out", "--adapter", "last"],

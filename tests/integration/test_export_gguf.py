@@ -124,7 +124,7 @@ def test_the_file_alone_is_the_trained_policy(family: str, tmp_path: Path) -> No
     assert read.encode(TEXT) == given.encode(TEXT)
     assert (read.chat_template, read.eos_token, read.pad_token) == (CHAT_TEMPLATE, "<|im_end|>", "<|endoftext|>")
     ids = torch.tensor([given.encode(TEXT)])
-    base = load_model(small_config(model, tmp_path))
+    base = load_model(small_config(model, tmp_path).model)
     untrained = base(ids).logits
     trained = PeftModel.from_pretrained(base, str(run / "adapters" / "v00001"))(ids).logits
     loaded = AutoModelForCausalLM.from_pretrained(alone, gguf_file=FILE, dtype=torch.float32)(ids).logits

@@ -221,6 +221,7 @@ def test_a_judge_that_turns_is_found_out_on_the_schedule_and_the_step_is_saved(
     assert told(tmp_path / "run") == told(whole)
 
 
+@pytest.mark.slow
 def test_a_worker_on_ray_asks_the_same_judge(server: OpenAIServer, whole: Path, tmp_path: Path) -> None:
     trainer(tmp_path / "run", at(server) | {"rollout.workers": 1, "judge.canary_every": 1}).run()
     for row, other in zip(rows(tmp_path / "run"), rows(whole), strict=True):

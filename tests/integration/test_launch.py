@@ -50,6 +50,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         assert not status.exists() or "State:\tZ" in status.read_text()  # at most a zombie that nobody reaps here
 
 
+@pytest.mark.slow
 def test_a_run_as_a_job_on_two_nodes(environment: dict[str, str], quick_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = overrides(quick_model, folder, {"train.steps": 2, "eval.every": 0, "reader.type": "lexical"})

@@ -14,6 +14,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from memrl.config import Config
 from memrl.errors import CheckpointError, ConfigError, LearnerError
+from memrl.learner.build import build_learner
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.records import Sample
 from memrl.storage.files import find_damage
@@ -36,7 +37,7 @@ def base_model() -> Qwen3ForCausalLM:
     )
 
 
-def make_learner(change: Callable[[Config], None] | None = None, total_updates: int = 20) -> Learner:
+def make_config(change: Callable[[Config], None] | None = None) -> Config:
     config = Config(seed=11)
     config.model.lora.rank = 4
     config.train.lr = 1e-2
@@ -44,7 +45,11 @@ def make_learner(change: Callable[[Config], None] | None = None, total_updates: 
     config.rollout.temperature = 0.9
     if change is not None:
         change(config)
-    return Learner(base_model(), config, total_updates)
+    return config
+
+
+def make_learner(change: Callable[[Config], None] | None = None, total_updates: int = 20) -> Learner:
+    return build_learner(make_config(change), total_updates, model=base_model())
 
 
 def make_samples(learner: Learner, count: int = 6, seed: int = 1) -> list[Sample]:
@@ -131,7 +136,7 @@ def test_gradient_does_not_depend_on_micro_batches_or_checkpointing(checkpointin
         metrics = learner.step(samples, lambda *call, calls=calls: calls.append(call))
         assert calls[-1] == (len(calls), len(calls))
         # once for the base model's log-probs, once for our own, and once more where activations are recomputed
-        assert len(forwards) == len(calls) * (3 if learner.config.train.gradient_checkpointing else 2)
+        assert len(forwards) == len(calls) * (3 if learner.train.gradient_checkpointing else 2)
         results.append((metrics, len(calls)))
     (small, many), (large, one) = results
     assert many > one == 1
@@ -153,7 +158,7 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     model = base_model()
     torch.manual_seed(5)
-    Learner(model, Config(), 1)
+    build_learner(Config(), 1, model=model)
     assert torch.equal(torch.rand(1), expected)
 
 

@@ -19,11 +19,11 @@ from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.engines.models import load_model, load_tokenizer
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError, NothingLearned
-from memrl.learner.learner import Learner
+from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.report.progress import RunProgress
 from memrl.rewards.compose import resolve_weights, total
-from memrl.rollout.build import build_worker
+from memrl.rollout.build import open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.files import find_damage
 from memrl.storage.rundir import EpisodeWriter
@@ -51,9 +51,10 @@ def trained_samples(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[l
 @pytest.mark.parametrize("reader", ["policy-base", "lexical"])
 def test_a_worker_plays_an_episode(quick_model: Path, tmp_path: Path, reader: str) -> None:
     config = small_config(quick_model, tmp_path, {"reader.type": reader})
-    worker = build_worker(config)
-    pool, tokenizer = InProcessPool(config, worker), worker.prompter.tokenizer
-    adapter = Learner(load_model(config), config, 1).publish(tmp_path)
+    pool = open_pool(config)
+    assert isinstance(pool, InProcessPool)
+    tokenizer = pool.worker.prompter.tokenizer
+    adapter = build_learner(config, 1).publish(tmp_path)
     pool.load_adapter(adapter)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
 
@@ -170,7 +171,7 @@ def test_a_run_trains_what_it_sampled_and_leaves_every_file(
     assert adapters == ["v00000", "v00002", "v00003"]
     for name in adapters:
         assert find_damage(folder / "adapters" / name) is None
-        PeftModel.from_pretrained(load_model(config), str(folder / "adapters" / name))
+        PeftModel.from_pretrained(load_model(config.model), str(folder / "adapters" / name))
     assert (folder / summary["adapter"]["best"]).is_dir()
 
 
@@ -290,7 +291,7 @@ def test_the_canary_takes_no_number_that_is_none(
             return [*scores[:-1], math.nan]
 
     trainer = make_trainer(small_config(quick_model, tmp_path / "run"), monkeypatch, Blind)
-    with pytest.raises(EngineError, match=r"canary: .* nan nats a token away"):
+    with pytest.raises(EngineError, match=r"canary: after loading v00000 .* nan nats a token away"):
         trainer.run()
 
 
@@ -351,6 +352,73 @@ def test_the_canary_catches_a_stale_adapter(
     assert resumed.step == kept
     if kept:
         outcomes.append(STALE_ROW)
+
+
+LOW_PRECISION = {
+    "model.dtype": "bfloat16",
+    "train.warmup_steps": 0,
+    "train.schedule": "constant",
+    "train.lr": 2e-4,
+    "train.steps": 4,
+    "eval.streams": 1,
+    "eval.every": 0,
+}
+"""An update changes less than rounding does."""
+
+
+def test_the_canary_lets_an_honest_engine_pass_in_low_precision(quick_model: Path, tmp_path: Path) -> None:
+    config = small_config(quick_model, tmp_path / "run", LOW_PRECISION)
+    Trainer(config, name="small", resume=False, console=quiet()).run()
+    found = rows(tmp_path / "run")
+    assert len(found) == 5 and all(row["canary/gap"] < 0.1 for row in found)
+
+
+def test_the_canary_catches_a_stale_adapter_below_rounding(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(quick_model, tmp_path / "run", LOW_PRECISION)
+    trainer = make_trainer(config, monkeypatch, stale(TransformersEngine, 1))
+    with pytest.raises(EngineError, match=r"tokens lie closer to the adapter before than to the newest.*--resume"):
+        trainer.run()
+    assert all(row["canary/gap"] < 0.1 for row in rows(tmp_path / "run")), "the gap alone tells nothing"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kept", ["none of it", "one layer in two"])
+def test_the_canary_catches_an_adapter_that_is_missing_or_half_loaded(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, kept: str
+) -> None:
+    class Half(TransformersEngine):
+        async def load_adapter(self, ref: AdapterRef) -> None:
+            await super().load_adapter(ref)
+            for name, parameter in self.model.named_parameters():
+                if f"lora_B.{ref.name}" in name and (
+                    kept == "none of it" or ".layers.0." in name or ".layers.2." in name
+                ):
+                    parameter.data.zero_()
+
+    config = small_config(quick_model, tmp_path / "run", {"model.dtype": dtype})
+    trainer = make_trainer(config, monkeypatch, Half)
+    with pytest.raises(EngineError, match=r"canary: an adapter that changes log-probs by .* only a part of it"):
+        trainer.run()
+    assert not (tmp_path / "run" / "canary").exists()
+
+
+def test_the_canary_sees_the_path_that_samples(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(TransformersEngine):
+        """Scores with the newest adapter, and samples from the base model."""
+
+        async def generate(self, prompt_ids: Any, sampling: Any, adapter: Any = None, **more: Any) -> Completion:
+            completion = await super().generate(prompt_ids, sampling, None, **more)
+            return completion.model_copy(update={"version": adapter and adapter.version})
+
+    config = small_config(quick_model, tmp_path / "run", {"train.warmup_steps": 0, "train.schedule": "constant"})
+    trainer = make_trainer(config, monkeypatch, Other)
+    with pytest.raises(EngineError, match=r"canary: the log-probs that were sampled with are .*is not what it scores"):
+        trainer.run()
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1]
 
 
 def test_a_damaged_adapter_stops_the_run_with_its_own_message(
@@ -444,7 +512,7 @@ def test_an_untrained_policy_without_a_good_call_is_warned_of(
 
         async def generate(self, *arguments: Any, **more: Any) -> Completion:
             completion = await super().generate(*arguments, **more)
-            ids = load_tokenizer(trainer.config).encode("Ada lives in Oslo.\n</tool_call>")
+            ids = load_tokenizer(trainer.config.model).encode("Ada lives in Oslo.\n</tool_call>")
             return completion.model_copy(update={"ids": ids, "logprobs": [-1.0] * len(ids)})
 
     trainer = make_trainer(small_config(quick_model, tmp_path, {"train.steps": 1}), monkeypatch, Chatter)

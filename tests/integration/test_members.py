@@ -7,6 +7,7 @@ import pickle
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
-from memrl.config import Config
+from memrl.config import Config, TrainConfig
 from memrl.errors import LearnerError
+from memrl.learner.build import build_learner
 from memrl.learner.learner import Learner
 from memrl.learner.members import Members, OutOfStep, PeerFailed, ShardMembers
 from memrl.learner.peers import Peers
 from memrl.learner.sharing import ShareResult, share_out, step_metrics
 from memrl.records import Sample
-from tests.integration.test_learner import base_model, make_learner, make_samples
+from tests.integration.test_learner import base_model, make_config, make_learner, make_samples
 
 Change = Callable[[Config], None]
 WAYS = {"ddp": Members, "fsdp": ShardMembers}
@@ -54,8 +56,7 @@ def member(way: str, change: Change | None, dtype: torch.dtype = torch.float32) 
 
 
 def learner_of(change: Change | None, peers: Peers | None = None, dtype: torch.dtype = torch.float32) -> Learner:
-    config = make_learner(change).config
-    return Learner(base_model().to(dtype), config, 20, peers)
+    return build_learner(make_config(change), 20, peers, model=base_model().to(dtype))
 
 
 def adapter(learner: Learner) -> dict[str, torch.Tensor]:
@@ -63,7 +64,7 @@ def adapter(learner: Learner) -> dict[str, torch.Tensor]:
 
 
 def work(learner: Learner, samples: list[Sample], rank: int) -> ShareResult:
-    return learner.work(share_out(samples, learner.config, learner.version, 2)[rank], None, learner.state())
+    return learner.work(learner.share_out(samples, 2)[rank], None, learner.state())
 
 
 def watch_gradients(learner: Learner) -> list[torch.Tensor]:
@@ -98,14 +99,13 @@ def test_two_members_take_the_steps_of_one(tmp_path: Path, way: str) -> None:
     def taken(case: str, rank: int | None) -> tuple[list[Any], list[torch.Tensor], dict[str, torch.Tensor]]:
         peers = None if rank is None else WAYS[way](torch.device("cpu"))
         learner = learner_of(CASES[case], peers, torch.float64)
-        learner.config.train.lr = 1e-3
         gradients, results = watch_gradients(learner), []
         for step in range(3):
             samples = pinned(step)
             if rank is None:
                 results.append(learner.step(samples))
             else:
-                share = share_out(samples, learner.config, learner.version, 2)[rank]
+                share = learner.share_out(samples, 2)[rank]
                 results.append((learner.work(share, None, learner.state()), share, learner.version))
         return results, gradients, adapter(learner)
 
@@ -161,7 +161,7 @@ def test_a_member_may_have_no_sample_and_a_failure_of_one_is_one_of_all(tmp_path
     def one_sample(rank: int) -> dict[str, Any]:
         learner = member(way, lambda config: setattr(config.train, "micro_batch_tokens", 16))
         seen: dict[str, Any] = {}
-        shares = share_out(pinned(0)[:1], learner.config, 0, 2)
+        shares = learner.share_out(pinned(0)[:1], 2)
         assert [len(share[0].samples) for share in shares] == [1, 0]
         work(learner, pinned(0)[:1], rank)
         seen["one"], before = adapter(learner), learner.state()
@@ -205,14 +205,15 @@ def test_a_member_may_have_no_sample_and_a_failure_of_one_is_one_of_all(tmp_path
 
 def test_samples_are_shared_out_by_tokens() -> None:
     samples = [Sample([1] * length, [1], [0.0], 1.0, 0) for length in (9, 1, 8, 2, 7, 3)]
-    config = Config()
-    shares = share_out(samples, config, 0, 2)
+    train = TrainConfig()
+    shared = partial(share_out, samples, train, max_completion_tokens=24, seed=0, version=0)
+    shares = shared(members=2)
     loads = [sum(len(sample.prompt_ids) for sample in share[0].samples) for share in shares]
     assert loads == [15, 15]
     assert [share[0].normaliser.samples for share in shares] == [6, 6]
-    assert share_out(samples, config, 0, 1)[0][0].samples == samples  # alone: all of them, in order
-    config.train.updates_per_step, config.train.micro_batch_tokens = 3, 9
-    both, [one] = share_out(samples, config, 0, 2), share_out(samples, config, 0, 1)
+    assert shared(members=1)[0][0].samples == samples  # alone: all of them, in order
+    train.updates_per_step, train.micro_batch_tokens = 3, 9
+    both, [one] = shared(members=2), shared(members=1)
     for update in range(3):  # the samples of an update do not depend on who works on it
         mine = [sample for share in both for sample in share[update].samples]
         assert sorted(map(id, mine)) == sorted(map(id, one[update].samples))

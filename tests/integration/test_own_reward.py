@@ -16,10 +16,9 @@ import yaml
 from memrl.cli.main import main
 from memrl.config import Config, save_config
 from memrl.data.feed import StreamFeed
-from memrl.engines.models import load_model
 from memrl.errors import PluginError
-from memrl.learner.learner import Learner
-from memrl.rollout.build import build_worker
+from memrl.learner.build import build_learner
+from memrl.rollout.build import open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.rundir import EpisodeWriter
 from memrl.training.rescore import rescore
@@ -118,8 +117,9 @@ def test_a_part_that_raises_stops_the_play_and_is_named(tmp_path: Path) -> None:
         config = config_with(tmp_path, {"odd": {"import_path": "raisingparts:Odd", "weight": 1}})
     finally:
         sys.path.remove(str(tmp_path))
-    pool = InProcessPool(config, build_worker(config))
-    adapter = Learner(load_model(config), config, 1).publish(tmp_path)
+    pool = open_pool(config)
+    assert isinstance(pool, InProcessPool)
+    adapter = build_learner(config, 1).publish(tmp_path)
     pool.load_adapter(adapter)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
     with pytest.raises(PluginError, match=r"episode 0: reward part 'odd' of step 0: ZeroDivisionError"):

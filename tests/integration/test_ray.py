@@ -23,12 +23,11 @@ import memrl.rollout.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import Place
-from memrl.engines.models import load_model
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, EngineError
-from memrl.learner.learner import Learner
+from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Group
-from memrl.rollout.build import build_worker, open_pool
+from memrl.rollout.build import build_worker, open_pool, open_ray_pool
 from memrl.rollout.pool import Play, Pool
 from memrl.rollout.ray_pool import RayPool
 from memrl.rollout.worker import RolloutWorker, request_seed
@@ -70,14 +69,14 @@ def start(
 ) -> tuple[RayPool, AdapterRef, list[Stream]]:
     """A pool with a published adapter, and what it is to play."""
     config = small_config(model, folder, {**WORKERS, **{key.replace("__", "."): v for key, v in changes.items()}})
-    pool = RayPool(config, build)
+    pool = open_ray_pool(config, build)
     adapter = publish(config, folder)
     pool.load_adapter(adapter)
     return pool, adapter, StreamFeed(config.data.train, None, 0).take(STREAMS)
 
 
 def publish(config: Config, folder: Path, version: int = 0) -> AdapterRef:
-    learner = Learner(load_model(config), config, 1)
+    learner = build_learner(config, 1)
     perturb(learner.peft_model, version)
     learner.version = version
     return learner.publish(folder / "adapters")
@@ -101,11 +100,11 @@ def wait_for_cpus(count: float) -> None:
 
 def check_complete(groups: list[Group], pool: Pool, adapter: AdapterRef) -> None:
     """Every episode once, with its own seed and the version that was asked for."""
-    size = pool.config.train.group_size
+    size = pool.group_size
     for number, group in enumerate(groups):
         assert [episode.index for episode in group.episodes] == list(range(size))
         assert [episode.seed for episode in group.episodes] == [
-            request_seed(pool.config.seed, 1, number, index) for index in range(size)
+            request_seed(pool.seed, 1, number, index) for index in range(size)
         ]
         assert all(step.completion.version == adapter.version for e in group.episodes for step in e.steps)
         assert group.failures == []
@@ -148,7 +147,7 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
         later(0.7, before[0], signal.SIGKILL)
         check_complete(pool.run(pool.play_groups(streams, adapter, step=1, first=0)), pool, adapter)
         assert pool.counts["workers"] == 1
-        assert 1 <= pool.counts["retries"] <= STREAMS * pool.config.train.group_size
+        assert 1 <= pool.counts["retries"] <= STREAMS * pool.group_size
         # The one in its place has the adapter, and joins as soon as it is up.
         deadline = time.monotonic() + 60
         while len(pids(pool)) < 2 and time.monotonic() < deadline:
@@ -162,6 +161,7 @@ def test_a_worker_killed_in_mid_episode_is_replaced_and_its_episodes_are_played_
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
@@ -186,6 +186,7 @@ def test_a_worker_that_hangs_is_ended_when_its_episodes_run_out_of_time(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_takes_no_episode_along(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_node_that_dies_takes_no_episode_along(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_worker_joins_when_there_is_room_for_it(
     cluster: Cluster, quick_model: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
@@ -239,7 +241,7 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
 ) -> None:
     pool, adapter, streams = start(quick_model, tmp_path)
     try:
-        broken = publish(pool.config, tmp_path, version=1)
+        broken = publish(small_config(quick_model, tmp_path), tmp_path, version=1)
         weights = Path(broken.path) / "adapter_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
         with pytest.raises(EngineError, match=r"'v00001' at .* is damaged: adapter_model.safetensors is not what was"):
@@ -259,6 +261,7 @@ def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path, tmp_path: Path) -> None:
     pool, first, streams = start(quick_model, tmp_path, ray__placement="strict_pack")
@@ -266,7 +269,7 @@ def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path,
         step = pool.run(pool.play_groups(streams[:1], first, step=1, first=0))[0].episodes[0].steps[0]
         seen = []
         for version in (1, 2, 3):
-            adapter = publish(pool.config, tmp_path, version)
+            adapter = publish(small_config(quick_model, tmp_path), tmp_path, version)
             pool.load_adapter(adapter)
             check_complete(pool.run(pool.play_groups(streams[:1], adapter, step=1, first=0)), pool, adapter)
             one, other = pool.score(step.prompt_ids, step.completion.ids, adapter)
@@ -281,13 +284,14 @@ def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path,
 def test_what_no_worker_can_do_is_said_at_once(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path, {**WORKERS, "ray.worker_cpus": 64, "ray.start_timeout": 2})
     with pytest.raises(EngineError, match=r"0 of 2 rollout workers .* each wants 64 CPU, 0 GPU, the cluster has 2 CPU"):
-        RayPool(config, build_worker)
+        open_ray_pool(config, build_worker)
     config.ray.worker_cpus, config.ray.start_timeout = 0.5, 60.0
     config.model.path = str(tmp_path)
     with pytest.raises(ConfigError, match=r"it has no config\.json"):
-        RayPool(config, build_worker)
+        open_ray_pool(config, build_worker)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_run_survives_a_lost_worker_and_says_so(
     quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes
@@ -354,6 +358,7 @@ def test_what_a_failure_leads_to_is_a_setting(
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_resumes_on_new_workers(quick_model: Path, tmp_path: Path, outcomes: Outcomes) -> None:
     folder = tmp_path / "run"
     changes = {**WORKERS, "train.steps": 3, "eval.every": 0}

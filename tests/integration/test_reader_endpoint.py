@@ -22,12 +22,10 @@ import memrl.learner.build
 from memrl.cli import main as cli
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import Place
-from memrl.engines.models import load_model
 from memrl.errors import ConfigError
 from memrl.frozen.costs import COUNTS
-from memrl.learner.learner import Learner
-from memrl.rollout.build import build_worker
-from memrl.rollout.ray_pool import RayPool
+from memrl.learner.build import build_learner
+from memrl.rollout.build import open_pool
 from memrl.rollout.worker import RolloutWorker
 from memrl.storage.rundir import EpisodeWriter
 from memrl.training.trainer import Trainer
@@ -351,6 +349,7 @@ def cluster() -> Iterator[None]:
     started.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_ray_worker_asks_with_its_nodes_key_and_its_costs_come_back(
     quick_model: Path,
@@ -363,9 +362,9 @@ def test_a_ray_worker_asks_with_its_nodes_key_and_its_costs_come_back(
     changes = {**at(server, retries=5), "rollout.workers": 1, "ray.worker_cpus": 0.5, "memory.retrieve_budget": 40}
     config = small_config(quick_model, Path("run"), changes)
     server.faults.extend(["500", "garbage"])
-    pool = RayPool(config, build_worker)
+    pool = open_pool(config)
     try:
-        adapter = Learner(load_model(config), config, 1).publish(tmp_path / "adapters")
+        adapter = build_learner(config, 1).publish(tmp_path / "adapters")
         pool.load_adapter(adapter)
         streams = StreamFeed(config.data.train, None, 0).take(1)
         ceiling = pool.ceiling(streams)
@@ -385,4 +384,4 @@ def test_a_ray_worker_asks_with_its_nodes_key_and_its_costs_come_back(
     monkeypatch.setenv("MEMRL_TEST_DRIVERS_KEY", KEY)
     config.reader.endpoint.api_key_env = "MEMRL_TEST_DRIVERS_KEY"
     with pytest.raises(ConfigError, match=r"MEMRL_TEST_DRIVERS_KEY is not set; .* on a cluster on every node"):
-        RayPool(config, build_worker)
+        open_pool(config)

@@ -16,7 +16,7 @@ from memrl.engines.transformers_engine import TransformersEngine
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.sources.synthetic import synthetic
 from memrl.errors import LearnerError
-from memrl.rollout.worker import RolloutWorker
+from memrl.rollout.build import open_worker
 from memrl.sft.examples import demonstrations
 from memrl.sft.run import warm_start
 from memrl.sft.teacher import Carelessness
@@ -41,10 +41,10 @@ def test_the_warm_started_folder_is_a_model_that_a_run_takes(
     assert f"Use model.path={out}" in capsys.readouterr().out.replace("\n", "")
     assert find_damage(out) is None
     config = small_config(out, tmp_path / "run")
-    tokenizer, model = load_tokenizer(config), load_model(config)
+    tokenizer, model = load_tokenizer(config.model), load_model(config.model)
     assert tokenizer.chat_template
-    assert not torch.equal(weights(model), weights(load_model(small_config(quick_model, tmp_path / "run"))))
-    worker = RolloutWorker(config, TransformersEngine(model, end_ids(config, tokenizer)), tokenizer)
+    assert not torch.equal(weights(model), weights(load_model(small_config(quick_model, tmp_path / "run").model)))
+    worker = open_worker(config, TransformersEngine(model, end_ids(config.model, tokenizer)), tokenizer)
     stream = StreamFeed(config.data.train, None, 0).take(1)[0]
     assert worker.prompter.encode([{"role": "user", "content": stream.chunks[0].text}])
     # A second warm start does not write over the first.
@@ -55,7 +55,7 @@ def test_the_warm_started_folder_is_a_model_that_a_run_takes(
 def trained(quick_model: Path, out: Path, **more: int) -> torch.nn.Module:
     settings = {**FEW, "sft.dir": out, **{f"sft.{key}": value for key, value in more.items()}}
     assert warm_start(small_config(quick_model, out, settings), quiet()) == out
-    return load_model(small_config(out, out))
+    return load_model(small_config(out, out).model)
 
 
 def test_a_seed_repeats_to_the_bit(quick_model: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_seed_repeats_to_the_bit(quick_model: Path, tmp_path: Path) -> None:
 
 def test_the_loss_falls_on_unseen_streams(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path)
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config.model)
     prompter = Prompter(tokenizer, HermesDialect())
     shown = list(demonstrations(synthetic(seed=9, count=4), config, prompter, 9, Carelessness()))
 
@@ -80,7 +80,7 @@ def test_the_loss_falls_on_unseen_streams(quick_model: Path, tmp_path: Path) -> 
         return sum(total) / len(total)
 
     longer = trained(quick_model, tmp_path / "out", steps=30, batch_size=8, streams=20)
-    assert loss(longer) < loss(load_model(config)) - 0.3
+    assert loss(longer) < loss(load_model(config.model)) - 0.3
 
 
 def test_an_adapter_alone(quick_model: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_adapter_alone(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path, {**FEW, "sft.dir": out, "sft.lora": "true"})
     warm_start(config, quiet())
     assert not (out / "model.safetensors").exists()
-    model = PeftModel.from_pretrained(load_model(config), out)
+    model = PeftModel.from_pretrained(load_model(config.model), out)
     assert any(parameter.abs().sum() > 0 for name, parameter in model.named_parameters() if "lora_B" in name)
 
 
@@ -113,4 +113,4 @@ def test_any_source_will_do(quick_model: Path, tmp_path: Path) -> None:
         "rollout.max_prompt_tokens": 1024,
     }
     out = warm_start(small_config(quick_model, tmp_path, changes), quiet())
-    load_model(small_config(out, tmp_path))
+    load_model(small_config(out, tmp_path).model)

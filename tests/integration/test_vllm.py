@@ -20,17 +20,18 @@ import pytest
 import memrl.engines.build
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
+from memrl.engines.build import open_vllm
 from memrl.engines.canary import mean_gap
 from memrl.engines.engine import Sampling
-from memrl.engines.models import end_ids, load_model, load_tokenizer
+from memrl.engines.models import end_ids, load_tokenizer
 from memrl.engines.prompting import Prompter
 from memrl.engines.vllm_engine import VllmEngine
-from memrl.engines.vllm_thread import VllmThread, start_vllm
+from memrl.engines.vllm_thread import VllmThread
 from memrl.errors import EngineDied, EngineError
+from memrl.learner.build import build_learner
 from memrl.learner.learner import Learner
 from memrl.records import AdapterRef, Completion, Sample
-from memrl.rollout.build import build_worker
-from memrl.rollout.ray_pool import RayPool
+from memrl.rollout.build import build_worker, open_ray_pool
 from memrl.training.trainer import Trainer
 from tests.shared import shared
 from tests.support import (
@@ -89,21 +90,22 @@ def config(request: pytest.FixtureRequest, smollm2: Path, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def engine(config: Config) -> Iterator[VllmEngine]:
-    made = VllmEngine(start_vllm(config, keep_versions=2), end_ids(config, load_tokenizer(config)), keep_versions=2)
+    made = open_vllm(config, end_ids(config.model, load_tokenizer(config.model)), 2)
+    assert isinstance(made, VllmEngine)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
 def learner(config: Config) -> Learner:
-    return Learner(load_model(config), config, 10)
+    return build_learner(config, 10)
 
 
 @pytest.fixture(scope="module")
 def prompt(config: Config) -> list[int]:
     from memrl.envs.dialects.hermes import HermesDialect
 
-    prompter = Prompter(load_tokenizer(config), HermesDialect())
+    prompter = Prompter(load_tokenizer(config.model), HermesDialect())
     text = " ".join(f"On day {day} the ferry to island {day * 7} left at {day % 24} o'clock." for day in range(7))
     return prompter.encode([{"role": "user", "content": f"Repeat what matters of this. {text}"}])
 
@@ -134,7 +136,7 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
 ) -> None:
     """Eight samples of one prompt each, all but the first with the prompt in the prefix cache."""
     mean_bound, largest_bound = BOUNDS
-    fixed = load_tokenizer(config).encode(FIXED)
+    fixed = load_tokenizer(config.model).encode(FIXED)
     asked = [Sample(prompt, fixed, [0.0] * len(fixed), 0.0, 0)]
     scores = [run(engine.score(prompt, fixed, None))]
     for version in (1, 2, 3):
@@ -251,7 +253,7 @@ def core_below(process: psutil.Process, before: Collection[int] = ()) -> psutil.
 
 def test_an_engine_whose_process_dies_says_so(plain_model: Path, tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    engine = VllmEngine(start_vllm(small_config(plain_model, tmp_path, VLLM), keep_versions=2), [2])
+    engine = open_vllm(small_config(plain_model, tmp_path, VLLM), [2], 2)
     assert run(engine.generate([1, 30, 40], Sampling(4))).ids
     core_below(psutil.Process(), before).kill()
     with pytest.raises(EngineDied, match="vLLM's engine has died"):
@@ -263,9 +265,9 @@ def test_a_ray_worker_whose_vllm_dies_is_replaced(plain_model: Path, tmp_path: P
     """Left alone, it would be the worker with the least to do, and every episode would fail on it at once."""
     settings = {**VLLM, "rollout.workers": 1, "rollout.max_completion_tokens": 200, "reader.type": "lexical"}
     config = small_config(plain_model, tmp_path, settings | {"memory.render_budget": 40})
-    pool = RayPool(config, build_worker)
+    pool = open_ray_pool(config, build_worker)
     try:
-        learner = Learner(load_model(config), config, 1)
+        learner = build_learner(config, 1)
         adapter = learner.publish(tmp_path / "adapters")
         pool.load_adapter(adapter)
         [before] = pool.workers()

@@ -49,9 +49,9 @@ def exported(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 async def generated(config: Config, adapter: AdapterRef | None, name: str) -> tuple[list[int], list[float]]:
     """The prompt, and the log-probs of the fixed completion by the engine of that name."""
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config.model)
     config.rollout.engine = name
-    engine = build_engine(config, end_ids(config, tokenizer))
+    engine = build_engine(config, end_ids(config.model, tokenizer))
     try:
         if adapter is not None:
             await engine.load_adapter(adapter)
@@ -73,7 +73,7 @@ def test_vllm_says_what_base_and_adapter_say(exported: Path, form: str) -> None:
 
     async def expected() -> tuple[list[float], list[float]]:
         base = open_exported(exported / "adapter")
-        engine = TransformersEngine(load_model(base.config), [0])
+        engine = TransformersEngine(load_model(base.config.model), [0])
         assert base.adapter is not None
         await engine.load_adapter(base.adapter)
         return await engine.score(prompt, FIXED, base.adapter), await engine.score(prompt, FIXED, None)

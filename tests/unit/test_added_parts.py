@@ -418,6 +418,7 @@ def test_figures_and_evaluations_have_every_part() -> None:
     assert evaluation.summary()["brevity"]["low"] <= evaluation.summary()["brevity"]["value"]
 
 
+@pytest.mark.long
 def test_evaluations_survive_checkpoints_those_of_older_runs_too() -> None:
     from dataclasses import asdict
 

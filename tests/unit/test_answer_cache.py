@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memrl.config import Config
+from memrl.config import EndpointConfig
 from memrl.endpoints.cache import AnswerCache, CachedAnswer, cache_folder, request_key
 from tests.support import ROOT
 
@@ -156,12 +156,11 @@ def test_two_processes_write_one_file(tmp_path: Path) -> None:
 
 def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = Config()
-    assert cache_folder(config, "reader") is None
-    config.run.dir = "runs/mine"
-    assert cache_folder(config, "reader") == tmp_path / "runs" / "mine" / "reader-cache"
-    assert cache_folder(config, "judge") == tmp_path / "runs" / "mine" / "judge-cache"
-    config.reader.endpoint.cache_dir = "answers"
-    assert cache_folder(config, "reader") == tmp_path / "answers"
-    config.reader.endpoint.cache = False
-    assert cache_folder(config, "reader") is None
+    endpoint = EndpointConfig()
+    assert cache_folder(endpoint, "reader", None) is None
+    assert cache_folder(endpoint, "reader", "runs/mine") == tmp_path / "runs" / "mine" / "reader-cache"
+    assert cache_folder(endpoint, "judge", "runs/mine") == tmp_path / "runs" / "mine" / "judge-cache"
+    endpoint.cache_dir = "answers"
+    assert cache_folder(endpoint, "reader", "runs/mine") == tmp_path / "answers"
+    endpoint.cache = False
+    assert cache_folder(endpoint, "reader", "runs/mine") is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from memrl.cli import main as cli
-from memrl.config import Config, EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
+from memrl.config import EndpointConfig, JudgeConfig, ReaderConfig, RewardConfig
 from memrl.endpoints.client import Endpoint
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall
@@ -43,8 +43,7 @@ def judge_at(server: OpenAIServer, **changes: object) -> Judge:
     settings = JudgeConfig(type="endpoint", answers={"squad": "default"}, endpoint=endpoint)
     for name, value in changes.items():
         setattr(settings, name, value)
-    config = Config(judge=settings, rewards=RewardConfig(content="judge"))
-    return Judge(config, EndpointAsker(Endpoint(endpoint, "judge")))
+    return Judge(settings, RewardConfig(content="judge"), EndpointAsker(Endpoint(endpoint, "judge")))
 
 
 def attacked(server: OpenAIServer, chat: Chat) -> dict[str, Probe]:
@@ -96,6 +95,7 @@ def test_no_attack_becomes_a_verdict_by_being_repeated(outcomes: dict[str, dict[
     assert found["no verdict"] > 30
 
 
+@pytest.mark.long
 def test_an_honest_judge_reads_every_attack_as_what_it_is(outcomes: dict[str, dict[str, Probe]]) -> None:
     found = outcomes["honest"]
     assert {probe.outcome for probe in found.values()} == {"rejected", "unread"}
@@ -131,6 +131,7 @@ def test_canaries_stop_a_judge_that_cannot_be_trusted(server: OpenAIServer, chat
         checked(server, chat)
 
 
+@pytest.mark.long
 def test_a_judge_that_obeys_is_found_out_by_the_attacks(server: OpenAIServer) -> None:
     found = attacked(server, judges.obedient)
     accepted = [probe.name for probe in found.values() if not probe.held]

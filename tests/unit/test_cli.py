@@ -51,6 +51,7 @@ def usage_error(words: list[str]) -> int:
     return caught.value.code
 
 
+@pytest.mark.long
 def test_help_is_quick_and_shows_an_example() -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -109,6 +110,7 @@ def test_settings_may_stand_before_and_after_options(monkeypatch: pytest.MonkeyP
     assert (made[0]["name"], made[0]["resume"]) == ("mine", True)
 
 
+@pytest.mark.long
 def test_dry_run_writes_config_and_estimate_and_is_no_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +125,7 @@ def test_dry_run_writes_config_and_estimate_and_is_no_run(
     assert len(made) == 1
 
 
+@pytest.mark.long
 def test_a_folder_with_another_run_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +139,7 @@ def test_a_folder_with_another_run_is_refused(
     assert not made
 
 
+@pytest.mark.long
 def test_a_failed_run_is_1_and_shows_a_traceback_only_on_demand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_failed_run_is_1_and_shows_a_traceback_only_on_demand(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake_trainer(monkeypatch, KeyboardInterrupt())
     assert cli.main(["train", "mine.yaml", "seed=2"]) == 130
@@ -158,6 +163,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "go on with: memrl train mine.yaml seed=2 --resume" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_full_disk_is_a_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake_trainer(monkeypatch, OSError(28, "No space left on device"))
     assert cli.main(["train", "mine.yaml"]) == 1

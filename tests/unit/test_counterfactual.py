@@ -148,6 +148,7 @@ def test_at_most_so_many_steps_are_left_out_and_those_read_most() -> None:
 
 def test_a_question_is_asked_again_only_if_it_would_be_shown_something_else() -> None:
     steps, answers, _ = played([[HOME], [JOB], [HOME]])
-    worth = StepWorth(lambda: StoreMemory(1000, 1000), BUDGET, answer)
+    one_item = 9
+    worth = StepWorth(lambda: StoreMemory(1000, 1000), one_item, answer)
     asyncio.run(worth(stream_of(3), steps, [[HOME], [JOB], [HOME]], answers))
     assert worth.asked == 1  # the job without its step; without the first step the third stores the home

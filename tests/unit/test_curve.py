@@ -21,6 +21,7 @@ def full_rows() -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rows",
     [
@@ -41,6 +42,7 @@ def test_a_whole_png_is_left(rows: list[dict[str, Any]], tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]
 
 
+@pytest.mark.long
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         draw_curve(full_rows(), tmp_path / name, "tiny")

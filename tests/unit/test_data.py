@@ -105,7 +105,7 @@ def test_check_data_names_every_bad_source(tmp_path: Path) -> None:
     config.data.train = [SMALL, {"source": "jsonl", "path": str(damaged)}]
     config.data.eval = [{"source": "jsonl", "path": str(tmp_path / "gone.jsonl")}]
     with pytest.raises(DataError) as caught:
-        check_data(config)
+        check_data(config.data, config.seed)
     assert "data.train[1]:" in str(caught.value)
     assert "line 1" in str(caught.value)
     assert "data.eval[0]:" in str(caught.value)
@@ -115,7 +115,7 @@ def test_check_data_names_a_metric_that_does_not_exist() -> None:
     config = load_config("tiny")
     config.data.train = [{"source": "synthetic", "metric": "sub_string"}]
     with pytest.raises(DataError, match=r"data\.train\[0\]: .*unknown metric 'sub_string'; did you mean 'substring'"):
-        check_data(config)
+        check_data(config.data, config.seed)
 
 
 def test_a_source_with_a_name_on_the_hub_needs_no_file() -> None:

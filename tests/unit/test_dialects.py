@@ -192,7 +192,17 @@ def test_lone_surrogates_are_replaced_at_every_depth() -> None:
 @pytest.mark.long
 def test_never_ending_text_is_read_in_linear_time() -> None:
     started = time.perf_counter()
-    for piece in ("<tool_call>", "<think>", "<tool_call>{", "</tool_call>", "<", block("{"), "<think></think>", '{"name": "', '{"arguments": {'):
+    for piece in (
+        "<tool_call>",
+        "<think>",
+        "<tool_call>{",
+        "</tool_call>",
+        "<",
+        block("{"),
+        "<think></think>",
+        '{"name": "',
+        '{"arguments": {',
+    ):
         all_calls(HERMES, piece * 20_000, TOOLS)
     assert time.perf_counter() - started < 10
 

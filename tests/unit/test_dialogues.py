@@ -231,6 +231,7 @@ def test_splits_share_no_name_value_or_phrasing() -> None:
                 assert not any(template(option).fullmatch(text) for text in plain[other]), option
 
 
+@pytest.mark.long
 def test_seeds_and_independence_of_the_count() -> None:
     assert streams(5, seed=3)[:2] == streams(2, seed=3)
     assert streams(1, seed=3)[0].chunks != streams(1, seed=4)[0].chunks  # ids differ anyway

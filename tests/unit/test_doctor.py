@@ -30,6 +30,7 @@ def test_the_default_runs_wherever_the_tests_run(capsys: pytest.CaptureFixture[s
     assert found["cluster"] is None
 
 
+@pytest.mark.long
 def test_all_shipped_configs_are_judged_and_tables_name_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out

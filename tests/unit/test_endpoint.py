@@ -95,6 +95,7 @@ def test_an_answer_that_was_cut_by_its_length_is_an_answer(server: OpenAIServer)
     assert ask(settings(server), WHERE) == [BOB]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_what_may_pass_is_asked_again(server: OpenAIServer, fault: str) -> None:
     server.faults.extend([fault, fault])
@@ -103,6 +104,7 @@ def test_what_may_pass_is_asked_again(server: OpenAIServer, fault: str) -> None:
     assert len(server.requests) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "role"), [*((fault, "reader") for fault in TRANSIENT), ("500", "judge"), ("stall", "judge")]
 )
@@ -124,6 +126,7 @@ def test_what_does_not_pass_is_an_error_of_the_role_and_no_answer(
     assert reply == BOB  # asked: nothing was kept of the failure
 
 
+@pytest.mark.long
 def test_kinds_of_failure_share_one_patience(server: OpenAIServer) -> None:
     server.faults.extend(["500", "garbage", "reset", "no choices"])
     [reply] = ask(settings(server, retries=4), WHERE)
@@ -135,6 +138,7 @@ def test_kinds_of_failure_share_one_patience(server: OpenAIServer) -> None:
     assert "sent no answer in 4 attempts: the reply has no choices" in str(error)
 
 
+@pytest.mark.long
 def test_the_server_says_how_long_to_wait(server: OpenAIServer) -> None:
     server.faults.append("429")
     began = time.monotonic()
@@ -210,6 +214,7 @@ def test_a_lone_surrogate_in_an_answer_can_be_saved(server: OpenAIServer) -> Non
 # Many at once -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_never_more_requests_at_once_than_allowed(server: OpenAIServer) -> None:
     server.delay = 0.05
     replies = ask(settings(server, max_concurrency=3), *(f"question {number}" for number in range(20)))
@@ -226,6 +231,7 @@ def test_equal_questions_at_once_are_asked_once(server: OpenAIServer, tmp_path: 
     assert {reply.text for reply in replies if isinstance(reply, Reply)} == {BOB.text}
 
 
+@pytest.mark.long
 def test_who_waited_while_nobody_was_answered_does_not_wait_again(server: OpenAIServer, tmp_path: Path) -> None:
     server.always = "stall"
     began = time.monotonic()
@@ -237,6 +243,7 @@ def test_who_waited_while_nobody_was_answered_does_not_wait_again(server: OpenAI
     assert len(server.requests) <= 8
 
 
+@pytest.mark.long
 def test_one_question_that_fails_takes_no_other_along(server: OpenAIServer) -> None:
     server.faults.append("stall")
     replies = ask(
@@ -245,6 +252,7 @@ def test_one_question_that_fails_takes_no_other_along(server: OpenAIServer) -> N
     assert sum(isinstance(reply, ReaderError) for reply in replies) == 1
 
 
+@pytest.mark.long
 def test_a_busy_event_loop_is_not_mistaken_for_a_timeout(server: OpenAIServer) -> None:
     """The engine generates in the event loop's own thread, for longer than a request may take."""
     server.delay = 0.1
@@ -276,6 +284,7 @@ def rehearse(config: EndpointConfig, role: Role = "reader") -> None:
     asyncio.run(once())
 
 
+@pytest.mark.long
 def test_a_rehearsal_tells_what_is_wrong_with_the_config_from_what_is_down(server: OpenAIServer) -> None:
     rehearse(settings(server))
     for status in ("400", "401", "403", "404"):

@@ -123,6 +123,7 @@ def test_every_opened_call_outside_a_thought_is_counted(text: str, truncated: bo
         json.dumps(call.arguments, ensure_ascii=False).encode("utf-8")
 
 
+@pytest.mark.long
 def test_a_parquet_file_with_damaged_bytes_is_refused_by_name(tmp_path: Path) -> None:
     question = Question(id="q", text="Who came?", answers=("Ada",))
     path = tmp_path / "s.parquet"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+import pytest
+
 from tests.support import ROOT
 
 ROOMS = ("memrl", "envs", "rewards")
 
 
+@pytest.mark.long
 def test_no_public_class_name_is_defined_twice() -> None:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for room in ROOMS:

@@ -24,9 +24,11 @@ LIGHT = (
     "memrl.errors",
     "memrl.frozen.reader",
     "memrl.records",
+    "memrl.rollout.build",
 )
 
 
+@pytest.mark.long
 def test_light_rooms_import_nothing_heavy() -> None:
     code = (
         f"import importlib, sys\n"
@@ -39,6 +41,7 @@ def test_light_rooms_import_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("room", ["memrl.envs", "memrl.rewards"])
 def test_the_task_and_the_pay_know_nothing_of_the_pipeline(room: str) -> None:
     code = (

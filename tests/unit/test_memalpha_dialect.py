@@ -67,6 +67,7 @@ def test_what_it_writes_it_reads(calls: list[ToolCall]) -> None:
     assert [(call.name, call.arguments) for call in found] == [(call.name, call.arguments) for call in calls]
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(

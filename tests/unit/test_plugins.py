@@ -96,6 +96,7 @@ def test_every_door_has_a_group_of_its_own() -> None:
     assert set(BY_KEY.values()) - set(DOORS) == {JUDGES}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("theirs")
 @pytest.mark.parametrize("key", GOOD)
 def test_a_setting_takes_a_plug_in_by_name_or_path(key: str) -> None:
@@ -122,6 +123,7 @@ def test_where_no_tracker_is_installed_that_is_said() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("theirs")
 def test_a_source_of_somebody_else_is_a_source() -> None:
     for name in ("theirs", "their_source:THEIRS"):

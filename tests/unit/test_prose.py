@@ -36,6 +36,7 @@ def begins_badly(text: str) -> bool:
     return word is not None and word[1] in NO_BEGINNING
 
 
+@pytest.mark.long
 def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     files = [file for folder in ("envs", "rewards", "memrl") for file in sorted((ROOT / folder).rglob("*.py"))]
     assert len(files) > 150

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from memrl.config import Config, RewardConfig, RolloutConfig
+from memrl.config import RewardConfig
 from memrl.engines.engine import Place
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects import DIALECTS
@@ -63,8 +63,8 @@ def test_a_call_that_failed_earns_no_content_reward(preset: str) -> None:
             chunk=0, prompt_ids=[1], completion=completion, text=text, results=result.results, diff=result.diff,
             memory_tokens=result.memory_tokens,
         )  # fmt: skip
-        config = Config(rewards=RewardConfig(preset=preset, content="lexical"), rollout=RolloutConfig())
-        (graded,) = asyncio.run(Grading(config, None).grade(STREAM, [step], Place()))
+        grading = Grading(RewardConfig(preset=preset, content="lexical"), None, max_completion_tokens=24)
+        (graded,) = asyncio.run(grading.grade(STREAM, [step], Place()))
         worth[name] = graded.parts["content"]
         assert len(graded.checks) == (name == "done")
     assert worth["failed"] < worth["done"] == 1.0

@@ -39,6 +39,7 @@ def by_hand(texts: dict[str, str], query: str, k1: float, b: float) -> dict[str,
     return scores
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcde"), TEXTS, min_size=1), TEXTS, st.floats(0, 3), st.floats(0, 1))
 def test_scores_equal_the_formula(texts: dict[str, str], query: str, k1: float, b: float) -> None:

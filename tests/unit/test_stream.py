@@ -38,6 +38,7 @@ def stream(name: str) -> Stream:
     return Stream(id=name, source="test", chunks=(Chunk(text="Ada came.", time="May 3"),), questions=(question,))
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(st.lists(any_stream(), max_size=3))
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_anything_else_is_a_failure_of_the_judge_and_no_verdict(text: str) -> No
         parse_verdict(text, CODE)
 
 
+@pytest.mark.long
 @given(st.text(), st.lists(st.text(min_size=1), min_size=1, max_size=3), st.text(), st.integers(0, 4))
 def test_no_text_can_close_its_quotation(question: str, golds: list[str], answer: str, vote: int) -> None:
     request = answer_request(question, golds, answer, vote=vote)

@@ -133,6 +133,7 @@ def test_a_setting_that_did_not_exist_counts_as_its_default() -> None:
     assert "reader.quoted" in differences(old, tiny()), "configs/tiny.yaml has another value than the default"
 
 
+@pytest.mark.long
 def test_a_setting_that_is_gone_counts_only_where_it_was_set() -> None:
     old = {**decisive(tiny()), "train.momentum": 0.9}
     assert differences(old, tiny(), set_then=set_keys(tiny())) == {}
@@ -160,6 +161,7 @@ def test_an_evaluation_does_not_depend_on_how_it_was_trained() -> None:
     assert differences(decisive(tiny(), training=False), other, training=False).keys() == {"memory.budget", "seed"}
 
 
+@pytest.mark.long
 def test_models_and_data_are_known_by_their_content(tmp_path: Path) -> None:
     for name, text in (("one", "weights"), ("other", "other weights")):
         with new_folder(tmp_path / name) as folder:
@@ -206,6 +208,7 @@ def test_every_format_has_a_name_and_a_number() -> None:
             check_format("run", {"format_version": damaged}, Path("x"))
 
 
+@pytest.mark.long
 def test_a_run_folder_of_a_newer_format_is_refused_by_every_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +237,7 @@ def test_a_run_folder_of_a_newer_format_is_refused_by_every_command(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.long
 def test_a_set_of_a_newer_format_is_refused_and_an_older_one_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +267,7 @@ def test_a_set_of_a_newer_format_is_refused_and_an_older_one_read(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.long
 def test_an_export_of_a_newer_format_is_refused_and_an_older_one_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -399,6 +404,7 @@ def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path: Path, capsy
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["adapters", "notes.txt", "v1"]
 
 
+@pytest.mark.long
 def test_many_that_begin_at_once_are_one_after_another(tmp_path: Path) -> None:
     """Whoever gets the lock works alone, though each removes the file that the next one locks."""
     work = """

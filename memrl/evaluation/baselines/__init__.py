@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from memrl.config import EvalConfig
 from memrl.evaluation.baselines.base import Baseline
 from memrl.evaluation.baselines.bm25 import BM25
 from memrl.evaluation.baselines.dense import Dense
@@ -18,7 +19,7 @@ from memrl.evaluation.baselines.rolling_summary import RollingSummary
 from memrl.evaluation.baselines.verbatim import Verbatim
 from memrl.rollout.worker import RolloutWorker
 
-BASELINES: dict[str, Callable[[RolloutWorker], Baseline]] = {
+BASELINES: dict[str, Callable[[RolloutWorker, EvalConfig], Baseline]] = {
     "nothing": Nothing,
     "full_context": FullContext,
     "bm25": BM25,

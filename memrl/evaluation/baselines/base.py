@@ -37,7 +37,7 @@ class Speaker:
 
     async def say(self, instruction: str, text: str, place: Place) -> str:
         """Return its reply to an instruction and a text, of which the end counts where both do not fit."""
-        worker, rollout = self._worker, self._worker.config.rollout
+        worker, rollout = self._worker, self._worker.rollout
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
         ids = worker.prompter.encode(messages)[-rollout.max_prompt_tokens :]
         completion = await worker.engine.generate(ids, Sampling(rollout.max_completion_tokens, 0.0), None, place=place)

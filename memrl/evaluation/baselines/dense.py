@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memrl.config import EvalConfig
 from memrl.engines.engine import Place
 from memrl.envs.designs import MemoryView, TokenCounter
 from memrl.envs.stream import Stream
@@ -73,10 +74,10 @@ def load_embedder(path: str, *, download: bool = True) -> Embedder:
 class Dense:
     """Keeps all of the text in passages of a few sentences, and their embeddings."""
 
-    def __init__(self, worker: RolloutWorker) -> None:
+    def __init__(self, worker: RolloutWorker, config: EvalConfig) -> None:
         self._count = worker.prompter.count_tokens
-        self._most = worker.config.memory.retrieve_budget // PASSAGES_SHOWN
-        self._embedder = load_embedder(worker.config.eval.embedder)
+        self._most = worker.memory.retrieve_budget // PASSAGES_SHOWN
+        self._embedder = load_embedder(config.embedder)
 
     async def read(self, stream: Stream, place: Place) -> Kept:
         held = passages(stream, self._most, self._count)

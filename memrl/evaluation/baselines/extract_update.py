@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memrl.config import EvalConfig
 from memrl.engines.engine import Place
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Chunk, Stream
@@ -61,7 +62,7 @@ def decisions(reply: str, count: int, known: Sequence[str]) -> list[Decision]:
 class ExtractUpdate:
     """Keeps facts in the policy's own memory, under `memory.budget`."""
 
-    def __init__(self, worker: RolloutWorker) -> None:
+    def __init__(self, worker: RolloutWorker, _: EvalConfig) -> None:
         self._worker = worker
         self._speaker = Speaker(worker)
 
@@ -74,7 +75,7 @@ class ExtractUpdate:
         return self._speaker.kept(memory)
 
     async def _store(self, memory: StoreMemory, listed: Sequence[str], chunk: Chunk, place: Place) -> None:
-        near = memory.retrieve(" ".join(listed), self._worker.config.memory.render_budget).items
+        near = memory.retrieve(" ".join(listed), self._worker.memory.render_budget).items
         what = [Decision("ADD")] * len(listed)
         if near:
             told = "\n".join(item.line() for item in near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memrl.config import EvalConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.evaluation.baselines.base import Kept, Passages
@@ -11,7 +12,7 @@ from memrl.rollout.worker import RolloutWorker
 class Nothing:
     """Keeps nothing."""
 
-    def __init__(self, worker: RolloutWorker) -> None:
+    def __init__(self, worker: RolloutWorker, _: EvalConfig) -> None:
         self._count = worker.prompter.count_tokens
 
     async def read(self, stream: Stream, place: Place) -> Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memrl.config import EvalConfig
 from memrl.engines.engine import Place
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs.stores import StoreMemory
@@ -19,12 +20,12 @@ INSTRUCTION = (
 class RollingSummary:
     """Keeps what the model writes, as far as it fits in `memory.budget`."""
 
-    def __init__(self, worker: RolloutWorker) -> None:
+    def __init__(self, worker: RolloutWorker, _: EvalConfig) -> None:
         self._worker = worker
 
     async def read(self, stream: Stream, place: Place) -> Kept:
         worker, speaker = self._worker, Speaker(self._worker)
-        instruction = INSTRUCTION.format(words=max(worker.config.memory.budget * 3 // 4, 1))
+        instruction = INSTRUCTION.format(words=max(worker.memory.budget * 3 // 4, 1))
         memory = worker.new_stores()
         for number, chunk in enumerate(stream.chunks):
             notes = " ".join(item.content for item in memory.items)

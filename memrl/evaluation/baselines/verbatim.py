@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from memrl.config import EvalConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ResultCode, ToolCall
@@ -18,11 +19,11 @@ from memrl.rollout.worker import RolloutWorker
 class Verbatim:
     """Keeps the newest sentences that fit in `memory.budget`."""
 
-    def __init__(self, worker: RolloutWorker) -> None:
+    def __init__(self, worker: RolloutWorker, _: EvalConfig) -> None:
         self._worker = worker
 
     async def read(self, stream: Stream, place: Place) -> Kept:
-        sizes = self._worker.config.memory
+        sizes = self._worker.memory
         memory = Notes(sizes.budget, sizes.core_budget, self._worker.prompter.count_tokens)
         held: deque[str] = deque()
         for text, time in lines(stream):
