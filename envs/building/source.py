@@ -18,6 +18,8 @@ from memrl.envs.suggest import did_you_mean
 
 _HELD_OUT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation)(?:[^a-z]|$)", re.IGNORECASE)
 """A word of a file's name by which publishers call what is not to be trained on."""
+_PATH = re.compile(r"^ +path: (.*(?:\n {5,}.*)*)", re.MULTILINE)
+"""What a docstring says of the argument `path`."""
 Locate = Callable[[list[Path]], list[Path]]
 """From the files of one folder to the `path`s that a source would read there."""
 
@@ -47,12 +49,20 @@ class Source:
     """None: it is never found in a folder of raw files."""
     endless: bool = False
     """Without a `count` it never ends."""
-    reads: str = ""
-    """The files that it reads, in words."""
     splits: tuple[str, ...] = ("train", "eval")
     """The values of its option `split`; none where it has no such option."""
     versions: Mapping[str, str] | None = None
     """Known input files: SHA-256 of the plain content -> the commit of the repository that has it."""
+
+    @property
+    def reads(self) -> str:
+        """Return which files it reads, in words: what its reader's docstring says of `path`."""
+        told = inspect.getdoc(self.read) or ""
+        if "path" not in inspect.signature(self.read).parameters:
+            return "nothing: it is generated"
+        if found := _PATH.search(told):
+            return " ".join(found[1].split()).rstrip(".")
+        return " ".join(told.split("\n\n")[0].split()).rstrip(".")
 
     def find(self, files: list[Path]) -> list[Path]:
         """Return the `path`s that it would read among the files of one folder; none where it is never found by them."""
@@ -92,7 +102,8 @@ class Source:
             if self.stage is None:
                 return iter(first)
             shared = {option: value for option, value in options.items() if option in type(self.stage).model_fields}
-            if "eval_share" not in options and self.held_out(str(options.get("path", ""))):
+            names = (str(options.get("path", "")), str(options.get("part", "")))
+            if "eval_share" not in options and any(map(self.held_out, names)):
                 shared["eval_share"] = 1.0
             stage = type(self.stage).model_validate({**self.stage.model_dump(), **shared})
         except ValidationError as error:

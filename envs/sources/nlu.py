@@ -19,7 +19,11 @@ COLUMNS = ("scenario", "intent", "answer_from_anno")
 
 
 def read(path: Path) -> Iterator[Labelled]:
-    """The utterances of one fold of the cross-validation: trainset/ and testset/csv/, in a folder or a tar archive."""
+    """The utterances of one fold of the cross-validation.
+
+    Args:
+        path: the folder with trainset/ and testset/csv/, or a tar archive of it, plain or .gz.
+    """
     for pattern, part in PARTS:
         for where, data in contents(path, pattern):
             for _, row in csv_rows(lines_of(data, where), where, COLUMNS, delimiter=";"):

@@ -54,6 +54,9 @@ class _Session(BaseModel):
 def read(path: Path) -> Iterator[Document]:
     """The one document of a person's file.
 
+    Args:
+        path: one person's file, such as Kenta_Tanaka_dialogues_256k.json, plain or .gz.
+
     Raises:
         DataError: the file is missing or damaged, or a query has no id, or no reply after it.
     """

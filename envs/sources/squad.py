@@ -49,7 +49,7 @@ def read(
     """The articles of a SQuAD file.
 
     Args:
-        path: the JSON file, plain or .gz.
+        path: a JSON file of v1.1 or v2.0, such as train-v2.0.json, plain or .gz.
         articles: only these titles.
         unanswerable: also ask v2.0's unanswerable questions, with the golds `UNANSWERABLE` and no evidence.
         metric: how answers are scored.

@@ -103,6 +103,7 @@ def _list(arguments: argparse.Namespace) -> None:
                     "name": s.name,
                     "kind": s.kind,
                     "about": s.about,
+                    "reads": s.reads,
                     "home": s.home,
                     "licence": s.licence,
                     "tried": s.tried,

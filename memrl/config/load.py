@@ -58,7 +58,7 @@ def _types(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 SECTIONS = {key for key, section in _dotted(Config()) if section}
 KEYS = {key for key, section in _dotted(Config()) if not section}
 TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
-# Settings that are text, or several texts: a name that YAML takes for a number, a time or a truth is a name all the same.
+# Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
 TEXTS = {key for key, type_ in _types(Config()) if type_ in TEXT_TYPES}
 # Containers: what is below them is the user's.
 OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vllm.options"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import tarfile
 import time
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.data.build import Job, build_set, find_jobs
 from memrl.data.leaks import find_overlap
@@ -43,10 +47,10 @@ def test_a_folder_that_a_source_reads_is_taken_by_suite_config_and_build(name: s
     (tmp_path / "eval").mkdir()
     config = load_config("tiny")
     if path.is_dir():
-        assert open_suite(f"{name}:path={path}", config, 5, [0]).streams
+        assert open_suite(f"{name}:path={path}", config.data, 5, [0]).streams
         load_config("tiny", [f"data.train=[{{source: {name}, path: {path}}}]"])
     with pytest.raises(DataError, match="Check the path"):
-        open_suite(f"{name}:path={tmp_path / 'eval'}", config, 5, [0])
+        open_suite(f"{name}:path={tmp_path / 'eval'}", config.data, 5, [0])
     with pytest.raises(ConfigError, match="does not exist"):
         load_config("tiny", [f"data.train=[{{source: {name}, path: {tmp_path / 'gone'}}}]"])
     with pytest.raises(DataError, match="no source knows a file"):
@@ -162,6 +166,97 @@ def test_two_records_of_one_id_are_numbered_apart(tmp_path: Path) -> None:
     assert sorted(stream.id for stream in alone) == ["squad-Oslo", "squad-Oslo~2"]
     [packed] = open_source("squad", {"path": path, "chunks": 2})
     assert sorted(question.id for question in packed.questions) == ["q", "q~2"]
+
+
+# Forms of one format ------------------------------------------------------------------------------------------------
+
+
+def test_hotpotqa_as_the_hub_has_it_is_the_same(tmp_path: Path) -> None:
+    published = import_module("tests.raw.hotpotqa").write(tmp_path)
+    wanted = list(open_source("hotpotqa", {"path": published}))
+    rows = json.loads(published.read_text())
+    for row in rows:
+        row["id"] = row.pop("_id")
+        row["supporting_facts"] = dict(
+            zip(("title", "sent_id"), zip(*row["supporting_facts"], strict=True), strict=True)
+        )
+        row["context"] = dict(zip(("title", "sentences"), zip(*row["context"], strict=True), strict=True))
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    (hub / "train.json").write_text(json.dumps(rows))
+    (hub / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    pq.write_table(pa.Table.from_pylist(json.loads(json.dumps(rows))), hub / "train-00000-of-00001.parquet")
+    for path in sorted(hub.iterdir()):
+        assert list(open_source("hotpotqa", {"path": path})) == wanted
+    assert SOURCES["hotpotqa"].find(sorted(hub.iterdir())) == sorted(hub.iterdir())
+    rows[0]["context"]["title"] = rows[0]["context"]["title"][:-1]
+    (hub / "train.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="record 1: context: the columns are not as long as each other"):
+        list(open_source("hotpotqa", {"path": hub / "train.json"}))
+    cut = hub / "cut.parquet"
+    cut.write_bytes((hub / "train-00000-of-00001.parquet").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"cut\.parquet, after 0 rows"):
+        list(open_source("hotpotqa", {"path": cut}))
+
+
+@pytest.mark.parametrize("end", [".tar", ".tar.gz"])
+def test_beam_and_babi_are_read_from_archives(end: str, tmp_path: Path) -> None:
+    def pack(folder: Path, name: str) -> Path:
+        made = tmp_path / f"{name}{end}"
+        with tarfile.open(made, "w:gz" if end.endswith("gz") else "w") as archive:
+            archive.add(folder, arcname=folder.name)
+        return made
+
+    chats = import_module("tests.raw.beam").write(tmp_path / "100K")
+    packed = pack(chats, "beam")
+    assert list(open_source("beam", {"path": packed})) == list(open_source("beam", {"path": chats}))
+    assert [job.name for job in find_jobs(packed)] == ["beam"]
+    tasks = tmp_path / "tasks_1-20_v1-2"
+    for folder in ("en", "en-10k"):
+        (tasks / folder).mkdir(parents=True)
+        for task in (1, 10):
+            for part in ("train", "test"):
+                (tasks / folder / f"qa{task}_some-facts_{part}.txt").write_text(stories(5, task))
+    packed = pack(tasks, "tasks")
+    made = list(open_source("babi", {"path": packed}))
+    assert len(made) == 10 and made == list(open_source("babi", {"path": tasks}))
+    assert {question.kind for stream in made for question in stream.questions} == {"qa1_some-facts", "qa10_some-facts"}
+    assert len(list(open_source("babi", {"path": packed, "task": 1, "folder": "en-10k"}))) == 5
+    with pytest.raises(NoStream):
+        list(open_source("babi", {"path": packed, "part": "test", "split": "train"}))
+    assert list(open_source("babi", {"path": packed, "part": "test", "split": "eval"}))
+    with pytest.raises(DataError, match="holds no file hn/qa"):
+        list(open_source("babi", {"path": packed, "folder": "hn"}))
+    assert [job.source for job in find_jobs(packed)] == ["babi"]
+
+
+def test_a_table_of_texts_and_labels_is_read(tmp_path: Path) -> None:
+    folder = import_module("tests.raw.banking77").write(tmp_path)
+    wanted = list(open_source("banking77", {"path": folder, "chunks": 2, "chunk_tokens": 200}))
+    made = list(open_source("labelled", {"path": folder, "chunks": 2, "chunk_tokens": 200}))
+    assert [len(stream.chunks) for stream in made] == [len(stream.chunks) for stream in wanted]
+    table = tmp_path / "mine.tsv"
+    rows = [f"customer {n} asks about {label}\t{label}" for label in ("loans", "cards") for n in range(30)]
+    table.write_text("\n".join(["what\tkind", *rows]))
+    with pytest.raises(DataError, match=r"has no column text or sentence .* Name the column by the option text"):
+        list(open_source("labelled", {"path": table}))
+    options = {"path": table, "text": "what", "label": "kind", "chunks": 2, "chunk_tokens": 200}
+    streams = {split: list(open_source("labelled", {**options, "split": split})) for split in ("train", "eval")}
+    assert all(streams.values())
+    assert set(streams["train"][0].metadata["labels"].values()) == {"loans", "cards"}
+
+
+def test_every_source_says_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list", "--json"]) == 0
+    said = {source["name"]: source["reads"] for source in json.loads(capsys.readouterr().out)["sources"]}
+    assert said.keys() == set(SOURCES)
+    assert "tar archive" in said["beam"] and "tasks_1-20_v1-2.tar.gz" in said["babi"] and "parquet" in said["hotpotqa"]
+    assert said["synthetic"] == "nothing: it is generated"
+    for name, source in SOURCES.items():
+        assert "path" not in source.options() or "path: " in (source.read.__doc__ or ""), name
+
+
+# Time -------------------------------------------------------------------------------------------------------------
 
 
 def prose(size: int) -> list[str]:
