@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from memrl.envs.errors import DataError
+from memrl.envs.faults import one_record
 from memrl.envs.whole import whole_file
 
 
@@ -132,7 +133,11 @@ def read_jsonl(path: Path) -> Iterator[Stream]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield parse_stream(line, f"{path}, line {number}")
+                stream = None
+                with one_record():
+                    stream = parse_stream(line, f"{path}, line {number}")
+                if stream is not None:
+                    yield stream
 
 
 def write_parquet(path: Path, streams: Iterable[Stream]) -> int:
@@ -186,5 +191,9 @@ def read_parquet(path: Path) -> Iterator[Stream]:
         if batch is None:
             return
         for text in texts:
-            yield parse_stream(text, f"{path}, row {row}")
+            stream = None
+            with one_record():
+                stream = parse_stream(text, f"{path}, row {row}")
             row += 1
+            if stream is not None:
+                yield stream

@@ -7,6 +7,7 @@ A source's reader says what is in it; cutting, packing, evidence, sampling and s
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from memrl.envs.building.chunking import Piece, Unit, cut
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.shuffling import shuffled
 from memrl.envs.building.splitting import in_split, share_of
 from memrl.envs.building.stage import Read, Stage
@@ -47,6 +49,13 @@ class Document:
     asks: tuple[DocumentQuestion, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     """Kept where the document is a stream of its own."""
+    number: int = 0
+    """How many documents of this key come before it in its source."""
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from every other document of its source."""
+        return f"{self.key}~{self.number + 1}" if self.number else self.key
 
 
 def thinned(units: Iterable[Unit], evidence: Collection[str], distractors: int | None, name: str) -> tuple[Unit, ...]:
@@ -78,29 +87,42 @@ class Packing(Stage):
     """Shuffle the units of a stream's documents among each other: for documents that are loose collections of texts."""
     dated: bool = False
     """Give chunks without a date one day each, from 2024-01-01 on."""
+    longest: int | None = Field(None, ge=1)
+    """A turn or a sentence of more estimated tokens than this is cut, at blanks; None: each stays whole."""
 
     def one_pass(self, read: Read, source: str, turn: int) -> Iterator[Stream]:
         seed = f"{source}:{self.seed}:{turn}"
         rng = random.Random(seed)
-        chosen = (document for document in read() if in_split(document.key, self.split, self.eval_share))
-        documents = shuffled(chosen, seed)
+        chosen = (document for document in _apart(read()) if in_split(document.key, self.split, self.eval_share))
+        counts: Counter[str] = Counter()
+        documents = _counted(shuffled(chosen, seed), counts)
         if self.chunks is None:
             again = f"-{turn}" if turn else ""
             for document in documents:
-                part = _Part(document, cut(document.units, self.chunk_tokens))
-                yield from self._stream(source, f"{source}-{document.key}{again}", [part], rng)
-            return
-        name = f"{source}-{self.split or 'all'}-{self.seed}-{turn}"
-        windows = self._mixtures(documents, self.chunks, rng) if self.mix else self._windows(documents, self.chunks)
-        for number, window in enumerate(windows):
-            yield from self._stream(source, f"{name}-{number:05d}", window, rng)
+                part = _Part(document, self._cut(document.units))
+                yield from self._stream(source, f"{source}-{document.name}{again}", [part], rng, counts)
+        else:
+            name = f"{source}-{self.split or 'all'}-{self.seed}-{turn}"
+            pack = self._mixtures(documents, rng, counts) if self.mix else self._windows(documents, counts)
+            for number, window in enumerate(pack):
+                yield from self._stream(source, f"{name}-{number:05d}", window, rng, counts)
+        if turn == 0:
+            kept = self.split or "all"
+            leave_out(f"over questions={self.questions} of their stream", kept, counts["over"])
+            leave_out("in what is left over at the end, less than half a stream", kept, counts["rest"])
+            unplaced = counts["read"] - counts["placed"] - counts["rest"]
+            leave_out("whose evidence no one stream holds", kept, unplaced)
 
-    def _windows(self, documents: Iterable[Document], chunks: int) -> Iterator[list[_Part]]:
+    def _cut(self, units: Iterable[Unit]) -> list[Piece]:
+        return cut(units, self.chunk_tokens, longest=self.longest)
+
+    def _windows(self, documents: Iterable[Document], counts: Counter[str]) -> Iterator[list[_Part]]:
         """Documents one after the other. What is left over at the end counts if half a stream, or all there is."""
+        chunks = self.chunks or 1
         window: list[_Part] = []
         room, given = chunks, 0
         for document in documents:
-            pieces = cut(document.units, self.chunk_tokens)
+            pieces = self._cut(document.units)
             if self.together and window and len(pieces) > room:
                 yield window
                 window, room, given = [], chunks, given + 1
@@ -116,18 +138,25 @@ class Packing(Stage):
                     window, room, given = [], chunks, given + 1
         if window and (not given or room <= chunks / 2):
             yield window
+        else:
+            counts["rest"] += sum(len(list(part.ask(0))) for part in window)
 
-    def _mixtures(self, documents: Iterable[Document], chunks: int, rng: random.Random) -> Iterator[list[_Part]]:
+    def _mixtures(
+        self, documents: Iterable[Document], rng: random.Random, counts: Counter[str]
+    ) -> Iterator[list[_Part]]:
         """Yield mixtures of as many documents as fill a stream, units shuffled; a text that several have comes once."""
+        chunks = self.chunks or 1
         held: list[Document] = []
         given = 0
         for document in documents:
-            if held and len(cut(_joined([*held, document]), self.chunk_tokens)) > chunks:
+            if held and len(self._cut(_joined([*held, document]))) > chunks:
                 yield [self._mixture(held, rng)]
                 held, given = [], given + 1
             held.append(document)
-        if held and (not given or len(cut(_joined(held), self.chunk_tokens)) >= chunks / 2):
+        if held and (not given or len(self._cut(_joined(held))) >= chunks / 2):
             yield [self._mixture(held, rng)]
+        else:
+            counts["rest"] += sum(len(document.asks) for document in held)
 
     def _mixture(self, documents: list[Document], rng: random.Random) -> _Part:
         units = _joined(documents)
@@ -138,21 +167,27 @@ class Packing(Stage):
             for ask in document.asks
         )
         mixed = Document(documents[0].key, tuple(units), asks)
-        return _Part(mixed, cut(units, self.chunk_tokens), members=tuple(document.key for document in documents))
+        return _Part(mixed, self._cut(units), members=tuple(document.key for document in documents))
 
-    def _stream(self, source: str, name: str, parts: list[_Part], rng: random.Random) -> Iterator[Stream]:
+    def _stream(
+        self, source: str, name: str, parts: list[_Part], rng: random.Random, counts: Counter[str]
+    ) -> Iterator[Stream]:
         """The stream of some parts; none where nothing can be asked of it."""
         asked: list[tuple[Question, bool]] = []
         pieces: list[Piece] = []
         for part in parts:
             asked += part.ask(len(pieces))
             pieces += part.pieces
+        counts["placed"] += len(asked)
         if self.questions is not None and len(asked) > self.questions:
+            counts["over"] += len(asked) - self.questions
             asked = [asked[place] for place in sorted(rng.sample(range(len(asked)), self.questions))]
         if not asked:
             return
         metadata: dict[str, Any] = {} if self.chunks is not None else dict(parts[0].document.metadata)
         metadata["documents"] = [key for part in parts for key in part.names]
+        if filler := [index for index, piece in enumerate(pieces) if piece.filler]:
+            metadata["filler"] = filler
         if any(piece.points for piece in pieces):
             metadata["memory_points"] = [piece.points for piece in pieces]
         if lost := [question.id for question, lost in asked if lost]:
@@ -225,6 +260,28 @@ class _Part:
         golds = [answer.casefold() for answer in ask.answers]
         telling = [place for place in having if any(gold in self.pieces[place].text.casefold() for gold in golds)]
         return telling or ([] if key in self.beyond else having)
+
+
+def _apart(documents: Iterable[Document]) -> Iterator[Document]:
+    """Documents, those that share a key numbered, and their questions where these share an id as well: one key, so that
+    they are of one split, and no two streams of one name."""
+    keys: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    for document in documents:
+        number = keys[document.key]
+        keys[document.key] += 1
+        asks = tuple(
+            replace(ask, id=f"{ask.id}~{asked[ask.id] + 1}") if asked[ask.id] else ask for ask in document.asks
+        )
+        asked.update({ask.id for ask in document.asks})
+        yield replace(document, number=number, asks=asks) if number else document
+
+
+def _counted(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Document]:
+    """Documents, and their questions counted."""
+    for document in documents:
+        counts["read"] += len(document.asks)
+        yield document
 
 
 def _joined(documents: list[Document]) -> list[Unit]:

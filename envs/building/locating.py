@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from memrl.envs.building.raw import matches, open_raw, records
+from memrl.envs.building.raw import is_archive, matches, open_raw, records
 from memrl.envs.building.source import Locate
 from memrl.envs.errors import DataError
 
@@ -43,7 +43,7 @@ def by_names(*names: str, begins: bytes = b"") -> Locate:
 
 
 def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
-    """Every JSON or JSON lines file whose first record has these fields; without fields, those called `name`.
+    """Every JSON, JSON lines or parquet file whose first record has these fields; without fields, those called `name`.
 
     Args:
         name: the pattern of the names that the publisher gives: such a file counts even if it cannot be read, so that
@@ -56,11 +56,11 @@ def by_fields(name: str, *fields: str, at: str = "item") -> Locate:
 
 
 def by_record(name: str, fits: Callable[[Mapping[str, Any]], bool], *, at: str = "item") -> Locate:
-    """Every JSON or JSON lines file whose first record fits; `name` and `at` as for `by_fields`."""
+    """Every JSON, JSON lines or parquet file whose first record fits; `name` and `at` as for `by_fields`."""
 
     def telling(file: Path) -> bool:
         plain = file.name.removesuffix(".gz")
-        if not plain.endswith((".json", ".jsonl")):
+        if not plain.endswith((".json", ".jsonl", ".parquet")):
             return False
         try:
             _, first = next(records(file, _Any, at=at))
@@ -73,16 +73,6 @@ def by_record(name: str, fits: Callable[[Mapping[str, Any]], bool], *, at: str =
 
 def by_members(pattern: str) -> Locate:
     """A tar archive with a member whose path matches `pattern` (anywhere in it), or a folder with such a file in it."""
-
-    def inside(file: Path) -> bool:
-        if not any(file.name.endswith(end) for end in (".tar", ".tar.gz", ".tgz")):
-            return False
-        try:
-            with open_raw(file) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
-                return any(matches(member.name, pattern) for member in archive)
-        except (DataError, tarfile.TarError):
-            return False
-
     depth = pattern.count("/")
 
     def locate(files: list[Path]) -> list[Path]:
@@ -90,6 +80,21 @@ def by_members(pattern: str) -> Locate:
         here = [
             root for root in roots if any(fnmatch.fnmatch(file.relative_to(root).as_posix(), pattern) for file in files)
         ]
-        return [file for file in files if inside(file)] + here
+        return archives_with(pattern, files) + here
 
     return locate
+
+
+def archives_with(pattern: str, files: list[Path]) -> list[Path]:
+    """Return the tar archives among files that have a member whose path matches `pattern`, anywhere in it."""
+
+    def inside(file: Path) -> bool:
+        if not is_archive(file):
+            return False
+        try:
+            with open_raw(file) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
+                return any(matches(member.name, pattern) for member in archive)
+        except (DataError, tarfile.TarError):
+            return False
+
+    return [file for file in files if inside(file)]

@@ -82,8 +82,27 @@ def _passages(units: Sequence[Unit], length: int, chunk_tokens: int, rng: random
         text = " ".join(said[first : first + length])
         if size <= chunk_tokens and word_count(text) >= MIN_WORDS:
             found.append(_Passage(text, unit, end - size))
+    yield from (passage for passage, once in zip(found, _come_once(found, units), strict=True) if once)
+
+
+def _come_once(passages: Sequence[_Passage], units: Sequence[Unit]) -> Iterator[bool]:
+    """Return for each passage whether its text comes once in the units.
+
+    Text that comes twice has runs of words that do: only where one has is the whole looked through, which for every
+    passage would take time by the square of a text's length.
+    """
     whole = "\n".join(unit.text for unit in units)
-    yield from (passage for passage in found if whole.count(passage.text) < 2)
+    runs = [
+        hash(tuple(passage.text.split()[1 : MIN_WORDS - 1])) for passage in passages
+    ]  # the words at its ends may be
+    told = dict.fromkeys(runs, 0)  # parts of longer ones elsewhere
+    said = whole.split()
+    for place in range(len(said) - MIN_WORDS + 3):
+        run = hash(tuple(said[place : place + MIN_WORDS - 2]))
+        if run in told:
+            told[run] += 1
+    for passage, run in zip(passages, runs, strict=True):
+        yield told[run] < 2 or whole.count(passage.text) < 2
 
 
 def _apart(early: _Passage, late: _Passage, chunk_tokens: int) -> bool:

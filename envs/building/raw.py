@@ -22,6 +22,7 @@ import ijson
 from pydantic import BaseModel, ValidationError
 
 from memrl.envs.errors import DataError
+from memrl.envs.faults import one_record
 from memrl.envs.stream import explain
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -100,8 +101,8 @@ def find_in(folder: Path, name: str) -> Path:
     )
 
 
-def contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a folder, or of a tar archive, whose path in it matches `pattern` (as in a shell), by name.
+def contents(path: Path, *patterns: str) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder, or of a tar archive, whose path in it matches a pattern (as in a shell), by name.
 
     Yields:
         Where the file is, for messages, and its bytes.
@@ -110,31 +111,47 @@ def contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
         DataError: there is no such folder or archive, it is damaged, or no file matches.
     """
     found = 0
-    for where, data in _members(path, pattern):
+    for where, data in _members(path, patterns):
         _refuse_pointer(data[: len(LFS_POINTER)], where)
         found += 1
         yield where, data
     if not found:
-        raise DataError(f"{path} holds no file {pattern}. Check the path (data.path or the source's own `path`).")
+        raise DataError(
+            f"{path} holds no file {' or '.join(patterns)}. Check the path (data.path or the source's own `path`)."
+        )
 
 
-def _members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, patterns: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.is_file() and matches(file.relative_to(path).as_posix(), pattern):
+            if file.is_file() and _any(file.relative_to(path).as_posix(), patterns):
                 with open_raw(file) as opened:
                     yield str(file), opened.read()
         return
     with open_raw(path) as opened, _reading(path), tarfile.open(fileobj=io.BytesIO(opened.read())) as archive:
         for member in sorted(archive.getmembers(), key=lambda member: member.name):
-            if member.isfile() and matches(member.name, pattern):
+            if member.isfile() and _any(member.name, patterns):
                 file_in = archive.extractfile(member)
                 assert file_in is not None
                 yield f"{path}, {member.name}", file_in.read()
 
 
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(matches(name, pattern) for pattern in patterns)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a tar archive, plain or compressed, by its name."""
+    return path.name.endswith((".tar", ".tar.gz", ".tgz"))
+
+
 def matches(name: str, pattern: str) -> bool:
-    """Return whether a path in a folder or archive matches a pattern from its start, or from any folder on."""
+    """Return whether a path in a folder or archive matches a pattern from its start, or from any folder on.
+
+    Hidden files never do: systems leave such beside those that they copy.
+    """
+    if name.rpartition("/")[2].startswith("."):
+        return False
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"*/{pattern}")
 
 
@@ -161,10 +178,10 @@ def parse_json(model: type[Record], data: bytes, where: str) -> Record:
 def records(
     path: Path, model: type[Record], *, at: str = "item", kind: str | None = None
 ) -> Iterator[tuple[str, Record]]:
-    """The records of a JSON or JSON lines file, checked one by one.
+    """The records of a JSON or JSON lines file, or the rows of a parquet file, checked one by one.
 
     Args:
-        path: plain or .gz. A JSON array, a JSON object that holds the records, or one object a line.
+        path: plain or .gz. A JSON array, a JSON object that holds the records, or one object a line; or .parquet.
         model: what each record must be.
         at: where in a JSON object the records are, as ijson writes it ("data.item" for `{"data": [...]}`).
         kind: what the file should be, for messages ("SQuAD JSON").
@@ -175,52 +192,107 @@ def records(
     Raises:
         DataError: the file is missing, damaged or cut short, holds no record, or one is not as it should be.
     """
-    found = 0
-    kind = kind or "JSON of this source"
     with open_raw(path) as file:
-        head = _first_byte(file)
-        values = (
-            _lines(file, path) if head == b"{" and at == "item" else _items(file, path, at if head == b"{" else "item")
-        )
-        for where, value in values:
-            found += 1
-            yield where, parse(model, value, where)
+        if path.suffix == ".parquet":
+            yield from _checked(_rows(path), path, model, kind or "a table of this source")
+        else:
+            yield from records_in(file, path, model, at=at, kind=kind)
+
+
+def records_in(
+    file: IO[bytes], path: Path | str, model: type[Record], *, at: str = "item", kind: str | None = None
+) -> Iterator[tuple[str, Record]]:
+    """The records of an open file of JSON or JSON lines, as `records`.
+
+    Args:
+        path: where it is, for messages.
+    """
+    place = "" if at == "item" else f" at {at}"
+    yield from _checked(_values(file, path, at), path, model, kind or "JSON of this source", place)
+
+
+def _checked(
+    values: Iterable[tuple[str, Any]], path: Path | str, model: type[Record], kind: str, place: str = ""
+) -> Iterator[tuple[str, Record]]:
+    found = 0
+    for where, value in values:
+        found += 1
+        record = None
+        with one_record():
+            record = parse(model, _loads(value, where) if isinstance(value, bytes) else value, where)
+        if record is not None:
+            yield where, record
     if not found:
-        raise DataError(
-            f"{path} is not {kind}: it holds no record{'' if at == 'item' else f' at {at}'}. Check the path."
-        )
+        raise DataError(f"{path} is not {kind}: it holds no record{place}. Check the path.")
 
 
-def _first_byte(file: IO[bytes]) -> bytes:
-    """The first byte that is no white space; the file is set back to its start, past a byte order mark."""
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=64):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
+    except (pa.ArrowException, OSError, ValueError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}, after {number} rows: {message}. The file is damaged. {AGAIN}") from error
+
+
+def _values(file: IO[bytes], path: Path | str, at: str) -> Iterator[tuple[str, Any]]:
+    """The records to be, each with its place: of JSON lines still as bytes, so that a damaged one can be passed by."""
     head = file.read(4096)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     file.seek(start)
-    return head[start:].lstrip()[:1]
+    if head[start:].lstrip()[:1] != b"{":
+        return _items(file, path, "item")
+    if at != "item":
+        return _items(file, path, at)
+    if _spread(file, start):
+        return _items(file, path, "", multiple_values=True)
+    return ((f"{path}, line {number}", line) for number, line in enumerate(file, start=1) if line.strip())
 
 
-def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                text = line.decode("utf-8")
-                value = json.loads(text)
-                if "\\ud" in text or "\\uD" in text:  # half a surrogate pair is no text
-                    json.dumps(value, ensure_ascii=False).encode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{where}, column {error.colno}: {error.msg}. The JSON is damaged or cut short. {AGAIN}"
-                ) from error
-            except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-                raise DataError(f"{where} is no JSON that can be read: {error}. {AGAIN}") from error
-            yield where, value
+def _spread(file: IO[bytes], start: int) -> bool:
+    """Return whether the first object of a file is written over several lines. The file is set back."""
+    lines = (line.strip() for line in file if line.strip())
+    first, second = next(lines, b""), next(lines, b"")
+    file.seek(start)
+    if not second or (second.startswith(b"{") and first != b"{"):
+        return False
+    try:
+        json.loads(first)
+    except ValueError:
+        return True
+    return False
 
 
-def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
-    values = ijson.items(file, at, use_float=True)
+def _loads(line: bytes, where: str) -> Any:
+    """Return the value of a line of JSON.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        text = line.decode("utf-8")
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # half a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text (byte {error.start}). {AGAIN}") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}, column {error.colno}: {error.msg}. The JSON is damaged or cut short. {AGAIN}"
+        ) from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise DataError(f"{where} is no JSON that can be read: {error}. {AGAIN}") from error
+    return value
+
+
+def _items(file: IO[bytes], path: Path | str, at: str, *, multiple_values: bool = False) -> Iterator[tuple[str, Any]]:
+    values = ijson.items(file, at, use_float=True, multiple_values=multiple_values)
     number = 0
     while True:
         try:
@@ -234,7 +306,7 @@ def _items(file: IO[bytes], path: Path, at: str) -> Iterator[tuple[str, Any]]:
         if value is _DONE:
             return
         number += 1
-        yield f"{path}, record {number}{'' if at == 'item' else f' at {at}'}", value
+        yield f"{path}, record {number}{'' if at in ('', 'item') else f' at {at}'}", value
 
 
 def csv_rows(

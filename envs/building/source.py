@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from memrl.envs.errors import DataError
 from memrl.envs.stream import Stream, explain
 from memrl.envs.suggest import did_you_mean
 
+_HELD_OUT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation)(?:[^a-z]|$)", re.IGNORECASE)
+"""A word of a file's name by which publishers call what is not to be trained on."""
+_PATH = re.compile(r"^ +path: (.*(?:\n {5,}.*)*)", re.MULTILINE)
+"""What a docstring says of the argument `path`."""
 Locate = Callable[[list[Path]], list[Path]]
 """From the files of one folder to the `path`s that a source would read there."""
 
@@ -52,10 +57,30 @@ class Source:
     release: Callable[[Mapping[str, Any]], Release] | None = None
     """The publication that its options name, where what it holds is known."""
 
+    @property
+    def reads(self) -> str:
+        """Return which files it reads, in words: what its reader's docstring says of `path`."""
+        told = inspect.getdoc(self.read) or ""
+        if "path" not in inspect.signature(self.read).parameters:
+            return "nothing: it is generated"
+        if found := _PATH.search(told):
+            return " ".join(found[1].split()).rstrip(".")
+        return " ".join(told.split("\n\n")[0].split()).rstrip(".")
+
+    def find(self, files: list[Path]) -> list[Path]:
+        """Return the `path`s that it would read among the files of one folder; none where it is never found by them."""
+        shown = [file for file in files if not file.name.startswith(".")]
+        return self.locate(shown) if shown and self.locate is not None else []
+
     def options(self) -> dict[str, Any]:
         """Every option, with its default (`inspect.Parameter.empty`: it must be given)."""
         own = {name: parameter.default for name, parameter in inspect.signature(self.read).parameters.items()}
         return own if self.stage is None else {**own, **self.stage.model_dump()}
+
+    def held_out(self, path: str) -> bool:
+        """Return whether a path is, by its name, a published file to evaluate on ("dev-v2.0.json", "test.txt")."""
+        own = self.home is None or self.licence == "your own"
+        return not own and _HELD_OUT.search(Path(path).name) is not None
 
     def open(self, options: Mapping[str, Any]) -> Iterator[Stream]:
         """Return its streams. What is wrong with the options is told at once, what is wrong with the data as it is
@@ -80,6 +105,9 @@ class Source:
             if self.stage is None:
                 return iter(first)
             shared = {option: value for option, value in options.items() if option in type(self.stage).model_fields}
+            names = (str(options.get("path", "")), str(options.get("part", "")))
+            if "eval_share" not in options and any(map(self.held_out, names)):
+                shared["eval_share"] = 1.0
             stage = type(self.stage).model_validate({**self.stage.model_dump(), **shared})
         except ValidationError as error:
             raise DataError(f"source {self.name!r}, option {explain(error)}.") from error

@@ -28,7 +28,8 @@ class Stage(BaseModel):
     split: Split | None = None
     """Only what belongs to this split; None: all."""
     eval_share: float = Field(0.2, ge=0, le=1)
-    """About this share of the documents belongs to the eval split, by what they are called."""
+    """About this share of the documents belongs to the eval split, by what they are called; all of a file that its
+    publisher calls test or dev, unless this is given."""
     chunk_tokens: int = Field(1024, ge=1)
     """Longest chunk, in estimated tokens."""
 
@@ -53,7 +54,8 @@ class Stage(BaseModel):
             if given == before and (self.count is None or given < self.count):
                 raise NoStream(
                     f"source {source!r}: no stream can be built with split={self.split!r}, "
-                    f"eval_share={self.eval_share:g} and the other options. Change them, or give it more data."
+                    f"eval_share={self.eval_share:g} and the other options. Change them, or give it more data"
+                    f"{'; eval_share=0.2 trains on what is published for evaluation' if self.eval_share == 1 else ''}."
                 )
             if self.count is None:
                 return

@@ -13,12 +13,17 @@ which are scored by F1. Stories are told apart by their file too: train and test
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
-from memrl.envs.building.raw import text_lines
+from memrl.envs.building.left_out import leave_out
+from memrl.envs.building.locating import archives_with
+from memrl.envs.building.raw import contents, is_archive, lines_of, text_lines
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 
@@ -27,36 +32,56 @@ _NAME = re.compile(r"(qa\d+(?:_.+)?)_(?:train|valid|test)\.txt")
 DIRECTIONS = {"n": "north", "s": "south", "e": "east", "w": "west"}
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(
+    path: Path,
+    folder: str = "en",
+    task: Annotated[int | None, Field(ge=1, le=20)] = None,
+    part: Literal["train", "valid", "test"] = "train",
+) -> Iterator[Document]:
     """One document a story, up to its last question.
 
     Args:
-        path: a file such as qa1_single-supporting-fact_train.txt, or qa1_valid.txt of `en-valid`, plain or .gz.
+        path: a file such as qa1_single-supporting-fact_train.txt, or qa1_valid.txt of `en-valid`, plain or .gz; or
+            tasks_1-20_v1-2.tar.gz, or the folder that it unpacks to.
+        folder: of an archive or folder: which of its folders (en, en-10k, en-valid, ...).
+        task: of an archive or folder: this task alone; None: all twenty.
+        part: of an archive or folder: the files of this part.
 
     Raises:
         DataError: the file is missing, or a line is not of this format: its number and what is wrong.
     """
-    task = found[1] if (found := _NAME.match(path.name)) else path.name.split(".")[0]
+    if not path.is_dir() and not is_archive(path):
+        yield from _stories(path.name, str(path), text_lines(path))
+        return
+    for where, data in contents(path, f"{folder}/qa{task or '*'}_*{part}.txt"):
+        yield from _stories(PurePath(where.rsplit(", ", 1)[-1]).name, where, lines_of(data, where))
+
+
+def _stories(name: str, path: str, lines: Iterable[str]) -> Iterator[Document]:
+    task = found[1] if (found := _NAME.match(name)) else name.split(".")[0]
+    name = name.removesuffix(".gz").removesuffix(".txt")
     story: list[tuple[int, str, int]] = []
-    for number, line in enumerate(text_lines(path), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         parsed = _LINE.fullmatch(line.strip("\r\n"))
         if parsed is None:
             raise DataError(f"{path}, line {number}: it must begin with a number and a blank. Check the file.")
         if int(parsed[1]) == 1 and story:
-            yield from _document(task, story, path)
+            yield from _document(name, task, story, path)
             story = []
         story.append((int(parsed[1]), parsed[2], number))
-    yield from _document(task, story, path)
+    yield from _document(name, task, story, path)
 
 
-def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Iterator[Document]:
+def _document(file: str, task: str, story: list[tuple[int, str, int]], path: str) -> Iterator[Document]:
     last = max((place for place, (_, text, _) in enumerate(story) if "\t" in text), default=None)
     if last is None:
         raise DataError(
             f"{path}: the story that ends in line {story[-1][2] if story else 0} asks nothing. Check the file."
         )
+    unasked = sum("\t" in text for _, text, _ in story) - 1
+    leave_out("before the last question of their story", f"{path}, line {story[0][2]}", unasked)
     told = [(number, text) for number, text, _ in story[:last] if "\t" not in text]
     text, answer, *support = (part.strip() for part in story[last][1].split("\t"))
     keys = " ".join(support).split()
@@ -65,7 +90,7 @@ def _document(task: str, story: list[tuple[int, str, int]], path: Path) -> Itera
             f"{path}, line {story[last][2]}: a question is its text, its answer and the numbers of the lines that "
             "support it (none, in some tasks), with tabs between them, after the story. Check the file."
         )
-    name = f"{path.name.removesuffix('.gz').removesuffix('.txt')}-{story[0][2]}"
+    name = f"{file}-{story[0][2]}"
     units = tuple(Unit(sentence, (str(number),)) for number, sentence in told)
     answers, metric = _golds(answer)
     yield Document(name, units, (DocumentQuestion(name, text, answers, metric, tuple(keys) or None, task),))
@@ -82,7 +107,8 @@ def _golds(answer: str) -> tuple[tuple[str, ...], str]:
 
 
 def _locate(files: list[Path]) -> list[Path]:
-    return [file for file in files if _NAME.fullmatch(file.name.removesuffix(".gz"))]
+    plain = [file for file in files if _NAME.fullmatch(file.name.removesuffix(".gz"))]
+    return plain + archives_with("en/qa1_*train.txt", files)
 
 
 SOURCE = Source(
@@ -92,6 +118,7 @@ SOURCE = Source(
     stage=Packing(chunk_tokens=24),
     home="https://research.facebook.com/downloads/babi/",
     licence="CC BY 3.0",
+    kind="synthetic",
     tried="format",
     locate=_locate,
 )

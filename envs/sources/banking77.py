@@ -15,7 +15,11 @@ PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
 def read(path: Path) -> Iterator[Labelled]:
-    """The utterances of the folder that holds train.csv and test.csv (plain or .gz)."""
+    """The utterances of both parts.
+
+    Args:
+        path: the folder with train.csv and test.csv, each plain or .gz.
+    """
     for part in PARTS:
         file = find_in(path, f"{part}.csv")
         for _, row in csv_rows(text_lines(file), str(file), ("text", "category")):

@@ -10,9 +10,10 @@ tells little there.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel, Field, RootModel
@@ -20,11 +21,14 @@ from pydantic import BaseModel, Field, RootModel
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
-from memrl.envs.building.raw import contents, find_in, parse_json, records
+from memrl.envs.building.locating import archives_with
+from memrl.envs.building.raw import contents, find_in, is_archive, parse_json, records, records_in
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 
 PROBES = "probing_questions/probing_questions.json"
+PROBES_NAME = "probing_questions.json"
+KIND = "a BEAM chat"
 CHATS = ("chat_trunecated.json", "chat.json")  # where a chat was shortened, the questions are on that one
 _PLANNED = re.compile(r"\s*->->[^\n]*\Z")  # which point of the plan a turn came from, no part of what is said
 _RUBRIC = re.compile(r"\s*(the )?(LLM )?response should [\w ]+:\s*", re.IGNORECASE)
@@ -72,27 +76,51 @@ def read(path: Path) -> Iterator[Document]:
     """One document a chat.
 
     Args:
-        path: the folder of the chats of one size, e.g. `chats/100K`.
+        path: the folder of the chats of one size, e.g. `chats/100K`, or a tar archive of it, plain or .gz.
 
     Raises:
         DataError: a file is missing or damaged, or a question has no gold.
     """
+    if path.is_file() and not is_archive(path):
+        raise DataError(
+            f"{path} is a file; this source reads a folder of chats, e.g. chats/100K, or a tar archive of it. Give its "
+            "path."
+        )
     if path.is_file():
-        raise DataError(f"{path} is a file; this source reads a folder of chats, e.g. chats/100K. Give its path.")
+        yield from _archived(path)
+        return
     for where, data in contents(path, PROBES):
         folder = Path(where).resolve().parents[1]
-        name = f"{folder.parent.name}-{folder.name}"
-        probes = parse_json(_Probes, data, where)
-        yield Document(name, tuple(_units(_chat(folder))), tuple(_asks(name, probes, where)))
+        file = next(filter(Path.is_file, (folder / name for name in CHATS)), None) or find_in(folder, CHATS[-1])
+        yield _document(folder, data, where, records(file, _Slot, kind=KIND))
 
 
-def _chat(folder: Path) -> Path:
-    short, whole = CHATS
-    return folder / short if (folder / short).is_file() else find_in(folder, whole)
+def _archived(path: Path) -> Iterator[Document]:
+    """The chats of a tar archive, whose files come in any order."""
+    chats: dict[PurePath, dict[str, tuple[str, bytes]]] = {}
+    for where, data in contents(path, PROBES, *CHATS):
+        member = PurePath(where.rsplit(", ", 1)[-1])
+        folder = member.parent if member.name in CHATS else member.parents[1]
+        chats.setdefault(folder, {})[member.name] = (where, data)
+    asked = {folder: files for folder, files in chats.items() if PROBES_NAME in files}
+    if not asked:
+        raise DataError(f"{path} holds no file {PROBES}. Check the path (data.path or the source's own `path`).")
+    for folder, files in asked.items():
+        chat = next((files[name] for name in CHATS if name in files), None)
+        if chat is None:
+            raise DataError(f"{path}, {folder} has no file {CHATS[-1]}. Check that it is the right file.")
+        where, data = files[PROBES_NAME]
+        slots = records_in(io.BytesIO(chat[1]), chat[0], _Slot, kind=KIND)
+        yield _document(folder, data, where, slots)
 
 
-def _units(file: Path) -> Iterator[Unit]:
-    slots = records(file, _Slot, kind="a BEAM chat")
+def _document(folder: PurePath, data: bytes, where: str, slots: Iterator[tuple[str, _Slot]]) -> Document:
+    name = f"{folder.parent.name}-{folder.name}"
+    asks = tuple(_asks(name, parse_json(_Probes, data, where), where))
+    return Document(name, tuple(_units(slots)), asks)
+
+
+def _units(slots: Iterator[tuple[str, _Slot]]) -> Iterator[Unit]:
     for number, turns in enumerate(turns for _, slot in slots for turns in slot.sessions()):
         time = next((turn.time_anchor for turn in turns if turn.time_anchor), None)
         # A few chats of 1M tokens give an id twice: evidence is then each turn of that id.
@@ -133,7 +161,8 @@ def _ids(found: Any) -> Iterator[int]:
 def _locate(files: list[Path]) -> list[Path]:
     """The folder of all chats of a size, told once: by the files of the first of them."""
     root = files[0].parent.parent.parent
-    return [root] if min(root.glob(f"*/{PROBES}"), default=None) in files else []
+    here = [root] if min(root.glob(f"*/{PROBES}"), default=None) in files else []
+    return here + archives_with(PROBES, files)
 
 
 SOURCE = Source(

@@ -23,7 +23,10 @@ class _Abstract(BaseModel):
 
 
 def read(path: Path) -> Iterator[Labelled]:
-    """The sentences of the folder that holds train.jsonl, dev.jsonl and test.jsonl; dev belongs to the training part.
+    """The sentences of all parts; dev belongs to the training part.
+
+    Args:
+        path: the folder with train.jsonl, dev.jsonl and test.jsonl, each plain or .gz.
 
     Raises:
         DataError: a file is missing or damaged, or an abstract has more sentences than labels, or fewer.

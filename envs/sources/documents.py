@@ -17,6 +17,7 @@ from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
+from memrl.envs.faults import one_record
 
 FORMS = ("text", "messages", "sessions")
 
@@ -67,18 +68,25 @@ def read(path: Path, seed: int = 0, chunk_tokens: int = 1024, order_questions: i
     """
     seen: set[str] = set()
     for where, record in records(path, _Record, kind="JSON lines of documents (docs/own-data.md)"):
-        if record.id in seen:
-            raise DataError(f"{where}: the id {record.id!r} stands in an earlier line too. Give each document its own.")
-        seen.add(record.id)
-        units = list(_units(record, where))
-        asks = [_ask(record.id, n, asked, units, where) for n, asked in enumerate(record.questions)]
-        asks = asks or order_asks(record.id, units, order_questions, seed, chunk_tokens=chunk_tokens)
-        if not asks:
-            raise DataError(
-                f"{where}: document {record.id!r} has no questions, so nothing could be learned from it. Add "
-                '"questions", or have its order asked for: order_questions=10 (it must be long enough for that).'
-            )
-        yield Document(record.id, tuple(units), tuple(asks))
+        document = None
+        with one_record():
+            if record.id in seen:
+                raise DataError(
+                    f"{where}: the id {record.id!r} stands in an earlier line too. Give each document its own."
+                )
+            seen.add(record.id)
+            units = list(_units(record, where))
+            plain = [(unit.keys[-1], _plain(unit.text)) for unit in units if record.questions]
+            asks = [_ask(record.id, n, asked, plain, where) for n, asked in enumerate(record.questions)]
+            asks = asks or order_asks(record.id, units, order_questions, seed, chunk_tokens=chunk_tokens)
+            if not asks:
+                raise DataError(
+                    f"{where}: document {record.id!r} has no questions, so nothing could be learned from it. Add "
+                    '"questions", or have its order asked for: order_questions=10 (it must be long enough for that).'
+                )
+            document = Document(record.id, tuple(units), tuple(asks))
+        if document is not None:
+            yield document
 
 
 def _units(record: _Record, where: str) -> Iterator[Unit]:
@@ -100,7 +108,7 @@ def _units(record: _Record, where: str) -> Iterator[Unit]:
     yield from units
 
 
-def _ask(document: str, number: int, asked: _Question, units: list[Unit], where: str) -> DocumentQuestion:
+def _ask(document: str, number: int, asked: _Question, texts: list[tuple[str, str]], where: str) -> DocumentQuestion:
     place = f"{where}, question {number}"
     answers = tuple(filter(None, (answer.strip() for answer in (asked.answer or "", *asked.answers))))
     if not asked.question.strip() or not answers:
@@ -108,7 +116,8 @@ def _ask(document: str, number: int, asked: _Question, units: list[Unit], where:
         raise DataError(f"{place} has no {lack}.")
     keys: list[str] = []
     for quote in asked.evidence or ():
-        holding = [unit.keys[-1] for unit in units if _plain(quote) and _plain(quote) in _plain(unit.text)]
+        wanted = _plain(quote)
+        holding = [key for key, text in texts if wanted and wanted in text]
         if not holding:
             raise DataError(
                 f"{place}: the evidence {quote[:80]!r} stands nowhere in the document. Quote it word for word, from "

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -116,6 +117,8 @@ def _asks(user: _User) -> Iterator[DocumentQuestion]:
             if all(updated.get(text, number) <= number for text in named):
                 told = sorted({where for text in named for where in given.get(text, ()) if where <= number})
                 yield _ask(f"{user.uuid}-{number}-{place}", entry, talk, [str(where) for where in told or [number]])
+            else:
+                leave_out("whose evidence a later session replaces", f"{user.uuid}-{number}-{place}")
 
 
 def _same(text: str) -> str:

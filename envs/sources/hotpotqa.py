@@ -1,15 +1,16 @@
 """HotpotQA: questions over two Wikipedia paragraphs each, among others that only look alike (arXiv 1809.09600).
 
-A document is a question with its paragraphs; a stream mixes the paragraphs of several.
+A document is a question with its paragraphs; a stream mixes the paragraphs of several. Read as it was published, and as
+the hub has it: `id` for `_id`, and lists of titles and of sentences in place of a list of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field, field_validator
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing, thinned
@@ -19,12 +20,25 @@ from memrl.envs.building.source import Source
 
 
 class _Record(BaseModel):
-    id: str = Field(alias="_id")
+    id: str = Field(validation_alias=AliasChoices("_id", "id"))
     question: str
     answer: str
     type: str
     supporting_facts: list[tuple[str, int]]
     context: list[tuple[str, list[str]]]
+
+    @field_validator("supporting_facts", "context", mode="before")
+    @classmethod
+    def _paired(cls, given: Any) -> Any:
+        """Return the columns of the hub's form as pairs."""
+        if not isinstance(given, Mapping):
+            return given
+        if "title" not in given or len(given) != 2:
+            raise ValueError(f"columns are title and sent_id, or title and sentences, not {', '.join(map(str, given))}")
+        titles, others = given["title"], next(given[name] for name in given if name != "title")
+        if not isinstance(titles, list) or not isinstance(others, list) or len(titles) != len(others):
+            raise ValueError("the columns are not as long as each other")
+        return list(zip(titles, others, strict=True))
 
 
 def read(
@@ -33,7 +47,8 @@ def read(
     """One document a question.
 
     Args:
-        path: JSON of the training set or of the development set with distractors, plain or .gz.
+        path: JSON or JSON lines of the training set or of the development set with distractors, plain or .gz; or a
+            parquet file of the hub.
         distractors: how many paragraphs without evidence are kept a question; None: all (8). With 3, 17 questions
             fill 10 chunks of 1,000 tokens; Mem-alpha's streams (arXiv 2509.25911) have 17 in 9.7 chunks of 1,005.
         metric: how answers are scored; by default F1 of HotpotQA's own script. By `substring`, which Mem-alpha takes,
@@ -58,6 +73,6 @@ SOURCE = Source(
     home="https://github.com/hotpotqa/hotpot",
     licence="CC BY-SA 4.0",
     extractive=True,
-    locate=by_fields("hotpot*_v1*.json*", "_id", "question", "supporting_facts", "context"),
+    locate=by_fields("hotpot*_v1*.json*", "question", "type", "supporting_facts", "context"),
     versions={"6c0e2689d03c94b3bb4d5f94ed806ea4f4eb4f46c12132f8e91df774ad5c5a22": "c3424ec209"},
 )

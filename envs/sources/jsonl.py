@@ -9,6 +9,7 @@ from pathlib import Path
 from memrl.envs.building.shuffling import shuffled
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
+from memrl.envs.faults import count_faults, one_record
 from memrl.envs.stream import Stream, read_jsonl, read_parquet
 
 READERS = {".jsonl": read_jsonl, ".parquet": read_parquet}
@@ -16,12 +17,15 @@ READERS = {".jsonl": read_jsonl, ".parquet": read_parquet}
 
 def _distinct(path: Path, reader: Callable[[Path], Iterator[Stream]]) -> Iterator[Stream]:
     seen: set[str] = set()
+    faults = count_faults()
     for stream in reader(path):
         if stream.id in seen:
-            raise DataError(f"{path} holds two streams with the id {stream.id!r}. Give each stream its own id.")
+            with one_record():
+                raise DataError(f"{path} holds two streams with the id {stream.id!r}. Give each stream its own id.")
+            continue
         seen.add(stream.id)
         yield stream
-    if not seen:
+    if not seen and count_faults() == faults:
         raise DataError(f"data file {path} holds no stream. Build or download it again.")
 
 

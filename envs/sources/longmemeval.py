@@ -48,6 +48,9 @@ class _Record(BaseModel):
 def read(path: Path) -> Iterator[Document]:
     """One document a question, with its history.
 
+    Args:
+        path: longmemeval_s, longmemeval_m or longmemeval_oracle (.json), plain or .gz.
+
     Raises:
         DataError: the file is missing or damaged, or sessions, their ids and their dates are not as many.
     """

@@ -19,7 +19,7 @@ from memrl.envs.building.locating import by_members
 from memrl.envs.building.raw import contents, parse_json
 from memrl.envs.building.source import Source
 
-FILES = "dialogue_*.json"
+FILES = "dialogue_[0-9]*.json"
 
 
 class _Context(BaseModel):

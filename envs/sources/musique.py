@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.dialogue import ABSTAIN
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing, thinned
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -52,11 +53,13 @@ def read(
     Raises:
         DataError: the file is missing or damaged, or a field is missing.
     """
-    for _, record in records(path, _Record, kind="MuSiQue JSON"):
+    for where, record in records(path, _Record, kind="MuSiQue JSON"):
         if record.answerable:
             yield _document(record, "", distractors, metric)
         elif unanswerable:
             yield _document(record, "unanswerable", distractors, metric)
+        else:
+            leave_out("unanswerable (asked with unanswerable=true)", where)
 
 
 def _document(record: _Record, twin: str, distractors: int | None, metric: str) -> Document:

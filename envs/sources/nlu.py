@@ -11,12 +11,19 @@ from memrl.envs.building.locating import by_members
 from memrl.envs.building.raw import contents, csv_rows, lines_of
 from memrl.envs.building.source import Source
 
-PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("trainset/*.csv", "train"), ("testset/csv/*.csv", "test"))
+PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (
+    ("trainset/*_*.csv", "train"),
+    ("testset/csv/*_*.csv", "test"),
+)
 COLUMNS = ("scenario", "intent", "answer_from_anno")
 
 
 def read(path: Path) -> Iterator[Labelled]:
-    """The utterances of one fold of the cross-validation: trainset/ and testset/csv/, in a folder or a tar archive."""
+    """The utterances of one fold of the cross-validation.
+
+    Args:
+        path: the folder with trainset/ and testset/csv/, or a tar archive of it, plain or .gz.
+    """
     for pattern, part in PARTS:
         for where, data in contents(path, pattern):
             for _, row in csv_rows(lines_of(data, where), where, COLUMNS, delimiter=";"):

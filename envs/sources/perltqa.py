@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.raw import open_raw, parse, parse_json, records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
@@ -93,8 +94,9 @@ def read(path: Path) -> Iterator[Document]:
     found = 0
     for where, record in records(questions, _Questions, kind="PerLTQA JSON"):
         for name, asked in record.root.items():
-            if name not in people:
-                continue  # the published file asks about some whose memories it does not have
+            if name not in people:  # the published file asks about some whose memories it does not have
+                leave_out("about people without memories", name, sum(1 for _ in _entries(asked, "", where)))
+                continue
             found += 1
             units = list(_units(people[name], f"{memories}, {name}"))
             known = {key for unit in units for key in unit.keys}

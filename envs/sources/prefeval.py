@@ -6,8 +6,9 @@ shows no preference. Each request is asked at the end as a choice of four replie
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -16,13 +17,15 @@ from pydantic import BaseModel, Field, RootModel
 
 from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.building.locating import by_members
-from memrl.envs.building.raw import contents, parse_json
+from memrl.envs.building.raw import Record, contents, parse_json
 from memrl.envs.building.shuffling import shuffled
 from memrl.envs.building.source import Source
 from memrl.envs.building.splitting import in_split
 from memrl.envs.building.stage import Read, Stage
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Chunk, Question, Stream
+
+log = logging.getLogger(__name__)
 
 CHOICES = "mcq_options/*.json"
 TALKS = "implicit_preference/choice-based/*.json"
@@ -155,10 +158,10 @@ def read(path: Path, form: Literal["explicit", "implicit", "both"] = "both") -> 
     Raises:
         DataError: a file is missing or damaged, or the two files of a topic do not belong together.
     """
-    talks = {_topic(where): (where, parse_json(_Talks, data, where).root) for where, data in contents(path, TALKS)}
-    choices = {
-        _topic(where): (where, parse_json(_Choices, data, where).root) for where, data in contents(path, CHOICES)
-    }
+    talk_files = {_topic(where): (where, data) for where, data in contents(path, TALKS)}
+    choice_files = {_topic(where): (where, data) for where, data in contents(path, CHOICES)}
+    talks = {topic: (where, parsed.root) for topic, where, parsed in _parsed(_Talks, talk_files, choice_files)}
+    choices = {topic: (where, parsed.root) for topic, where, parsed in _parsed(_Choices, choice_files, talk_files)}
     if missing := set(talks) ^ set(choices):
         raise DataError(
             f"{path}: {', '.join(sorted(missing))} must have a file in both mcq_options and "
@@ -190,6 +193,19 @@ def read(path: Path, form: Literal["explicit", "implicit", "both"] = "both") -> 
                     options=tuple(option.strip() for option in choice.classification_task_options),
                     filler=opening,
                 )
+
+
+def _parsed(
+    model: type[Record], files: Mapping[str, tuple[str, bytes]], others: Mapping[str, object]
+) -> Iterator[tuple[str, str, Record]]:
+    """The topics' files with their places; what is no such file, and of no topic of the other folder, is passed by."""
+    for topic, (where, data) in files.items():
+        try:
+            yield topic, where, parse_json(model, data, where)
+        except DataError:
+            if topic in others:
+                raise
+            log.warning("%s is no file of a topic, and was passed by", where)
 
 
 def _topic(where: str) -> str:

@@ -22,7 +22,10 @@ _LABEL = re.compile(r"[A-Z]+")
 
 
 def read(path: Path) -> Iterator[Labelled]:
-    """The sentences of the folder that holds train.txt, dev.txt and test.txt; dev belongs to the training part.
+    """The sentences of all parts; dev belongs to the training part.
+
+    Args:
+        path: the folder with train.txt, dev.txt and test.txt, each plain or .gz.
 
     Raises:
         DataError: a file is missing or damaged, or a line is neither an abstract's number nor a label and a sentence.

@@ -1,7 +1,8 @@
 """RealMem: a user's projects over months of sessions with an assistant (arXiv 2601.06966).
 
 A user turn marked as a query is asked once the stream ends; the assistant's reply is the reference, and so left out of
-the chunks. The user's own turn stays: it tells what later queries need, and holds no answer.
+the chunks. The user's own turn stays: it tells what later queries need, and holds no answer. Sessions that are called
+"Enhanced" are filler: chats of others, of which several persons have the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 
+FILLER = "Enhanced:"
 QUESTION = "How should the assistant reply to the user, who says on {time}:\n{query}"
 
 
@@ -42,6 +44,7 @@ class _Point(BaseModel):
 
 
 class _Session(BaseModel):
+    session_identifier: str = ""
     session_uuid: str
     current_time: str
     dialogue_turns: list[_Turn]
@@ -50,6 +53,9 @@ class _Session(BaseModel):
 
 def read(path: Path) -> Iterator[Document]:
     """The one document of a person's file.
+
+    Args:
+        path: one person's file, such as Kenta_Tanaka_dialogues_256k.json, plain or .gz.
 
     Raises:
         DataError: the file is missing or damaged, or a query has no id, or no reply after it.
@@ -77,7 +83,8 @@ def _units(talk: _Session, left_out: set[int]) -> list[Unit]:
         place = sources.get(point.source_content_snapshot.strip(), None if left_out else len(units) - 1)
         if units and place is not None:  # else it may come from a reply that is left out
             points[place].append(point.content)
-    return [replace(unit, points=tuple(some)) for unit, some in zip(units, points, strict=True)]
+    filler = talk.session_identifier.startswith(FILLER)
+    return [replace(unit, points=tuple(some), filler=filler) for unit, some in zip(units, points, strict=True)]
 
 
 def _ask(talk: _Session, place: int, person: str, where: str) -> DocumentQuestion:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import Document, DocumentQuestion, Packing
+from memrl.envs.building.left_out import leave_out
 from memrl.envs.building.locating import by_fields
 from memrl.envs.building.raw import records
 from memrl.envs.building.source import Source
@@ -48,7 +49,7 @@ def read(
     """The articles of a SQuAD file.
 
     Args:
-        path: the JSON file, plain or .gz.
+        path: a JSON file of v1.1 or v2.0, such as train-v2.0.json, plain or .gz.
         articles: only these titles.
         unanswerable: also ask v2.0's unanswerable questions, with the golds `UNANSWERABLE` and no evidence.
         metric: how answers are scored.
@@ -60,6 +61,10 @@ def read(
     for where, article in records(path, _Article, at="data.item", kind="SQuAD JSON"):
         titles.add(article.title)
         if articles is None or article.title in articles:
+            if not unanswerable:
+                entries = (entry for paragraph in article.paragraphs for entry in paragraph.qas)
+                unasked = sum(entry.is_impossible for entry in entries)
+                leave_out("unanswerable (asked with unanswerable=true)", where, unasked)
             asks = (
                 ask
                 for number, paragraph in enumerate(article.paragraphs)

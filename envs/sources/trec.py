@@ -21,7 +21,10 @@ _LINE = re.compile(r"(?P<fine>(?P<coarse>[A-Z]+):\w+)\s+(?P<text>\S.*)")
 
 
 def read(path: Path, labels: Literal["coarse", "fine"] = "coarse") -> Iterator[Labelled]:
-    """The questions of the folder that holds train_5500.label and TREC_10.label.
+    """The questions of both parts.
+
+    Args:
+        path: the folder with train_5500.label and TREC_10.label, each plain or .gz.
 
     Raises:
         DataError: a file is missing or damaged, or a line has no label.

@@ -18,6 +18,7 @@ from memrl.cli.console import wide_console
 from memrl.config import load_config
 from memrl.config.load import read_value
 from memrl.data.card import CARD_FILE, Card, cards_in
+from memrl.envs.building.left_out import explain_left_out
 from memrl.envs.errors import DataError, MemrlError
 from memrl.envs.sources import SOURCES, open_source, source_named
 from memrl.envs.sources.jsonl import READERS
@@ -102,6 +103,7 @@ def _list(arguments: argparse.Namespace) -> None:
                     "name": s.name,
                     "kind": s.kind,
                     "about": s.about,
+                    "reads": s.reads,
                     "home": s.home,
                     "licence": s.licence,
                     "tried": s.tried,
@@ -152,8 +154,12 @@ def _build(arguments: argparse.Namespace) -> None:
             progress.update(task, advance=1, description=job.name)
 
         build_sets(jobs, arguments.out, force=arguments.force, done=done)
+    cards.sort(key=lambda card: card.name)
     if cards:
-        wide_console().print(cards_table(sorted(cards, key=lambda card: card.name)))
+        wide_console().print(cards_table(cards))
+    for card in cards:
+        if said := explain_left_out(card.left_out, card.questions):
+            wide_console().print(f"- {card.name}: {said}", markup=False)
     if only is None and arguments.origin is not None and (unknown := unknown_files(arguments.origin, jobs)):
         listed = ", ".join(str(path.relative_to(arguments.origin)) for path in unknown)
         Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)

@@ -33,6 +33,7 @@ from memrl.cli.settings import add_config_command
 from memrl.config import Config, config_name, load_config, save_config
 from memrl.data.feed import StreamFeed, check_data
 from memrl.data.guard import guard
+from memrl.envs.faults import gathering
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
 from memrl.storage.lock import lock_folder
@@ -243,18 +244,17 @@ def _set_up(debug: bool) -> None:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _load(arguments: argparse.Namespace) -> Config:
+def _load(arguments: argparse.Namespace, *, records: bool = True) -> Config:
     config = load_config(arguments.config, arguments.overrides)
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
-    check_data(config.data, config.seed)
+    check_data(config.data, config.seed, records=records)
     return config
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    config = _load(arguments)
+    config = _load(arguments, records=False)  # they are told all together, once their lengths are known too
     folder: Path = arguments.run_dir
     if arguments.dry_run:
-        guard(config.data, config.eval, config.seed)
         _dry_run(config, folder)
         return
     if arguments.resume and not folder.is_dir():
@@ -268,7 +268,8 @@ def _train(arguments: argparse.Namespace) -> None:
                 f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
             )
         if not arguments.resume:  # it was looked at when the run began
-            guard(config.data, config.eval, config.seed)
+            with gathering():
+                guard(config.data, config.eval, config.seed)
         from memrl.training.trainer import Trainer
 
         name = config_name(arguments.config)
@@ -276,9 +277,17 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _dry_run(config: Config, folder: Path) -> None:
+    from memrl.engines.models import load_tokenizer
+    from memrl.engines.prompting import open_prompter
+    from memrl.rollout.build import check_records
     from memrl.storage.files import write_json_atomic
-    from memrl.training.cost import estimate, measure
+    from memrl.training.cost import estimate, measure, model_folder
 
+    here = model_folder(config.model.path) is not None
+    with gathering():
+        guard(config.data, config.eval, config.seed)
+    prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
+    check_records(config, prompter, Console(stderr=True))
     streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
     result = estimate(config, measure(streams, config.model.path))
     console = Console()
@@ -293,6 +302,8 @@ def _dry_run(config: Config, folder: Path) -> None:
             label = key.removesuffix("_gib").replace("_", " ")
             memory.add_row(label, f"{value:.3g} GiB" if key.endswith("_gib") else f"{value:,}")
         console.print(memory)
+    if not here:
+        result["notes"].append(f"lengths were not looked at: the tokenizer of {config.model.path} is not on this disk")
     for note in result["notes"]:
         console.print(f"- {note}", markup=False)
     if holds_run(folder):

@@ -88,6 +88,8 @@ AT_LEAST_ONE = {
     "sft.streams",
     "sft.max_length",
 }
+SEEDS = {"seed", "eval.seed"}
+LARGEST_SEED = 2**63 - 1
 AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill", "eval.target"}
 
 
@@ -136,6 +138,8 @@ def _ranges(config: Config) -> Iterator[str]:
             yield f"{key} is {value}; it must lie between 0 and 1"
         elif value < 0:
             yield f"{key} is {value}; it must not be negative"
+        elif key in SEEDS and value > LARGEST_SEED:
+            yield f"{key} is {value}, which no generator takes; it must be at most {LARGEST_SEED} (2^63 - 1)"
 
 
 def _choices(config: Config) -> Iterator[str]:
@@ -355,8 +359,13 @@ def _source(spec: Mapping[str, Any], data_path: str | None, files: bool) -> Iter
         yield str(error)
         return
     path = parsed.options.get("path")
-    if files and isinstance(path, str) and not Path(path).is_file():
+    if files and isinstance(path, str) and not Path(path).exists() and not _is_published(str(name), path):
         yield f"data file {path} does not exist; check data.path or the source's own `path`"
+
+
+def _is_published(source: str, path: str) -> bool:
+    """Return whether a path may be a set's name on the hub, for a source that reads such."""
+    return isinstance(SOURCES[source].options().get("path"), str) and _looks_like_hub_name(path)
 
 
 def _sources_by_path(config: Config) -> Iterator[str]:

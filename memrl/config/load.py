@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Setting:
     key: str  # dotted
     value: Any
     origin: str  # file or override, for the message
+    written: Any = None  # the value with each scalar as it is written: 4e10, not 40000000000.0
 
 
 def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
@@ -44,8 +45,21 @@ def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
             yield from _dotted(value, key + ".")
 
 
+def _types(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every dotted key below `section`, with its type as it is annotated."""
+    for field in fields(section):
+        value = getattr(section, field.name)
+        if is_dataclass(value):
+            yield from _types(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, str(field.type)
+
+
 SECTIONS = {key for key, section in _dotted(Config()) if section}
 KEYS = {key for key, section in _dotted(Config()) if not section}
+TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
+# Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
+TEXTS = {key for key, type_ in _types(Config()) if type_ in TEXT_TYPES}
 # Containers: what is below them is the user's.
 OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vllm.options"}
 
@@ -105,26 +119,36 @@ def _top_sections() -> list[str]:
     return [field.name for field in fields(Config) if field.name in SECTIONS]
 
 
-def _flatten(tree: Mapping[Any, Any], origin: str, prefix: str = "") -> Iterator[Setting]:
+def _flatten(tree: Mapping[Any, Any], written: Any, origin: str, prefix: str = "") -> Iterator[Setting]:
     for name, value in tree.items():
         key = f"{prefix}{name}"
+        as_written = written.get(name) if isinstance(written, Mapping) else None
         if key in SECTIONS and isinstance(value, Mapping):
-            yield from _flatten(value, origin, key + ".")
+            yield from _flatten(value, as_written, origin, key + ".")
         elif key in SECTIONS and value is None:
             continue  # a section whose every line is commented out
         else:
-            yield Setting(key, value, origin)
+            yield Setting(key, value, origin, as_written)
 
 
 def _read_file(path: Path) -> list[Setting]:
     try:
         loaded = OmegaConf.load(path)
         tree = OmegaConf.to_container(loaded, resolve=False)
+        written = _as_written(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `section: {{key: value}}` lines, not a {type(tree).__name__}.")
-    return list(_flatten(tree, str(path)))
+    return list(_flatten(tree, written, str(path)))
+
+
+def _as_written(text: str) -> Any:
+    """Return what YAML text holds, every scalar as the text that stands there; None where that cannot be told."""
+    try:
+        return yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError:
+        return None
 
 
 def _read_override(text: str) -> list[Setting]:
@@ -139,8 +163,8 @@ def _read_override(text: str) -> list[Setting]:
         raise ConfigError(f"override {text!r}: {error}") from error
     origin = f"override {text!r}"
     if key in SECTIONS and isinstance(value, Mapping):
-        return list(_flatten(value, origin, key + "."))
-    return [Setting(key, value, origin)]
+        return list(_flatten(value, _as_written(raw), origin, key + "."))
+    return [Setting(key, value, origin, _as_written(raw))]
 
 
 def read_value(raw: str) -> Any:
@@ -160,7 +184,7 @@ def _present(settings: Sequence[Setting], complaints: list[str]) -> list[Setting
 
     A setting that is given there by its old name and by its new one, and differs, is added to the complaints.
     """
-    named = [Setting(present_name(setting.key, setting.origin), setting.value, setting.origin) for setting in settings]
+    named = [replace(setting, key=present_name(setting.key, setting.origin)) for setting in settings]
     for old, setting in zip(settings, named, strict=True):
         if old.key == setting.key:
             continue
@@ -176,6 +200,8 @@ def _present(settings: Sequence[Setting], complaints: list[str]) -> list[Setting
 def _apply(config: DictConfig, setting: Setting) -> str | None:
     """Set one value; returns the complaint, if there is one."""
     key, value = setting.key, setting.value
+    if key in TEXTS and value is not None and setting.written is not None:
+        value = setting.written
     below_open = next((name for name in OPEN_KEYS if key.startswith(name + ".")), None)
     if key in SECTIONS:
         return f"{setting.origin}: {key} is a section, not a value; set e.g. {_first_key(key)}=..."

@@ -10,16 +10,20 @@ import re
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
 import memrl
 from memrl.data.card import CARD_FILE, Card, Input, Output, read_card
 from memrl.data.quality import Quality, measure
+from memrl.envs.building.left_out import by_reason, counting
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError, NoStream
 from memrl.envs.sources import SOURCES, open_source, source_named
@@ -29,6 +33,8 @@ from memrl.storage.formats import FORMATS
 
 ENDLESS_COUNT = 64
 """Streams of each split of a source that has no end, unless `count` says otherwise."""
+FORMS = (".gz", ".tgz", ".tar", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
+"""Ends of a file's name that say nothing of what it holds."""
 IGNORED = (".md", ".txt", ".sha256")
 COUNTED = (
     "streams", "chunks", "questions", "tokens", "answers_found", "spans", "spans_found", "evidence", "evidence_lost"
@@ -69,7 +75,7 @@ def find_jobs(origin: Path, only: str | None = None, options: Mapping[str, Any] 
     for files in _folders(origin):
         for source in SOURCES.values():
             if source.locate is not None and only in (None, source.name):
-                jobs += [Job(source.name, path, options=options or {}) for path in source.locate(files)]
+                jobs += [Job(source.name, path, options=options or {}) for path in source.find(files)]
     if not jobs and only is not None:
         jobs = [Job(only, origin, options=options or {})]
     if not jobs:
@@ -105,14 +111,26 @@ def _folders(origin: Path) -> Iterator[list[Path]]:
 
 def _named(jobs: list[Job]) -> list[Job]:
     """Each with a folder name of its own: the source's, and, where it has several inputs, the input's as well."""
-    several = {job.source for job in jobs if sum(other.source == job.source for other in jobs) > 1}
-    named: list[Job] = []
+    counts = Counter(job.source for job in jobs)
+    stems = Counter((job.source, _stem(job.path)) for job in jobs)
+    names: dict[str, Job] = {}
     for job in jobs:
-        stem = job.path.name.split(".")[0] if job.path is not None else ""
-        name = f"{job.source}-{stem}" if job.source in several else job.source
-        taken = sum(other.name.startswith(name) for other in named)
-        named.append(Job(job.source, job.path, f"{name}-{taken + 1}" if taken else name, job.options))
-    return named
+        name = job.source
+        if counts[job.source] > 1 and job.path is not None:
+            folder = f"-{job.path.parent.name}" if stems[job.source, _stem(job.path)] > 1 else ""
+            name = f"{job.source}{folder}-{_stem(job.path)}"
+        free = (f"{name}-{number}" if number else name for number in chain((0,), numbers(2)))
+        name = next(free_one for free_one in free if free_one not in names)
+        names[name] = Job(job.source, job.path, name, job.options)
+    return list(names.values())
+
+
+def _stem(path: Path | None) -> str:
+    """Return a file's name without what only says its form: "xquad.ar" of xquad.ar.json.gz."""
+    name = "" if path is None else path.name
+    while any(name.endswith(end) and name != end for end in FORMS):
+        name = name.rpartition(".")[0]
+    return name
 
 
 def build_sets(
@@ -152,7 +170,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
         options.setdefault("count", ENDLESS_COUNT)
     if target.exists() and not force:
         return _same(target, inputs, options)
-    with new_folder(target) as folder:
+    with new_folder(target) as folder, counting() as left_out:
         splits: dict[str, Output] = {}
         for split in _splits(source, options):
             path = folder / f"{split}.jsonl"
@@ -184,6 +202,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
             inputs=inputs,
             extractive=source.extractive,
             splits=splits,
+            left_out=by_reason(left_out),
             seconds=round(time.monotonic() - started, 2),
             peak_mib=round(_peak_mib(), 1),
             date=datetime.now(UTC).date().isoformat(),

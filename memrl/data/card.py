@@ -69,6 +69,8 @@ class Card(BaseModel):
     evidence_lost: int
     """Questions whose evidence the source names, but nowhere in the text."""
     splits: dict[str, Output]
+    left_out: dict[str, int] = {}
+    """Questions that the source has and no stream asks, by the reason."""
     seconds: float
     peak_mib: float
     date: str

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from memrl.config import DataConfig
 from memrl.data.card import check_set
 from memrl.envs.errors import DataError
+from memrl.envs.faults import explain_faults, gathering
 from memrl.envs.sources import open_source
 from memrl.envs.specs import SourceSpec, parse_spec
 from memrl.envs.stream import Stream
@@ -82,10 +85,8 @@ class StreamFeed:
 
     def _next(self) -> Stream | None:
         while self._open:
-            # A generator of its own for each place in the sequence: the choice needs no state to resume.
-            draw = random.Random(f"feed/{self._seed}/{self._position}")
             weights = [self._specs[index].weight for index in self._open]
-            chosen = draw.choices(self._open, weights)[0]
+            chosen = _draw(self._seed, self._position, self._open, weights)
             stream = self._sources[chosen].next()
             if stream is not None:
                 self._position += 1
@@ -131,6 +132,29 @@ def first_passes(
     return passes
 
 
+def whole_source(spec: SourceSpec, seed: int, index: int) -> Iterator[Stream]:
+    """The streams of a source as a feed of this seed reads them, pass after pass.
+
+    Args:
+        index: where the source stands among the feed's.
+    """
+    return iter(_Source(spec, f"{seed}/{index}", cycle=True).next, None)
+
+
+def shares(specs: Sequence[Mapping[str, Any]], path: str | None, seed: int, count: int) -> list[int]:
+    """Return how many of the first `count` streams of a feed that cycles come from each source."""
+    weights = [parse_spec(spec, path).weight for spec in specs]
+    if len(weights) == 1:
+        return [count]
+    drawn = Counter(_draw(seed, position, range(len(weights)), weights) for position in range(count))
+    return [drawn[index] for index in range(len(weights))]
+
+
+def _draw(seed: int, position: int, among: Sequence[int], weights: Sequence[float]) -> int:
+    # A generator of its own for each place in the sequence: the choice needs no state to resume.
+    return random.Random(f"feed/{seed}/{position}").choices(among, weights)[0]
+
+
 def unknown_metrics(streams: Iterable[Stream]) -> list[str]:
     """A complaint for each metric that does not exist, with the nearest that does."""
     wanted = {question.metric: stream for stream in streams for question in stream.questions}
@@ -141,8 +165,11 @@ def unknown_metrics(streams: Iterable[Stream]) -> list[str]:
     ]
 
 
-def check_data(data: DataConfig, seed: int) -> None:
+def check_data(data: DataConfig, seed: int, *, records: bool = True) -> None:
     """Ask every configured source for its first stream, so that bad data is found before anything slow.
+
+    Args:
+        records: also refuse single records that are bad. A run looks at all of them later, with their lengths.
 
     Raises:
         DataError: lists what is wrong with each source.
@@ -154,8 +181,13 @@ def check_data(data: DataConfig, seed: int) -> None:
                 file = parse_spec(spec, data.path).options.get("path")
                 if isinstance(file, str):
                     check_set(Path(file).parent)
-                first = StreamFeed([spec], data.path, seed, cycle=False).take(1)
-                complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]
+                with gathering() as unread:
+                    first = list(islice(first_passes([spec], data.path, seed)[0][1], 1))
+                if records or not first:
+                    complaints += [f"{part}[{index}]: {explain_faults(unread)}"] if unread else []
+                    complaints += [f"{part}[{index}]: {line}" for line in unknown_metrics(first)]
+                if not first and not unread:
+                    raise DataError(f"source {spec['source']!r} yields no stream. Check its options and its file.")
             except DataError as error:
                 complaints.append(f"{part}[{index}]: {error}")
     if complaints:

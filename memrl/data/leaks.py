@@ -11,6 +11,10 @@ pair of a training source and an evaluation source, and judged:
   utterances are among its training ones).
 - questions: a leak only if asked of the same text with an equal answer: "What is the plot?" may be asked of any story.
 
+Text that a source says is filler (`metadata["filler"]`, chunks that nothing is asked about) is not looked at. A passage
+that stands in several chunks of both sides, each time among other words, is a template or a phrase, no text of one of
+them that the other has.
+
 Streams that are written from templates say the same sentences by chance, as they must. Between two such sources a
 document is a leak, and a stream half of whose chunks stand in training word for word; the rest is expected.
 """
@@ -20,22 +24,23 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memrl.data.passages import asked_passages, labels_text, passages
 from memrl.envs.sources import SOURCES
-from memrl.envs.stream import Stream
+from memrl.envs.stream import Chunk, Stream
 from memrl.envs.text import length, words
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
+_Key = TypeVar("_Key")
 Kind = Literal["document", "chunk", "passage", "question"]
 
 SHORTEST_NEAR = 20
@@ -44,6 +49,8 @@ LONG_CHUNK = 40
 """Words. So much text does not recur by chance."""
 REFRAIN = 3
 """A passage that a stream repeats so often is a frame around its texts, not one of them."""
+RECURRING = 3
+"""A passage that stands in so many different chunks of a side recurs there."""
 FEWEST_PASSAGES = 3
 """Fewer passages of a stream found in training are chance, however short the stream."""
 _SHINGLE = 3
@@ -192,7 +199,11 @@ class _Met:
     streams: int = 0
     documents: dict[str, tuple[str, set[int]]] = field(default_factory=dict)
     chunks: dict[int, float] = field(default_factory=dict)
-    passages: set[int] = field(default_factory=set)
+    passages: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Of each, hashes of chunks and questions that it stands in, up to `RECURRING`."""
+    candidates: list[tuple[int, str, frozenset[int], frozenset[int]]] = field(default_factory=list)
+    """Evaluation questions that a training stream asks too, with an equal answer, and the long chunks and the passages
+    that it shares."""
     repeated: set[tuple[int, str]] = field(default_factory=set)
     same: set[tuple[int, str]] = field(default_factory=set)
     chunk_texts: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -208,10 +219,13 @@ class _Index:
         self._streams: list[_HeldOut] = []
         self._documents: defaultdict[int, list[int]] = defaultdict(list)
         self._chunks: list[tuple[int, int]] = []  # (stream, words)
+        self._said: dict[int, array[int]] = {}  # the passages of a long chunk, by the chunk's number
         self._equal: defaultdict[int, list[int]] = defaultdict(list)
         self._signatures: dict[int, MinHash] = {}
         self._near: MinHashLSH | None = None
-        self._passages: set[int] = set()
+        self._passages: dict[tuple[str, int], tuple[int, ...]] = {}
+        """Of each source's passage, hashes of chunks and questions that it stands in, up to `RECURRING`."""
+        self._held: set[int] = set()
         self._questions: defaultdict[int, list[tuple[int, str, frozenset[int]]]] = defaultdict(list)
         self._met: defaultdict[str, _Met] = defaultdict(_Met)
 
@@ -220,23 +234,34 @@ class _Index:
         number = len(self._streams)
         templates = from_templates(stream.source)
         counts: Counter[int] = Counter()
-        for chunk in stream.chunks:
+        chunks = _asked_about(stream)
+        for chunk in chunks:
             said = words(chunk.text)
             text = hash(tuple(said))
             if text not in self._equal and not templates and length(said) >= SHORTEST_NEAR:
                 self._index_near(text, _signature(said))
+            found = {hash(passage) for passage in passages(chunk.text)}
             self._equal[text].append(len(self._chunks))
+            if length(said) >= LONG_CHUNK:
+                self._said[len(self._chunks)] = array("q", found)
             self._chunks.append((number, length(said)))
-            counts.update({hash(passage) for passage in passages(chunk.text)})
+            counts.update(found)
+            self._note(stream.source, found, text)
         for question in stream.questions:
-            counts.update({hash(passage) for passage in asked_passages(question)})
+            found = {hash(passage) for passage in asked_passages(question)}
+            counts.update(found)
+            self._note(stream.source, found, _hash_text(question.text))
             answers = frozenset(_hash_text(answer) for answer in question.answers)
             self._questions[_hash_text(question.text)].append((number, question.id, answers))
         for key in _documents(stream):
             self._documents[hash((stream.source, key))].append(number)
         own = array("q", (passage for passage, count in counts.items() if count < REFRAIN))
-        self._passages.update(own)
-        self._streams.append(_HeldOut(stream.id, stream.source, len(stream.chunks), len(stream.questions), own))
+        self._held.update(own)
+        self._streams.append(_HeldOut(stream.id, stream.source, len(chunks), len(stream.questions), own))
+
+    def _note(self, source: str, found: set[int], where: int) -> None:
+        for passage in found:
+            _add(self._passages, (source, passage), where)
 
     def _index_near(self, text: int, signature: MinHash) -> None:
         if self._near is None:
@@ -251,38 +276,45 @@ class _Index:
         """Note what a training stream has of the evaluation."""
         met = self._met[stream.source]
         met.streams += 1
-        touched: set[int] = set()
+        named: set[int] = set()
+        touched: defaultdict[int, set[int]] = defaultdict(set)
         for key in _documents(stream):
             if owners := self._documents.get(hash((stream.source, key))):
                 met.documents.setdefault(key, (stream.id, set()))[1].update(owners)
-                touched.update(owners)
-        for chunk in stream.chunks:
+                named.update(owners)
+        chunks = _asked_about(stream)
+        for chunk in chunks:
             for number, similarity in self._alike(words(chunk.text), from_templates(stream.source)):
                 owner, size = self._chunks[number]
                 if size >= LONG_CHUNK:
-                    touched.add(owner)
+                    touched[owner].add(number)
                 if similarity > met.chunks.get(number, 0.0):
                     met.chunks[number] = similarity
                     if len(met.chunk_texts) < _KEPT_TEXTS:
                         met.chunk_texts[number] = (stream.id, chunk.text[:_SHOWN])
         said = chain(
-            chain.from_iterable(passages(chunk.text) for chunk in stream.chunks),
-            chain.from_iterable(asked_passages(question) for question in stream.questions if labels_text(question)),
+            ((chunk.text, passages(chunk.text)) for chunk in chunks),
+            ((asked.text, asked_passages(asked)) for asked in stream.questions if labels_text(asked)),
         )
         hits: set[int] = set()
-        for passage in said:
-            found = hash(passage)
-            if found in self._passages:
-                hits.add(found)
-                if found not in met.passage_texts and len(met.passage_texts) < _KEPT_TEXTS:
-                    met.passage_texts[found] = (stream.id, passage[:_SHOWN])
-        met.passages |= hits
+        for text, texts in said:
+            for passage in texts:
+                found = hash(passage)
+                if found in self._held:
+                    hits.add(found)
+                    _add(met.passages, found, hash(text))
+                    if found not in met.passage_texts and len(met.passage_texts) < _KEPT_TEXTS:
+                        met.passage_texts[found] = (stream.id, passage[:_SHOWN])
+        shared = frozenset(hits)
         for question in stream.questions:
             for owner, name, answers in self._questions.get(_hash_text(question.text), ()):
                 equal = any(_hash_text(answer) in answers for answer in question.answers)
-                of_same_text = equal and not labels_text(question) and (owner in touched or self._shares(owner, hits))
+                may_be = equal and not labels_text(question)
+                of_same_text = may_be and owner in named
+                if may_be and not of_same_text and (owner in touched or self._shares(owner, shared)):
+                    met.candidates.append((owner, name, frozenset(touched.get(owner, ())), shared))
                 (met.repeated if of_same_text else met.same).add((owner, name))
-                if of_same_text and len(met.question_texts) < _KEPT_TEXTS:
+                if may_be and len(met.question_texts) < _KEPT_TEXTS:
                     met.question_texts[owner, name] = (stream.id, question.text[:_SHOWN])
 
     def _alike(self, said: list[str], templates: bool) -> Iterator[tuple[int, float]]:
@@ -299,7 +331,7 @@ class _Index:
             if similarity >= self._limits.similarity:
                 yield from ((number, similarity) for number in self._equal[other])
 
-    def _shares(self, owner: int, hits: set[int]) -> bool:
+    def _shares(self, owner: int, hits: Collection[int]) -> bool:
         """Return whether an evaluation stream has more of these passages than chance gives."""
         own = self._streams[owner].passages
         return self._many(sum(passage in hits for passage in own) if hits else 0, len(own))
@@ -330,11 +362,20 @@ class _Index:
         templates = from_templates(train) and from_templates(evaluation)
         documents = {key: found for key, found in met.documents.items() if found[1] & mine}
         chunks = {number: like for number, like in met.chunks.items() if self._chunks[number][0] in mine}
-        found = {n: [passage for passage in self._streams[n].passages if passage in met.passages] for n in numbers}
+        recurring = self._recurring(met, evaluation, len(numbers))
+        telling = met.passages.keys() - recurring
+        long = {number: self._said[number] for number in chunks if number in self._said}
+        telling_chunks = {number for number, said in long.items() if not said or not recurring.issuperset(said)}
+        found = {n: [passage for passage in self._streams[n].passages if passage in telling] for n in numbers}
         seen = Counter({number: len(passages) for number, passages in found.items()})
         held = sum(len(self._streams[number].passages) for number in numbers)
         shares = {number: seen[number] / max(len(self._streams[number].passages), 1) for number in numbers}
         repeated = {asked for asked in met.repeated if asked[0] in mine}
+        repeated |= {
+            (owner, name)
+            for owner, name, alike, shared in met.candidates
+            if owner in mine and (alike & telling_chunks or self._shares(owner, shared - recurring))
+        }
         same = {asked for asked in met.same if asked[0] in mine} - repeated
         if not (documents or chunks or seen.total() or repeated or same):
             return None
@@ -342,8 +383,8 @@ class _Index:
         if templates:
             leaking["chunk"] = set(self._copied(chunks))
         else:
-            long = (self._chunks[number] for number in chunks)
-            leaking["chunk"] = {stream for stream, size in long if size >= LONG_CHUNK}
+            leaking["chunk"] = {self._chunks[number][0] for number in telling_chunks}
+            leaking["chunk"] |= set(self._copied(number for number in long if chunks[number] == 1.0))
             times = 1 if self._many(seen.total(), held) else 2
             leaking["passage"] = {n for n in numbers if self._many(seen[n], len(self._streams[n].passages), times)}
             leaking["question"] = {stream for stream, _ in repeated}
@@ -366,6 +407,15 @@ class _Index:
             same_questions=len(same),
             examples=tuple(self._examples(met, mine, documents, chunks, found, repeated)),
         )
+
+    def _recurring(self, met: _Met, evaluation: str, streams: int) -> set[int]:
+        """The passages that recur on both sides; in an evaluation of too few streams, on the training side."""
+        return {
+            passage
+            for passage, places in met.passages.items()
+            if len(places) >= RECURRING
+            and (streams < RECURRING or len(self._passages.get((evaluation, passage), ())) >= RECURRING)
+        }
 
     def _copied(self, chunks: Iterable[int]) -> Iterator[int]:
         """Streams half of whose chunks are among these, and more than a sentence with them."""
@@ -400,6 +450,20 @@ class _Index:
             yield example("passage", met.passage_texts[passage], owner[passage])
         for asked in sorted(repeated & met.question_texts.keys())[:_EXAMPLES]:
             yield example("question", met.question_texts[asked], asked[0])
+
+
+def _asked_about(stream: Stream) -> list[Chunk]:
+    """Return the chunks of a stream but what its source says is filler."""
+    filler = stream.metadata.get("filler")
+    left_out = set(filler) if isinstance(filler, list | tuple) else set()
+    return [chunk for place, chunk in enumerate(stream.chunks) if place not in left_out]
+
+
+def _add(known: dict[_Key, tuple[int, ...]], passage: _Key, place: int) -> None:
+    """Note where a passage stands, up to `RECURRING` places; tuples, since most stand in one and there are many."""
+    places = known.get(passage, ())
+    if len(places) < RECURRING and place not in places:
+        known[passage] = (*places, place)
 
 
 def _documents(stream: Stream) -> list[str]:

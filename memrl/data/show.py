@@ -35,12 +35,13 @@ def plain_table(first: str, *others: str, title: str) -> Table:
 
 def sources_table(sources: Iterable[Source]) -> Table:
     """Return the table of what there is to build from."""
-    table = plain_table("source", "kind", "what it is", "from", "licence", "tried on", title="sources")
+    table = plain_table("source", "kind", "what it is", "reads", "from", "licence", "tried on", title="sources")
     for source in sources:
         table.add_row(
             source.name,
             source.kind,
             escape(source.about),
+            escape(source.reads),
             source.home or ("generated" if source.tried == "generated" else "your own"),
             source.licence or "",
             TRIED[source.tried],

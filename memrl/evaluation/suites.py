@@ -165,7 +165,7 @@ def _placed(name: str, spec: Spec, data_path: str | None) -> Spec:
     folder = Path(str(path)).expanduser()
     if source.locate is None or not folder.is_dir():
         return spec
-    found = source.locate(sorted(file for file in folder.iterdir() if file.is_file()))
+    found = source.find(sorted(file for file in folder.iterdir() if file.is_file()))
     if len(found) > 1:
         raise ConfigError(f"suite {name!r}: {folder} holds {', '.join(file.name for file in found)}; name one of them.")
     if not found and name in FILES:

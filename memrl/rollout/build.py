@@ -1,4 +1,4 @@
-"""The worker of a configuration, and the pool: the same worker class in this process and on a Ray cluster (law 10).
+"""The worker of a configuration and the pool: the same worker class in this process and on a Ray cluster (law 10).
 
 Ray, and torch with the engines, are imported when they are wanted: a worker on a simulated engine needs neither.
 """
@@ -10,11 +10,17 @@ from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
 from memrl.config import Config
+from memrl.data.look import look
 from memrl.endpoints.cache import with_cache_folder
 from memrl.engines.engine import Engine
-from memrl.engines.prompting import open_prompter
+from memrl.engines.prompting import Prompter, open_prompter
+from memrl.envs.faults import explain_faults
+from memrl.errors import ConfigError
 from memrl.frozen.build import open_judge, open_reader
+from memrl.rollout.lengths import Lengths
 from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.worker import RolloutWorker
 
@@ -56,6 +62,33 @@ def open_worker(config: Config, engine: Engine, tokenizer: Any) -> RolloutWorker
         rewards=config.rewards,
         advantage=config.advantage,
     )
+
+
+def check_records(config: Config, prompter: Prompter | None, console: Console | None = None) -> None:
+    """Look at all data that a run can take, before its first step (law 14).
+
+    Args:
+        prompter: None: lengths are not looked at.
+        console: where the progress is shown.
+
+    Raises:
+        ConfigError: there are records that cannot be read, scored or shown whole; the first are named, all counted.
+    """
+    from memrl.engines.models import context_length
+
+    checks = []
+    if prompter is not None:
+        lengths = Lengths(
+            prompter,
+            memory=config.memory,
+            rollout=config.rollout,
+            reader=config.reader,
+            context=context_length(config.model),
+        )
+        checks.append(lengths)
+    taken = config.train.steps * config.train.streams_per_step * (1 + config.rollout.refill_rounds)
+    if faults := look(config.data, config.eval, config.seed, taken, checks, console):
+        raise ConfigError(explain_faults(faults))
 
 
 def open_pool(config: Config) -> Pool:

@@ -164,7 +164,7 @@ class RolloutWorker:
             prompt_ids = self.prompter.encode(observation.messages, observation.tools)
             if len(prompt_ids) > rollout.max_prompt_tokens:
                 raise ConfigError(
-                    f"stream {stream.id!r}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
+                    f"stream {stream.id!r} of {stream.source}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
                     f"rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )

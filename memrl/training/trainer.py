@@ -20,7 +20,7 @@ from rich.console import Console
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.canary import first_canary
-from memrl.engines.models import context_length, load_tokenizer
+from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import JudgeError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import faithful_share, summarise
@@ -34,8 +34,8 @@ from memrl.report.progress import RunProgress, final_table
 from memrl.report.trackers import RunInfo, open_trackers
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.meters import ALARMS
-from memrl.rollout.build import open_pool
-from memrl.rollout.preflight import check_judge, check_prompts, check_reader, first_prompt
+from memrl.rollout.build import check_records, open_pool
+from memrl.rollout.preflight import check_judge, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.canary import AdapterCanary
@@ -44,8 +44,6 @@ from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_fig
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
-CHECKED_STREAMS = 16
-"""Streams of each side whose prompts are measured before the model is loaded."""
 
 
 class Trainer:
@@ -58,7 +56,8 @@ class Trainer:
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used, the prompts do not fit, or the reader's endpoint refuses.
+        ConfigError: the model cannot be used, records of the data cannot be (all are named), or the reader's endpoint
+            refuses.
         ReaderError: nobody answers at the reader's endpoint.
         JudgeError: nobody answers at the judge's, or it fails one of its canaries.
         CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
@@ -122,22 +121,15 @@ class Trainer:
 
     def _open_streams(self, prompter: Prompter) -> None:
         config = self.config
+        check_records(config, prompter, self.console)
         held_out = StreamFeed(config.data.eval, config.data.path, config.eval.seed, cycle=False)
         self.eval_streams = held_out.take(config.eval.streams)
         if len(self.eval_streams) < config.eval.streams:
             log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
         self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
-        first = self.feed.take(CHECKED_STREAMS)
+        [first] = self.feed.take(1)
         self.feed.seek(0)
-        check_prompts(
-            [*self.eval_streams[:CHECKED_STREAMS], *first],
-            prompter,
-            memory=config.memory,
-            rollout=config.rollout,
-            reader=config.reader,
-            context=context_length(config.model),
-        )
-        self._first_canary = first_canary(first_prompt(config.memory, config.rollout, prompter, first[0]))
+        self._first_canary = first_canary(first_prompt(config.memory, config.rollout, prompter, first))
 
     # The loop ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import memrl.rollout.build
 import memrl.rollout.pool
 import memrl.training.trainer
 from memrl.cli import main as cli
+from memrl.envs.building.tokens import count_tokens
+from memrl.envs.sources import open_source
 from tests.support import CONFIG, ROOT, overrides
 
 Refused = Callable[..., str]
@@ -39,12 +41,12 @@ def refused(
     monkeypatch.setattr(memrl.rollout.pool.InProcessPool, "play_groups", played)
     monkeypatch.setattr(memrl.rollout.pool.InProcessPool, "play_greedy", played)
 
-    def run(changes: Mapping[str, Any], *, command: str = "train", slow: bool = False) -> str:
+    def run(changes: Mapping[str, Any], *, command: str = "train", slow: bool = False, more: Sequence[str] = ()) -> str:
         if not slow:
             monkeypatch.setattr(memrl.learner.build, "load_model", played)
         folder = tmp_path / "run"
         held = sorted(folder.rglob("*")) if folder.exists() else None
-        assert cli.main([command, str(ROOT / CONFIG), *overrides(quick_model, folder, changes)]) == 2
+        assert cli.main([command, str(ROOT / CONFIG), *overrides(quick_model, folder, changes), *more]) == 2
         assert (sorted(folder.rglob("*")) if folder.exists() else None) == held  # nothing was written
         message = capsys.readouterr().err
         assert "Traceback" not in message
@@ -199,6 +201,59 @@ def test_a_chunk_that_is_too_long_for_the_prompt(refused: Refused, tmp_path: Pat
     long = {**STREAM, "id": "long", "chunks": [STREAM["chunks"][0], {"text": "Ada lives in Paris. " * 80}]}
     spec = write_lines(tmp_path / "mine.jsonl", STREAM, long)
     assert "stream 'long' of mine, chunk 1: the prompt has" in refused({"data.train": spec})
+
+
+def test_every_bad_record_of_a_set_is_named_before_the_model_is_loaded(refused: Refused, tmp_path: Path) -> None:
+    """One of each sort: too long a chunk, behind 40 sound streams; too long a question; a metric that does not exist; a
+    gold that earns nothing; a line that is no UTF-8; an id that comes twice."""
+    asked = STREAM["questions"][0]  # type: ignore[index]
+    lines = [json.dumps({**STREAM, "id": f"s{n}"}).encode() for n in range(40)]
+    bad = {
+        "long": {"chunks": [STREAM["chunks"][0], {"text": "Ada lives in Paris. " * 80}]},  # type: ignore[index]
+        "wordy": {"questions": [{**asked, "text": "Where does Ada live? " * 80}]},
+        "metric": {"questions": [{**asked, "metric": "exact_mach"}]},
+        "label": {"questions": [{**asked, "metric": "boxed"}]},
+        "letter": {"questions": [{**asked, "metric": "choice"}]},
+        "s3": {},
+    }
+    lines += [json.dumps({**STREAM, "id": name, **change}).encode() for name, change in bad.items()]
+    lines.append(json.dumps({**STREAM, "id": "coded"}).replace("Ada", "Ad\u00e8le").encode("latin-1"))
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    message = refused({"data.train": f"[{{source: jsonl, path: {path}}}]", "reader.type": "policy-base"})
+    assert "7 records of the data cannot be used" in message
+    where = f"data.train[0] ({path}), stream "
+    assert f"{where}'long' of mine, chunk 1: the prompt has" in message
+    assert f"{where}'wordy' of mine, question 'q1': the reader's prompt has" in message
+    assert f"{where}'metric' of mine, question 'q1' has the unknown metric 'exact_mach'; did you mean" in message
+    assert f"{where}'label' of mine, question 'q1': the metric 'boxed' needs integer golds, not 'Paris'" in message
+    assert f"{where}'letter' of mine, question 'q1': the gold 'Paris' itself earns nothing by the metric" in message
+    assert "holds two streams with the id 's3'" in message
+    assert f"data.train[0]: {path}, line 47" in message
+    assert "7 records" in refused({"data.train": f"[{{source: jsonl, path: {path}}}]", "reader.type": "policy-base"})
+
+
+def test_the_dry_run_names_the_same_records(refused: Refused, tmp_path: Path) -> None:
+    long = {**STREAM, "id": "long", "chunks": [{"text": "Ada lives in Paris. " * 80}]}
+    spec = write_lines(tmp_path / "mine.jsonl", STREAM, long)
+    assert "stream 'long' of mine, chunk 0: the prompt has" in refused({"data.train": spec}, more=["--dry-run"])
+
+
+def test_a_long_turn_of_documents_is_refused_or_cut(refused: Refused, tmp_path: Path) -> None:
+    rows = [
+        {"id": f"d{n}", "text": f"Ann{n} lives in Oslo.", "questions": [{"question": "Where?", "answer": "Oslo"}]}
+        for n in range(29)
+    ]
+    rows.append({**rows[0], "id": "d29", "text": "word" + " word" * 3000})
+    path = tmp_path / "docs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    message = refused({"data.train": f"[{{source: documents, path: {path}}}]"})
+    assert "stream 'documents-d29' of documents, chunk 0: the prompt has" in message
+    assert "is cut by the source's option longest" in message
+    streams = list(open_source("documents", {"path": path, "chunk_tokens": 60, "longest": 60}))
+    cut = next(stream for stream in streams if stream.id == "documents-d29")
+    assert max(count_tokens(chunk.text) for chunk in cut.chunks) <= 60
+    assert " ".join(chunk.text for chunk in cut.chunks).split() == ["word"] * 3001
 
 
 # sft ----------------------------------------------------------------------------------------------------------------

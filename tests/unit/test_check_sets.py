@@ -269,6 +269,7 @@ def test_train_and_dry_run_refuse_before_anything_slow(
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(
         "data: {train: [{source: synthetic, seed: 5}], eval: [{source: synthetic, seed: 5}]}\n"
+        "rollout: {max_completion_tokens: 512}\nreader: {type: lexical}\n"
     )
     for words in (["train", "mine.yaml"], ["train", "mine.yaml", "--dry-run"]):
         assert cli.main(words) == 2

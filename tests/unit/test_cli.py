@@ -13,7 +13,10 @@ import pytest
 from memrl.cli import main as cli
 from memrl.errors import EngineError
 
-SOURCES = "data: {train: [{source: synthetic}], eval: [{source: synthetic}]}\n"
+SOURCES = (
+    "data: {train: [{source: synthetic}], eval: [{source: synthetic}]}\n"
+    "rollout: {max_completion_tokens: 512}\nmemory: {render_budget: 512}\nreader: {type: lexical}\n"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -342,3 +342,32 @@ def test_the_variable_with_the_key_must_be_set(monkeypatch: pytest.MonkeyPatch) 
 def test_judges_meters_and_content_are_checked_before_anything_slow(words: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         load_config("tiny", words)
+
+
+@pytest.mark.parametrize("name", ["4e10", "12:30", "007", "on", "1_0", "695e0514", "1.0", "0x1f", "'null'"])
+def test_a_name_is_taken_as_it_is_written(name: str, tmp_path: Path) -> None:
+    """YAML reads numbers, times and truths in these."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"run:\n  dir: {name}\n  trackers: []\nreader: {{instruction: {name}}}\n")
+    sources = ["data.train=[{source: synthetic}]", "data.eval=[{source: synthetic}]"]
+    wanted = name.strip("'")
+    for config in (
+        load_config("tiny", [f"run.dir={name}", f"reader.instruction={name}"]),
+        load_config("tiny", [f"run={{dir: {name}}}", f"reader.instruction={name}"]),
+        load_config(path, sources),
+    ):
+        assert (config.run.dir, config.reader.instruction) == (wanted, wanted)
+        save_config(config, tmp_path / "saved.yaml")
+        assert load_config(tmp_path / "saved.yaml") == config
+    assert load_config("tiny", ["run.dir=null"]).run.dir == "runs/tiny"
+
+
+@pytest.mark.parametrize("key", ["seed", "eval.seed"])
+def test_a_seed_that_no_generator_takes_is_refused(key: str) -> None:
+    assert load_config("tiny", [f"{key}={2**63 - 1}"])
+    with pytest.raises(ConfigError, match=rf"{key} is {2**63}, which no generator takes; it must be at most"):
+        load_config("tiny", [f"{key}={2**63}"])
+    with pytest.raises(ConfigError, match=f"{key} is 99999999999999999999, which no generator takes"):
+        load_config("tiny", [f"{key}=99999999999999999999"])
+    with pytest.raises(ConfigError, match=f"{key} is -1; it must not be negative"):
+        load_config("tiny", [f"{key}=-1"])

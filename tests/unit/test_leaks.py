@@ -363,14 +363,14 @@ def test_streams_of_all_of_banking77_leak_into_its_eval_split() -> None:
 
 @pytest.mark.long
 def test_the_splits_of_squad_are_clean() -> None:
-    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
+    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*")), "eval_share": 0.2}
     train = open_source("squad", {**options, "split": "train"})
     assert find_overlap(train, open_source("squad", {**options, "split": "eval"})).leaks == ()
 
 
 @pytest.mark.long
 def test_squad_under_other_names_leaks() -> None:
-    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*"))}
+    options = {"path": next(shared("data", "squad_cs224n_dev").glob("*.json*")), "eval_share": 0.2}
     stage = SOURCES["squad"].stage
     assert isinstance(stage, Packing)
     train = (one.model_copy(update={"source": "mine", "metadata": {}}) for one in open_source("squad", options))

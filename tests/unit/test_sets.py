@@ -95,7 +95,7 @@ def test_a_generated_set_needs_no_files(tmp_path: Path) -> None:
 def test_two_inputs_of_one_source_get_a_folder_each(raw: Path) -> None:
     (raw / "more").mkdir()
     (raw / "more" / "train-v1.1.json").write_bytes((raw / "squad" / "dev-v1.1.json").read_bytes())
-    assert [job.name for job in find_jobs(raw, "squad")] == ["squad-train-v1", "squad-dev-v1"]
+    assert [job.name for job in find_jobs(raw, "squad")] == ["squad-train-v1.1", "squad-dev-v1.1"]
 
 
 @pytest.mark.long

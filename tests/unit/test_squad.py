@@ -242,7 +242,7 @@ def test_open_source_checks_options_at_once(name: str, options: dict[str, Any], 
 
 @needs_real
 def test_the_real_file_holds_its_evidence() -> None:
-    streams = squad(path=REAL, split="train", chunk_tokens=1000)
+    streams = squad(path=REAL, split="train", eval_share=0.2, chunk_tokens=1000)
     assert len(streams) > 1
     assert {len(stream.chunks) for stream in streams[:-1]} == {10}
     for stream in streams:
@@ -254,7 +254,7 @@ def test_the_real_file_holds_its_evidence() -> None:
 @needs_real
 def test_the_real_files_splits_share_no_article() -> None:
     train, held_out = (
-        {title for stream in squad(path=REAL, split=split) for title in stream.metadata["documents"]}
+        {title for stream in squad(path=REAL, split=split, eval_share=0.2) for title in stream.metadata["documents"]}
         for split in ("train", "eval")
     )
     assert train and held_out and train.isdisjoint(held_out)
