@@ -120,7 +120,7 @@ def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> No
 def test_a_built_set_is_measured_on_its_held_out_side_or_whole_where_it_has_none(tmp_path: Path) -> None:
     config = load_config("tiny")
     raw = squad.write(tmp_path, [f"Town{number}" for number in range(12)])
-    build_set(Job("squad", raw, "squad", {"chunks": 1}), tmp_path)
+    build_set(Job("squad", raw, "squad", {"chunks": 1, "eval_share": 0.2}), tmp_path)
     sides = {name: {s.id for s in read_jsonl(tmp_path / "squad" / f"{name}.jsonl")} for name in ("train", "eval")}
     suite = open_suite(str(tmp_path / "squad"), config.data, 99, [7])
     assert suite.split == "eval" and {stream.id for stream in suite.streams.values()} == sides["eval"]

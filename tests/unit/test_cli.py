@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_help_is_quick_and_shows_an_example() -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     for words in (["--help"], ["train", "--help"], ["sft", "--help"], ["tiny", "build", "--help"]):
-        start = time.perf_counter()
+        before = os.times()
         done = subprocess.run(
             [sys.executable, "-m", "memrl.cli", *words],
             capture_output=True,
@@ -65,7 +64,8 @@ def test_help_is_quick_and_shows_an_example() -> None:
             env=environment,
         )
         assert "example: memrl" in done.stdout
-        assert time.perf_counter() - start < 5  # under 1 s on an idle machine
+        after = os.times()
+        assert after.children_user - before.children_user < 5  # seconds of a processor; torch alone takes that long
 
 
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
