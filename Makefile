@@ -51,7 +51,7 @@ train: setup ## train the embedded tiny model: runs/tiny
 quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m 'not long and not slow and not gpu and not vllm' tests/unit
+	$(BIN)/python -m pytest -q -p no:schemathesis -m 'not long and not slow and not gpu and not vllm' tests/unit
 
 test: lint ## lint, then the tests that are not slow and need no GPU: minutes
 	$(BIN)/python -m pytest $(TWO_AT_A_TIME)

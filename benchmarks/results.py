@@ -23,9 +23,10 @@ from rich.console import Console
 from memrl.data.build import find_jobs
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
-from memrl.evaluation.results import draw, markdown, results, shown
+from memrl.evaluation.results import draw, markdown, results
 from memrl.policies.policy import POLICY, UNTRAINED, Policy, open_policy
 from memrl.report.progress import RunProgress
+from memrl.report.tables import shown
 from memrl.storage.files import write_json_atomic, write_text_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,8 +63,8 @@ def measured(policy: Policy, plan: Plan) -> dict[str, Any]:
     """The figures of one evaluation, with its plot."""
     progress = RunProgress(Console(stderr=True))
     with progress:
-        config, records = evaluate(policy, plan, progress.phase)
-    return results(records, reader=reader_name(config), judge=judge_name(config))
+        done = evaluate(policy, plan, progress.phase)
+    return results(done.measured, done.suites, reader=reader_name(done.config), judge=judge_name(done.config))
 
 
 def main() -> None:

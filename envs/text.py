@@ -1,7 +1,7 @@
 """Text as it is compared: one spelling for what looks the same, numbers as numbers, words in every script.
 
-Metrics, the content reward, meters and the duplicates of a memory compare texts by `fold`, `stands_in`, `words` and
-`stem`, so that a curly quote, a full-width digit, another Unicode form or a comma
+Metrics, the content reward, meters, checks of data and the duplicates of a memory compare texts by `fold`, `stands_in`
+and `words`, so that a curly quote, a full-width digit, another Unicode form or a comma
 between thousands makes no difference anywhere, and 3.14 is 314 nowhere.
 """
 
@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-
-import snowballstemmer
 
 _QUOTES = "‘’‚‛′ʼ´＇"
 _DOUBLE_QUOTES = "“”„‟″«»「」『』＂"
@@ -29,19 +27,28 @@ _PLAIN = str.maketrans(
         "…": "...",
     }
 )
-# Thousands are grouped by three, in India by two above the first three.
-_GROUPED = re.compile(r"(?<![\w.,'])(?:\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:'\d{3})+)(?!\w|,\d)")
-_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
-_ASCII_WORD = re.compile(r"(?<!\w)\d+(?:[.,:]\d+)*(?!\w)|\w+")
 UNSPACED_RANGES = (
     # Kana, ideographs, Bopomofo, Thai, Lao, Tibetan, Burmese, Khmer.
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 """Scripts without blanks between words."""
+_HANGUL = "\uac00-\ud7a3"
+# Thousands are grouped by three, in India by two above the first three.
+_GROUPED = re.compile(r"(?<![\w.,'])(?:\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:'\d{3})+)(?!\w|,\d)")
+_ANY_GROUPED = re.compile(
+    rf"(?<![.,'])(?<!(?![{UNSPACED_RANGES}{_HANGUL}])\w)(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}|\d{{1,3}}(?:'\d{{3}})+)"
+    rf"(?!(?![{UNSPACED_RANGES}{_HANGUL}])\w|,\d)"
+)
+"""The same where a number may stand between characters without a blank."""
+_PROCLITICS = frozenset(["و", "ف", "ب", "ك", "ل", "ال", "وال", "فال", "بال", "كال", "لل", "ولل"])
+"""Arabic's "and", "so", "in", "like", "to", "the", which are written together with the word that they stand before."""
+_SHORTEST_AFTER_PROCLITIC = 4
+"""Letters. So many need not be the end of another word."""
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_ASCII_WORD = re.compile(r"(?<!\w)\d+(?:[.,:]\d+)*(?!\w)|\w+")
 _UNSPACED = re.compile(f"[{UNSPACED_RANGES}]")
 _SEPARATORS = ".,:"
-_STEMMER = snowballstemmer.stemmer("english")
 
 
 def plain(text: str) -> str:
@@ -50,6 +57,7 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_PLAIN)
         text = _OTHER_DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
+        return _ANY_GROUPED.sub(_ungrouped, text)
     return _GROUPED.sub(_ungrouped, text)
 
 
@@ -72,28 +80,84 @@ def words(text: str) -> list[str]:
     return found or [sign for sign in folded if not sign.isspace()]
 
 
+def unspaced_runs(text: str) -> list[str]:
+    """Return the words of a text as `words` does, but a run of a script without blanks as one: who reads its characters
+    by twos must know which are neighbours."""
+    folded = fold(text)
+    return _any_word(runs=True).findall(folded) or [sign for sign in folded if not sign.isspace()]
+
+
+def character_words(run: str) -> list[str]:
+    """Return the characters of a run, each with its marks."""
+    return _character().findall(run)
+
+
+def pairs(run: str) -> list[str]:
+    """Return what stands for a run of a script without blanks: its characters two by two, or the one that it has."""
+    signs = character_words(run)
+    return ["".join(signs[place : place + 2]) for place in range(len(signs) - 1)] or signs
+
+
+def word_count(text: str) -> int:
+    """Return how many words a text has, where a bound is meant as one of English: of scripts without blanks, two
+    characters count as a word."""
+    return length(words(text))
+
+
+def length(found: list[str]) -> int:
+    """Return how many words these are, two single characters of a script without blanks being one."""
+    return len(found) - sum(map(is_unspaced, (word[0] for word in found))) // 2
+
+
+@lru_cache(maxsize=2)
+def _any_word(runs: bool = False) -> re.Pattern[str]:
+    single, inside = word_patterns()
+    one = f"(?:{single})+" if runs else single
+    beside = f"(?![{_HANGUL}]){inside}"  # in Korean what is counted follows a number without a blank
+    return re.compile(rf"(?<!{beside})\d+(?:[.,:]\d+)*(?!{beside})|{one}|(?:{inside})+")
+
+
 @lru_cache(maxsize=1)
-def _any_word() -> re.Pattern[str]:
-    """The words of every script. Python's `\\w` leaves out marks: vowel signs would cut a word of Hindi in pieces."""
-    marks = "".join(sign for sign in map(chr, range(0x300, 0x1E94B)) if unicodedata.category(sign)[0] == "M")
-    single, inside = f"[{UNSPACED_RANGES}]", rf"(?![{UNSPACED_RANGES}])[\w{marks}]"
-    return re.compile(rf"(?<!{inside})\d+(?:[.,:]\d+)*(?!{inside})|{single}[{marks}]*|(?:{inside})+")
+def word_patterns() -> tuple[str, str]:
+    """Return two regular expressions: a character of a script without blanks with its marks, and a character or mark of
+    any other word. Python's `\\w` leaves out marks: vowel signs would cut a word of Hindi in pieces."""
+    marks = _marks()
+    return (
+        rf"(?![{_unspaced_signs()}])[{UNSPACED_RANGES}][{marks}]*",
+        rf"(?![{UNSPACED_RANGES}])[\w{marks}]",
+    )
 
 
-@lru_cache(maxsize=65_536)
-def stem(word: str) -> str:
-    """Return a lower-case word without its ending (Porter 2, English), so that "live" finds "lives"."""
-    return str(_STEMMER.stemWord(word))
+@lru_cache(maxsize=1)
+def _character() -> re.Pattern[str]:
+    marks = _marks()
+    return re.compile(rf"[^{marks}][{marks}]*|[{marks}]+")
 
 
-def pairs(word: str) -> list[str]:
-    """Return what stands for a word of a script without blanks: its characters two by two, or the one that it has."""
-    return [word[place : place + 2] for place in range(len(word) - 1)] or [word]
+@lru_cache(maxsize=1)
+def _unspaced_signs() -> str:
+    """The signs between words (a middle dot, a Burmese full stop) that the scripts without blanks have among their
+    characters."""
+    return "".join(
+        re.escape(sign)
+        for sign in map(chr, range(0xE00, 0x3130))
+        if is_unspaced(sign) and unicodedata.category(sign)[0] in "PSZ"
+    )
+
+
+@lru_cache(maxsize=1)
+def _marks() -> str:
+    return "".join(sign for sign in map(chr, range(0x300, 0x1E94B)) if unicodedata.category(sign)[0] == "M")
 
 
 def is_unspaced(character: str) -> bool:
     """Return whether a character belongs to a script that puts no blanks between words."""
     return _UNSPACED.match(character) is not None
+
+
+def has_particles(character: str) -> bool:
+    """Return whether a character is Korean: particles follow such a word without a blank."""
+    return "\uac00" <= character <= "\ud7a3"
 
 
 def is_word(character: str) -> bool:
@@ -105,7 +169,7 @@ def stands_in(needle: str, haystack: str) -> bool:
     """Return whether `needle` stands in `haystack` as whole words and whole numbers, however the two are spelt.
 
     5 does not stand in 3.5, in -5 or in 1,500; 1000 stands in "1,000 people". A word of a script without blanks may
-    stand anywhere; in Korean, particles may follow.
+    stand anywhere; in Korean, particles may follow, and in Arabic "and", "in", "the" and their like may stand before.
     """
     wanted, text = fold(needle), fold(haystack)
     if not wanted:
@@ -129,7 +193,19 @@ def _begins(text: str, place: int) -> bool:
             return False
         if before in _SEPARATORS and place > 1 and text[place - 2].isdigit():
             return False
+    if "\u0621" <= first <= "\u064a" and _after_proclitic(text, place):
+        return True
     return not _joined(before, first)
+
+
+def _after_proclitic(text: str, place: int) -> bool:
+    """Return whether an Arabic word begins at `place` behind nothing but what is written together with it."""
+    start, end = place, place
+    while start and is_word(text[start - 1]):
+        start -= 1
+    while end < len(text) and is_word(text[end]):
+        end += 1
+    return end - place >= _SHORTEST_AFTER_PROCLITIC and text[start:place] in _PROCLITICS
 
 
 def _ends(text: str, place: int) -> bool:
@@ -139,7 +215,7 @@ def _ends(text: str, place: int) -> bool:
     last, after = text[place - 1], text[place]
     if last.isdigit() and after in _SEPARATORS and text[place + 1 : place + 2].isdigit():
         return False
-    if "\uac00" <= last <= "\ud7a3":  # a particle follows without a blank
+    if has_particles(last):
         return True
     return not _joined(last, after)
 
@@ -148,4 +224,6 @@ def _joined(left: str, right: str) -> bool:
     """Return whether two neighbours belong to one word."""
     if unicodedata.category(right)[0] == "M":  # a vowel sign or accent belongs to what it stands on
         return is_word(left)
+    if (left.isdigit() and has_particles(right)) or (has_particles(left) and right.isdigit()):
+        return False
     return is_word(left) and is_word(right) and not is_unspaced(left) and not is_unspaced(right)

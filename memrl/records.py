@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memrl.envs.tools import ToolResult
 from memrl.errors import PluginError
 from memrl.rewards.compose import RewardWeights, pay
+from memrl.rewards.metrics import unanswerable
 from memrl.rewards.parts import EpisodeView, StepView
 
 StopReason = Literal["stop", "length"]
@@ -147,6 +148,11 @@ class AnswerRecord(BaseModel):
     verdict: Verdict | None = None
     """The judge's, where it grades the answer: then it is the score, and `metric_score` what the metric says."""
     metric_score: float | None = None
+
+    @property
+    def answerable(self) -> bool:
+        """Return whether the text says the answer; else the right one is that it does not."""
+        return not unanswerable(self.metric, self.gold)
 
 
 class Episode(BaseModel):

@@ -24,9 +24,10 @@ from typing import Any
 
 from memrl.envs.building.prose import clauses
 from memrl.envs.stream import Stream
-from memrl.envs.text import is_unspaced, pairs, plain, stem
+from memrl.envs.terms import stem
+from memrl.envs.text import has_particles, is_unspaced, pairs, plain, stands_in, word_patterns
 from memrl.rewards.injection import gives_orders
-from memrl.rewards.metrics import stands_in
+from memrl.rewards.metrics import ABSTENTIONS
 
 COVERED = 0.8
 """Share of a text's content words that its passage must have."""
@@ -34,13 +35,23 @@ HELD = 0.75
 """Share of a memory point's content words that an item must have."""
 WINDOW = 3
 """Sentences that may say a text together, where the later ones refer to the earlier ones."""
-_CLAUSE = re.compile(r"[,.!?;:()]\s|\b(?:and|but|while|although|because)\b")
+_CLAUSE = re.compile(r"[,.!?;:()،؛]\s|[，、；：（）]|\b(?:and|but|while|although|because)\b")
 _WORD = re.compile(r"[^\W_]+(?:[.'-][^\W_]+)*")
 _REFERS = frozenset(
     "he she it they him her them his hers its their theirs i me my we us our you your this that these those who which "
-    "there then".split()
+    "there then er sie es ihm ihn ihr ihre ihren sein seine seinen dies diese dieser dieses das он она оно они его её"
+    " ее ему ей им их هو هي هم هذا هذه वह वे उस उसने उसका उसकी उसके उनका उनकी उनके यह इस".split()
 )
+_REFERS_WITHIN = re.compile("[他她它此该]|这[些个]|彼|それ|その|これ|この|เขา|เธอ|มัน|그(?:는|가|의|를|녀|것|들)")
+"""The same in languages that put no blanks between words, or particles behind them."""
 _NEGATIONS = frozenset("not no never none nobody nothing neither nor without cannot".split())
+_OTHER_NEGATIONS = frozenset(
+    "nicht kein keine keinen keinem keiner keines nie niemals niemand nichts ohne jamais aucun aucune rien sans nunca"
+    " jamás nadie нет не никогда никто ничего ничто без нельзя لا لم لن ليس ليست بدون नहीं मत बिना".split()
+)
+_NEGATIONS_WITHIN = re.compile(
+    "不(?![同过過仅僅断斷])|没|沒|未(?![来來])|无法|無法|ない|ません|なかった|ずに|ไม่|มิได้|않|못[하했]|없|아니"
+)
 _STOP = frozenset(
     "a an the of to in on at by for from with and or but as is are was were be been being has have had do does did "
     "will would can could may might shall should so very also that which who whom it its this these those there i me "
@@ -67,15 +78,31 @@ class Extraction:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text, as written; pairs of characters where a script puts no blanks between words."""
+    """The words of a text, as written; pairs of characters where a script puts no blanks between words, and in Korean,
+    whose particles cling to them."""
+    text = plain(text)
+    if text.isascii():
+        return _WORD.findall(text)
     found: list[str] = []
-    for word in _WORD.findall(plain(text)):
-        found += pairs(word) if is_unspaced(word[0]) else [word]
+    for word in _any_word().findall(text):
+        found += pairs(word) if is_unspaced(word[0]) or has_particles(word[0]) else [word]
     return found
 
 
+@lru_cache(maxsize=1)
+def _any_word() -> re.Pattern[str]:
+    single, inside = word_patterns()
+    inside = f"(?!_){inside}"
+    return re.compile(rf"(?:{single})+|(?:{inside})+(?:[.'-](?:{inside})+)*")
+
+
 def _negates(word: str) -> bool:
-    return word in _NEGATIONS or word.endswith("n't")
+    return word in _NEGATIONS or word in _OTHER_NEGATIONS or word.endswith("n't")
+
+
+def _refers(text: str) -> bool:
+    """Return whether a sentence refers to what came before."""
+    return not _REFERS.isdisjoint(word.casefold() for word in _words(text)) or bool(_REFERS_WITHIN.search(text))
 
 
 @lru_cache(maxsize=16_384)
@@ -96,7 +123,7 @@ def _anchors(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=16_384)
 def _negative(text: str) -> bool:
-    return any(_negates(word.casefold()) for word in _words(text))
+    return any(_negates(word.casefold()) for word in _words(text)) or bool(_NEGATIONS_WITHIN.search(text))
 
 
 @lru_cache(maxsize=1_024)
@@ -107,7 +134,7 @@ def _windows(passage: str) -> tuple[str, ...]:
     for start in range(len(sentences)):
         joined = sentences[start]
         for other in sentences[start + 1 : start + WINDOW]:
-            if not _REFERS & {word.casefold() for word in _words(other)}:
+            if not _refers(other):
                 break
             joined = f"{joined}. {other}"
             windows.append(joined)
@@ -174,7 +201,7 @@ def gold_points(stream: Stream) -> list[list[Point]] | None:
         return [[_point(given, replaced) for given in chunk] for chunk in listed]
     points: list[list[Point]] = [[] for _ in stream.chunks]
     for question in stream.questions:
-        if question.metric in {"abstention", "choice", "code_rules", "boxed"}:
+        if question.metric in ABSTENTIONS | {"choice", "code_rules", "boxed"}:
             continue
         for chunk in question.evidence or ():
             said = [answer for answer in question.answers if stands_in(answer, stream.chunks[chunk].text)]

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from memrl.envs.dialects.thoughts import said
+from memrl.envs.text import word_count, words
 
 LONGEST_ANSWER = 200
 """Words. What is longer is refused unread: it lists what might be right, or argues."""
@@ -120,10 +121,9 @@ class Request:
 
 def refused_unread(text: str, question: str = "", longest: int = LONGEST_ANSWER) -> str:
     """Return why a text is rejected without a judge: it is empty, too long, or the question itself; else nothing."""
-    words = text.split()
     if all(unicodedata.category(character)[0] in "PZC" for character in text):
         return "it is empty"
-    if len(words) > longest:
+    if word_count(text) > longest:
         return f"it has more than {longest} words"
     if question and _plain(text) == _plain(question):
         return "it repeats the question"
@@ -224,7 +224,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    return " ".join(words(text))
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ memories grow, copy or talk to the judge should be seen before it is believed.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memrl.envs.stream import Stream
+from memrl.envs.text import is_unspaced, stands_in, words
 from memrl.envs.tools import ResultCode, ToolResult
 from memrl.rewards.content import content_words
 from memrl.rewards.injection import gives_orders
-from memrl.rewards.metrics import stands_in
 
 ALARMS: dict[str, float] = {
     "bogus_calls": 0.5,
@@ -38,9 +37,10 @@ BOGUS = {
 """What no memory could have carried out."""
 RUN = 8
 """Words in a row that count as copied."""
+RUN_OF_CHARACTERS = 16
+"""Characters in a row that do, in a script without blanks between words."""
 ALIKE = 0.9
 """Jaccard similarity of content words from which on two items say the same."""
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,29 @@ def _part(count: int, total: int) -> float:
 
 
 def copied_share(chunks: Sequence[str], items: Sequence[str]) -> float:
-    """Share of the chunks' words that stand in the memory in runs of RUN words or more, as they stand in the chunks."""
-    held = set()
-    for item in items:
-        words = _WORD.findall(item.casefold())
-        held |= {tuple(words[place : place + RUN]) for place in range(len(words) - RUN + 1)}
+    """Share of the chunks' words that stand in the memory in runs of RUN words or more (RUN_OF_CHARACTERS, in a chunk
+    most of whose words are single characters), as they stand in the chunks."""
+    read = [words(chunk) for chunk in chunks]
+    lengths = [RUN_OF_CHARACTERS if 2 * sum(map(_single, said)) > len(said) else RUN for said in read]
+    kept = [words(item) for item in items]
+    held = {tuple(run) for length in set(lengths) for said in kept for run in _runs(said, length)}
     copied = total = 0
-    for chunk in chunks:
-        words = _WORD.findall(chunk.casefold())
-        marked = [False] * len(words)
-        for place in range(len(words) - RUN + 1):
-            if tuple(words[place : place + RUN]) in held:
-                marked[place : place + RUN] = [True] * RUN
+    for said, length in zip(read, lengths, strict=True):
+        marked = [False] * len(said)
+        for place, run in enumerate(_runs(said, length)):
+            if tuple(run) in held:
+                marked[place : place + length] = [True] * length
         copied += sum(marked)
-        total += len(words)
+        total += len(said)
     return _part(copied, total)
+
+
+def _runs(said: list[str], length: int) -> Iterator[list[str]]:
+    return (said[place : place + length] for place in range(len(said) - length + 1))
+
+
+def _single(word: str) -> bool:
+    return is_unspaced(word[0])
 
 
 def duplicate_share(items: Sequence[str]) -> float:
@@ -111,13 +119,13 @@ def duplicate_share(items: Sequence[str]) -> float:
     seen: dict[str, list[frozenset[str]]] = {}
     again = 0
     for item in items:
-        words = content_words(item)
+        said = content_words(item)
         # Two sets that are so alike share one of their first few words (prefix filtering): others need no look.
-        first = sorted(words)[: len(words) - math.ceil(ALIKE * len(words)) + 1]
+        first = sorted(said)[: len(said) - math.ceil(ALIKE * len(said)) + 1]
         others = (other for word in first for other in seen.get(word, ()))
-        again += any(len(words & other) >= ALIKE * len(words | other) for other in others)
+        again += any(len(said & other) >= ALIKE * len(said | other) for other in others)
         for word in first:
-            seen.setdefault(word, []).append(words)
+            seen.setdefault(word, []).append(said)
     return _part(again, len(items))
 
 

@@ -2,8 +2,8 @@ r"""Question metrics: an answer and its accepted golds go in, a score in [0, 1] 
 
 No metric asks a model, and none fails on an answer, however strange: whatever a model says is scored. Texts are
 compared as `memrl.envs.text` folds them: "yes" is not found in "yesterday", 3.14 is not 314, -5 is not 5, and a curly
-quote is a quote. Metrics that carry the name of a benchmark (`squad_em`, `squad_f1`, `substring_memalpha`) score as its
-own script does, weaknesses included.
+quote is a quote. Metrics that carry the name of a benchmark (`squad_*`, `hotpotqa_*`, `locomo_*`, `substring_memalpha`)
+score as its own script does, weaknesses included.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from memrl.envs.text import fold, is_unspaced, is_word, stands_in, words
+from memrl.envs.text import fold, is_unspaced, is_word, stands_in, word_count, words
 from memrl.rewards.code import code_rules
 from memrl.rewards.compose import unknown_name
+from memrl.rewards.porter import porter_stem
 
 Metric = Callable[[str, Sequence[str]], float]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ARTICLES_AND = re.compile(r"\b(a|an|the|and)\b")
+_WHOLE_ANSWERS = frozenset({"yes", "no", "noanswer"})
+"""Answers that HotpotQA's script takes as a whole or not at all."""
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{\s*)?([+-]?[0-9]+)\s*\}")
+_BOXED = re.compile(r"\\box(?:ed)?\s*\{\s*(?:\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{\s*)?([+-]?[0-9]+)\s*\}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _ANY_LETTER = r"[A-Za-z]"
 _WRAP = r"[\s(\[*$\"'`_]*"
@@ -62,6 +66,8 @@ _SAYS_NOTHING = (
 )
 _AROUND = frozenset(_SAYS_NOTHING.split())
 """Words that say nothing beside such a phrase."""
+_FIRST = re.compile(r"[^.!?]*")
+_TAGGED = re.compile(r"<answer>\s*([+-]?[0-9]+)\s*</answer>", re.IGNORECASE)
 
 
 def _normalise(text: str) -> str:
@@ -132,6 +138,48 @@ def _bag_f1(given: Sequence[str], wanted: Sequence[str]) -> float:
     return _f1((Counter(given) & Counter(wanted)).total(), len(given), len(wanted))
 
 
+def hotpotqa_f1(answer: str, golds: Sequence[str]) -> float:
+    """F1 of HotpotQA's own script (v1), the best over the golds: SQuAD's, but where answer or gold is "yes", "no" or
+    "noanswer" the other must be too."""
+    return max((_hotpotqa_f1(_squad_words(answer), _squad_words(gold)) for gold in golds), default=0.0)
+
+
+def _hotpotqa_f1(given: list[str], wanted: list[str]) -> float:
+    if given != wanted and not _WHOLE_ANSWERS.isdisjoint((" ".join(given), " ".join(wanted))):
+        return 0.0
+    return _bag_f1(given, wanted)
+
+
+def locomo_f1(answer: str, golds: Sequence[str]) -> float:
+    """F1 of LoCoMo's own script (categories 2 to 4): SQuAD's over Porter stems, without "and"; the best over the
+    golds."""
+    given = _locomo_stems(answer)
+    return max((_bag_f1(given, _locomo_stems(gold)) for gold in golds), default=0.0)
+
+
+def locomo_f1_multi(answer: str, golds: Sequence[str]) -> float:
+    """F1 of LoCoMo's own script for questions with several answers (category 1): a gold's parts between commas, each
+    with the part of the answer that fits it best; their mean, the best over the golds."""
+    given = [_locomo_stems(part) for part in answer.split(",")]
+
+    def one(gold: str) -> float:
+        wanted = [_locomo_stems(part) for part in gold.split(",")]
+        return sum(max(_bag_f1(part, other) for part in given) for other in wanted) / len(wanted)
+
+    return max(map(one, golds), default=0.0)
+
+
+def locomo_abstention(answer: str, golds: Sequence[str]) -> float:
+    """1 where LoCoMo's own script (category 5) takes an answer for an abstention: it holds "no information available"
+    or "not mentioned", whatever stands beside it and whatever the golds are."""
+    return float(any(phrase in answer.lower() for phrase in ("no information available", "not mentioned")))
+
+
+def _locomo_stems(text: str) -> list[str]:
+    plain = text.lower().translate(_ASCII_PUNCTUATION)
+    return [porter_stem(word) for word in _ARTICLES_AND.sub(" ", plain).split()]
+
+
 def substring(answer: str, golds: Sequence[str]) -> float:
     """1 where a gold stands in the answer as whole words."""
     return float(any(stands_in(gold, answer) for gold in golds))
@@ -179,7 +227,8 @@ def _integer(text: str) -> str:
 
 
 def boxed(answer: str, golds: Sequence[str]) -> float:
-    r"""1 where the last `\boxed{}` that holds an integer holds a gold, or the answer is that integer and nothing else.
+    r"""1 where the last `\boxed{}` that holds an integer holds a gold; where there is none, the last `<answer>` that
+    does; where there is none either, the answer as a whole, quoted or not (Mem-alpha's scorer takes all three).
 
     The last: listing every label must not pay.
 
@@ -190,14 +239,15 @@ def boxed(answer: str, golds: Sequence[str]) -> float:
         if not _INTEGER.fullmatch(gold.strip()):
             raise ValueError(f"the metric 'boxed' needs integer golds, not {gold!r}. Choose another metric for it.")
     text = answer if answer.isascii() else fold(answer)
-    given = _BOXED.findall(text) or ([text.strip()] if _INTEGER.fullmatch(text.strip()) else [])
+    bare = text.strip().strip("\"'").strip()
+    given = _BOXED.findall(text) or _TAGGED.findall(text) or ([bare] if _INTEGER.fullmatch(bare) else [])
     return float(bool(given) and any(_integer(given[-1]) == _integer(gold.strip()) for gold in golds))
 
 
 def abstention(answer: str, golds: Sequence[str]) -> float:
     """1 where the answer says that it is not known, in one of the golds' words or a usual phrase, and nothing else: an
     answer beside a doubt ("Rome, or unknown") is no abstention."""
-    if len(answer.split()) > ABSTENTION_WORDS:
+    if word_count(answer) > ABSTENTION_WORDS:
         return 0.0
     rest = fold(answer)
     found = 0
@@ -207,6 +257,19 @@ def abstention(answer: str, golds: Sequence[str]) -> float:
             found += 1
     rest, more = _NOT_KNOWN.subn(" ", rest)
     return float(found + more > 0 and {word for word in words(rest) if is_word(word[0])} <= _AROUND)
+
+
+def unanswerable(metric: str, golds: Sequence[str]) -> bool:
+    """Return whether a question asks for what the text does not say: its metric is for abstentions, or every gold's
+    first sentence says that it is not known ("You did not mention this information. You mentioned ...")."""
+    if metric in ABSTENTIONS:
+        return True
+    return bool(golds) and all(abstention(_first_sentence(gold), ()) == 1.0 for gold in golds)
+
+
+def _first_sentence(text: str) -> str:
+    found = _FIRST.match(text.strip())
+    return found[0] if found else ""
 
 
 def choice(answer: str, golds: Sequence[str]) -> float:
@@ -255,6 +318,11 @@ METRICS: dict[str, Metric] = {
     "substring_memalpha": substring_memalpha,
     "squad_em": squad_em,
     "squad_f1": squad_f1,
+    "hotpotqa_em": squad_em,
+    "hotpotqa_f1": hotpotqa_f1,
+    "locomo_f1": locomo_f1,
+    "locomo_f1_multi": locomo_f1_multi,
+    "locomo_abstention": locomo_abstention,
     "token_f1": token_f1,
     "rouge_l": rouge_l,
     "boxed": boxed,
@@ -264,6 +332,10 @@ METRICS: dict[str, Metric] = {
     "parts_coverage": parts_coverage,
     "code_rules": code_rules,
 }
+ABSTENTIONS = frozenset({"abstention", "locomo_abstention"})
+"""Metrics of questions whose right answer is that it is not known."""
+SPANS = frozenset(METRICS) - ABSTENTIONS - {"rouge_l", "choice", "keyword_coverage", "parts_coverage", "code_rules"}
+"""Metrics whose golds one expects to stand in the text."""
 
 
 def score(metric: str, answer: str, golds: Sequence[str]) -> float:

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from memrl.config import Config, load_config, save_config
-from memrl.engines.models import load_model
-from memrl.learner.lora import wrap_lora
 from memrl.records import AdapterRef, Completion
 from memrl.storage.files import new_folder
 from memrl.storage.rundir import CONFIG_FILE
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).parents[1]
 SYNTHETIC = "[{source: synthetic, chunks: 2}]"
@@ -57,6 +57,9 @@ def small_config(model: Path, folder: Path, changes: Mapping[str, Any] | None = 
 
 def untrained_run(model: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
     """A run folder with one adapter that matters and nothing else, as soon as a run has published its first."""
+    from memrl.engines.models import load_model
+    from memrl.learner.lora import wrap_lora
+
     config = small_config(model, folder, changes)
     wrapped = wrap_lora(load_model(config.model), config.model.lora, seed=0)
     perturb(wrapped, seed=1)
@@ -152,6 +155,8 @@ STALE_ROW = (
 
 def perturb(module: torch.nn.Module, seed: int, size: float = 0.05) -> None:
     """Make an adapter matter: its B matrices begin at zero."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():

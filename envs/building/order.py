@@ -11,6 +11,7 @@ from memrl.envs.building.chunking import Unit
 from memrl.envs.building.documents import DocumentQuestion
 from memrl.envs.building.prose import sentences
 from memrl.envs.building.tokens import count_tokens
+from memrl.envs.text import word_count
 
 MIN_WORDS = 8
 """A shorter passage tells nobody where it stood."""
@@ -79,7 +80,7 @@ def _passages(units: Sequence[Unit], length: int, chunk_tokens: int, rng: random
         said = sentences(unit.text)
         first = rng.randrange(max(len(said) - length, 0) + 1)
         text = " ".join(said[first : first + length])
-        if size <= chunk_tokens and len(text.split()) >= MIN_WORDS:
+        if size <= chunk_tokens and word_count(text) >= MIN_WORDS:
             found.append(_Passage(text, unit, end - size))
     yield from (passage for passage, once in zip(found, _come_once(found, units), strict=True) if once)
 

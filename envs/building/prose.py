@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(r"""(?<=[.!?…؟۔।॥])["'”’)\]]*\s+|(?<=[。！？｡])["'”’)\]」』）]*(?![。！？｡])\s*|\n\s*\n\s*""")
+PHRASE_END = r"(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])[^\S\n]+(?=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])"
+"""The blanks of Thai, Lao, Burmese and Khmer, which stand between phrases and sentences and not between words."""
+_END = re.compile(
+    r"""(?<=[.!?…؟۔।॥።։])["'”’)\]]*\s+|(?<=[。！？｡။។])["'”’)\]」』）]*(?![。！？｡။។])\s*|\n\s*\n\s*"""
+    rf"|(?P<phrase>{PHRASE_END})"
+)
 """A sentence ends before a blank, in Chinese and Japanese without one."""
+_SHORTEST_PHRASES = 40
+"""Characters from which on phrases between blanks make a sentence, where no sign ends one."""
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 _ABBREVIATION = re.compile(
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|vs|etc|e\.g|i\.e|cf|al|No|Vol|Fig|pp|ca"
@@ -13,7 +20,8 @@ _ABBREVIATION = re.compile(
 )
 _LONGEST_ABBREVIATION = 8
 """Characters to look back for one."""
-_CLAUSE = re.compile(r"[^.!?\n;。！？；।۔؟]+(?:[.!?;](?=\S)[^.!?\n;。！？；।۔؟]+)*")
+_NO_END = r"[^.!?\n;。！？；｡।॥۔؟؛።։။។]+"
+_CLAUSE = re.compile(rf"{_NO_END}(?:[.!?;](?=\S){_NO_END})*")
 
 
 def paragraphs(text: str, unwrap: bool = True) -> list[str]:
@@ -31,6 +39,8 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     start = 0
     for end in _END.finditer(text):
+        if end["phrase"] and end.start() - start < _SHORTEST_PHRASES:
+            continue
         # Only the neighbourhood is looked at: whole rests of a text would make this quadratic.
         before = text[max(start, end.start() - _LONGEST_ABBREVIATION) : end.start()]
         after = text[end.end() : end.end() + 1]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, validate_call
 
+from memrl.envs.building.releases import Release
 from memrl.envs.building.stage import Stage
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Stream, explain
@@ -53,6 +54,8 @@ class Source:
     """The values of its option `split`; none where it has no such option."""
     versions: Mapping[str, str] | None = None
     """Known input files: SHA-256 of the plain content -> the commit of the repository that has it."""
+    release: Callable[[Mapping[str, Any]], Release] | None = None
+    """The publication that its options name, where what it holds is known."""
 
     @property
     def reads(self) -> str:

@@ -10,15 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from memrl.envs.text import is_word, words
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 
 TokenCounter = Callable[[str], int]
-_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 
 
 def count_words(text: str) -> int:
-    """A token counter for use without a tokenizer: words and single marks, roughly. No visible text counts 0."""
-    return len(_WORD_OR_MARK.findall(text))
+    """A token counter for use without a tokenizer: words and single signs, roughly; a character of a script without
+    blanks between words is one. No visible text counts 0."""
+    if text.isascii():
+        return len(_WORD_OR_SIGN.findall(text))
+    signs = sum(not (is_word(sign) or sign.isspace()) for sign in text)
+    return sum(is_word(word[0]) for word in words(text)) + signs
 
 
 @dataclass(frozen=True)

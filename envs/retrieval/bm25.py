@@ -1,13 +1,12 @@
 """BM25 over memory items, kept up to date as items come and go.
 
-One index lives as long as its memory: a write costs the words of one item, a search the postings of the query's words.
+One index lives as long as its memory: a write costs the words of one item, a search the postings of the query's terms.
 Nothing is rebuilt per question, and what nobody looks at is not ranked: searching 100,000 items takes milliseconds.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
@@ -15,23 +14,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from memrl.envs.text import stem
+from memrl.envs.terms import terms
 
-_WORD = re.compile(r"\w+")
 _FIRST = 256
 """Items that are ranked at first; the others only where somebody looks further."""
 _SPARE = 1024
 """Places of removed items that are kept before the index is packed."""
-
-
-def words(text: str) -> list[str]:
-    """Lower-cased runs of word characters."""
-    return _WORD.findall(text.lower())
-
-
-def terms(text: str) -> list[str]:
-    """Return the words as they are indexed: stemmed."""
-    return [stem(word) for word in words(text)]
 
 
 class BM25Index:

@@ -1,9 +1,11 @@
 """BEAM: chats of 100K to 10M tokens with an assistant, and two questions of each of ten kinds (arXiv 2510.27246).
 
 The format is that of `chats/` in github.com/mohammadtavakoli78/BEAM, and what `download_dataset.py` there writes. The
-benchmark has a judge go through a rubric. Here the rubric's points are the gold, not the published answer, which at
-times contradicts them. For the kinds `instruction-following` and `preference-following` the points say what a reply
-must be like, so that an overlap of words tells little there.
+benchmark has a model judge each point of a question's rubric (0, 0.5 or 1) and takes the mean, for event ordering the
+rank correlation of the order told (Kendall's tau). F1 and ROUGE-L stand in for it, so scores here are none of BEAM's.
+The rubric's points are the gold, not the published answer, which at times contradicts them. For the kinds
+`instruction-following` and `preference-following` the points say what a reply must be like, so that an overlap of words
+tells little there.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 The format is that of the README of github.com/MemTensor/HaluMem and of the scripts there that write the files. The
 benchmark asks a session's questions right after it, here they are asked once the stream ends. So each says as of when,
 and one whose evidence a later session updates is left out: a memory that has followed the update need not answer it.
+
+The benchmark has a model judge each answer correct, a hallucination or an omission, and reports the three shares (and
+judges what a memory has extracted and updated). F1 stands in for it, so scores here are none of HaluMem's.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class _Record(BaseModel):
 
 
 def read(
-    path: Path, distractors: Annotated[int | None, Field(ge=0)] = 3, metric: str = "substring"
+    path: Path, distractors: Annotated[int | None, Field(ge=0)] = 3, metric: str = "hotpotqa_f1"
 ) -> Iterator[Document]:
     """One document a question.
 
@@ -51,7 +51,8 @@ def read(
             parquet file of the hub.
         distractors: how many paragraphs without evidence are kept a question; None: all (8). With 3, 17 questions
             fill 10 chunks of 1,000 tokens; Mem-alpha's streams (arXiv 2509.25911) have 17 in 9.7 chunks of 1,005.
-        metric: how answers are scored.
+        metric: how answers are scored; by default F1 of HotpotQA's own script. By `substring`, which Mem-alpha takes,
+            "yes and no" is right whichever is the gold.
 
     Raises:
         DataError: the file is missing or damaged, or a field is missing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -55,11 +55,21 @@ class _Correction(BaseModel):
     alt: _Entry | None
 
 
-def read(path: Path, corrections: Path | None = None) -> Iterator[Document]:
+def read(
+    path: Path,
+    corrections: Path | None = None,
+    metric: str = "locomo_f1",
+    unanswerable: Literal["abstention", "locomo_abstention"] = "abstention",
+) -> Iterator[Document]:
     """One document a conversation.
 
     Args:
         path: locomo10.json, or records of it.
+        metric: how answers are scored, those to unanswerable questions apart. `locomo_f1` is LoCoMo's own script, each
+            category by its rule: multi-hop golds in their parts (`locomo_f1_multi`), of an open-domain gold what
+            stands before a semicolon.
+        unanswerable: how answers to unanswerable questions are scored. LoCoMo's own rule, `locomo_abstention`, also
+            pays for "Rome, or not mentioned" and not for "I don't know."
         corrections: a list of `{sample_id, upstream, alt}`: questions to replace, or, without `alt`, to leave out.
 
     Raises:
@@ -73,7 +83,9 @@ def read(path: Path, corrections: Path | None = None) -> Iterator[Document]:
         for number, entry in enumerate(record.qa):
             kept = changed.pop((record.sample_id, entry.question), entry)
             if kept is not None:
-                asks.append(_ask(f"{record.sample_id}-{number}", kept, known, f"{where}, qa {number}"))
+                asks.append(
+                    _ask(f"{record.sample_id}-{number}", kept, known, f"{where}, qa {number}", (metric, unanswerable))
+                )
         yield Document(record.sample_id, tuple(units), tuple(asks))
     if changed:
         raise DataError(f"{corrections} corrects questions that {path} does not have, e.g. {next(iter(changed))}.")
@@ -100,7 +112,8 @@ def _said(turn: _Turn) -> str:
     return f"{turn.text} [shares a photo of {turn.blip_caption}]" if turn.blip_caption else turn.text
 
 
-def _ask(name: str, entry: _Entry, known: set[str], where: str) -> DocumentQuestion:
+def _ask(name: str, entry: _Entry, known: set[str], where: str, metrics: tuple[str, str]) -> DocumentQuestion:
+    metric, unanswerable = metrics
     kind = KINDS.get(entry.category)
     if kind is None:
         raise DataError(f"{where}: category is {entry.category}; it must be 1 to 5. Mend that record.")
@@ -109,10 +122,15 @@ def _ask(name: str, entry: _Entry, known: set[str], where: str) -> DocumentQuest
     evidence = tuple(key for key in named if key in known) or (tuple(named) or None)
     if entry.category == 5:
         # Its evidence is what tempts: only who has kept that rightly can tell that the question is beside it.
-        return DocumentQuestion(name, entry.question, ABSTAIN, "abstention", evidence, kind)
+        return DocumentQuestion(name, entry.question, ABSTAIN, unanswerable, evidence, kind)
     if entry.answer is None or not str(entry.answer).strip():
         raise DataError(f"{where}: {entry.question!r} has no answer. Mend that record.")
-    return DocumentQuestion(name, entry.question, (str(entry.answer),), "token_f1", evidence, kind)
+    gold = str(entry.answer)
+    if metric == "locomo_f1" and kind == "multi-hop":
+        metric = "locomo_f1_multi"
+    elif metric == "locomo_f1" and kind == "open-domain":
+        gold = gold.split(";")[0].strip() or gold
+    return DocumentQuestion(name, entry.question, (gold,), metric, evidence, kind)
 
 
 SOURCE = Source(

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memrl.envs.building.published import by_columns, rows
-from memrl.envs.building.raw import parse
+from memrl.envs.building.raw import AGAIN, parse
+from memrl.envs.building.releases import LEFT_OUT, MEMALPHA_BENCH, MEMALPHA_TEST, MEMALPHA_TRAIN, PublishedSet, Release
 from memrl.envs.building.shuffling import shuffled
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.suggest import did_you_mean
 
 COLUMNS = ("instance_id", "chunks", "questions_and_answers", "data_source")
-METRICS = {
-    "squad": "substring_memalpha",
-    "hotpotqa": "substring_memalpha",
-    "perltqa": "parts_coverage",
-    "booksum": "keyword_coverage",
-    "infbench": "rouge_l",
-    "longmemeval": "token_f1",  # a judge's, in the reference
-    "pubmed": "boxed",
-    "trec": "boxed",
-    "nlu": "boxed",
-    "banking77": "boxed",
-    "clinc": "boxed",
-}
-"""By what a data source's name holds (section 3, r1)."""
 
 
 class _Row(BaseModel):
@@ -47,11 +36,15 @@ class _Pair(BaseModel):
     answer: str | list[str]
 
 
+Publication = Literal["memalpha", "memoryagentbench"]
+
+
 def read(
     path: Path | str = "YuWangX/Memalpha",
     split: Literal["train", "test"] = "train",
     sources: list[str] | None = None,
     metric: str | None = None,
+    release: Publication | None = None,
     seed: int = 0,
     count: int | None = Field(None, ge=0),
 ) -> Iterator[Stream]:
@@ -62,6 +55,7 @@ def read(
         split: the published one.
         sources: only these data sources.
         metric: for data sources that are not known.
+        release: which of the two `path` holds, for reports on what of it was asked; None: as its name says.
         count: how many at most.
 
     Raises:
@@ -74,28 +68,66 @@ def read(
         yield stream
 
 
+def _release(options: Mapping[str, Any]) -> Release:
+    of_bench = "agentbench" in Path(str(options["path"])).name.lower()
+    name: Publication = options["release"] or ("memoryagentbench" if of_bench else "memalpha")
+    if name == "memoryagentbench":
+        return MEMALPHA_BENCH
+    return MEMALPHA_TRAIN if options["split"] == "train" else MEMALPHA_TEST
+
+
+def _known(name: str, metric: str | None, where: str) -> PublishedSet:
+    """The published set of that name: scored as it is there, or, where there is none, as the option `metric` says."""
+    releases = (MEMALPHA_TRAIN, MEMALPHA_TEST, MEMALPHA_BENCH)
+    for release in releases:
+        if (known := release.get(name)) is not None:
+            return known
+    if metric is None:
+        names = dict.fromkeys(one.name for release in releases for one in (*release.sets, *release.earlier))
+        raise DataError(
+            f"{where}: the data source {name!r} is not known, so how its answers are scored is not either"
+            f"{did_you_mean(name, names)} Set the option metric=..., or leave it out by sources=[...]."
+        )
+    return PublishedSet(name, metric)
+
+
 def _streams(path: Path | str, split: str, metric: str | None) -> Iterator[Stream]:
     for where, row in rows(path, split, COLUMNS):
         values = {name: _json(row[name], f"{where}, {name}") for name in ("chunks", "questions_and_answers")}
         known = parse(_Row, {**row, "instance_id": str(row["instance_id"]), **values}, where)
-        scored = metric or next((found for part, found in METRICS.items() if part in known.data_source.lower()), None)
-        if scored is None:
-            raise DataError(
-                f"{where}: the data source {known.data_source!r} is not known, so how its answers are scored is not "
-                "either. Set the option metric=..., or leave it out by sources=[...]."
-            )
+        published = _known(known.data_source, metric, where)
+        left_out: Counter[str] = Counter()
+        questions = tuple(_questions(known, published, left_out, where))
+        if not questions:
+            raise DataError(f"{where}: none of its questions has both words and an answer. {AGAIN}")
         yield Stream(
             id=f"memalpha-{split}-{known.data_source}-{known.instance_id}",
             source="memalpha",
-            chunks=tuple(Chunk(text=text) for text in known.chunks),
-            questions=tuple(
-                Question(
-                    id=f"q{number}", text=pair.question, answers=_golds(pair), metric=scored, kind=known.data_source
-                )
-                for number, pair in enumerate(known.questions_and_answers)
-            ),
-            metadata={"set": known.data_source, "documents": [f"{known.data_source}/{known.instance_id}"]},
+            chunks=tuple(Chunk(text=text) for text in known.chunks if text.strip()),
+            questions=questions,
+            metadata={
+                "set": known.data_source,
+                "documents": [f"{known.data_source}/{known.instance_id}"],
+                **({LEFT_OUT: dict(left_out)} if left_out else {}),
+            },
         )
+
+
+def _questions(row: _Row, published: PublishedSet, left_out: Counter[str], where: str) -> Iterator[Question]:
+    """The questions of a row that can be asked; the others are counted, by the reason."""
+    for number, pair in enumerate(row.questions_and_answers):
+        answers = [pair.answer] if isinstance(pair.answer, str) else pair.answer
+        golds = tuple(answer for answer in answers if answer.strip())
+        if not pair.question.strip() or not golds:
+            left_out["it has no words" if golds else "no answer of it is published"] += 1
+            continue
+        if published.metric == "boxed":
+            golds = tuple(gold.strip().strip("\"'").strip() for gold in golds)
+            if not all(gold.lstrip("+-").isdecimal() for gold in golds):
+                wrong = f"question {number} of labels has the answer {golds[0]!r}, which is no number"
+                raise DataError(f"{where}: {wrong}. {AGAIN}")
+        text = published.asked(pair.question)
+        yield Question(id=f"q{number}", text=text, answers=golds, metric=published.metric, kind=row.data_source)
 
 
 def _json(value: Any, where: str) -> Any:
@@ -105,10 +137,6 @@ def _json(value: Any, where: str) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise DataError(f"{where} is no readable JSON ({error}). The file is damaged; download it again.") from error
-
-
-def _golds(pair: _Pair) -> tuple[str, ...]:
-    return (pair.answer,) if isinstance(pair.answer, str) else tuple(pair.answer)
 
 
 SOURCE = Source(
@@ -121,4 +149,5 @@ SOURCE = Source(
     tried="format",
     splits=("train", "test"),
     locate=by_columns(*COLUMNS, "num_chunks", "num_questions"),
+    release=_release,
 )

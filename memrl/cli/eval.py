@@ -34,7 +34,7 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
         ),
         epilog=(
             "examples: memrl eval runs/tiny --suite run --suite synthetic:chunks=24,memory.budget=220; "
-            "memrl eval compare runs/a/eval runs/b/eval"
+            "memrl eval squad --methods bm25,dense --suite data/squad; memrl eval compare runs/a/eval runs/b/eval"
         ),
         allow_abbrev=False,
     )
@@ -48,11 +48,17 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--suite",
         action="append",
         metavar="NAME[:key=value,...]",
-        help="run (its own held-out streams; the default of a run or config), memalpha-val, memalpha-mab, a source, or "
-        "the folder of a built set; may be repeated",
+        help="run (its own held-out streams; the default of a run or config), memalpha-val, memalpha-mab, a source (by "
+        "name or import path), or the folder of a built set; may be repeated",
     )
     evaluation.add_argument(
-        "--baselines", nargs="+", default=["all"], metavar="NAME", help="all that run here (default), none, or names"
+        "--baselines", nargs="+", metavar="NAME", help="beside the policy: all that run here (default), none, or names"
+    )
+    evaluation.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="these alone, in place of the policy and --baselines: e.g. bm25,dense",
     )
     evaluation.add_argument("--streams", type=int, default=64, metavar="N", help="of a suite and seed (default: 64)")
     evaluation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the sources (default: eval.seed)")
@@ -69,24 +75,25 @@ def _eval(arguments: argparse.Namespace) -> None:
     if arguments.policy == "compare":
         _compare(arguments)
         return
-    # --baselines takes as many words as come, and settings may come next
-    arguments.words += [word for word in arguments.baselines if "=" in word]
-    arguments.baselines = [word for word in arguments.baselines if "=" not in word]
+    if arguments.methods and arguments.baselines:
+        raise ConfigError("--methods names all that is measured, so --baselines cannot stand beside it")
+    baselines, methods = (_names(arguments, words) for words in (arguments.baselines, arguments.methods))
     if wrong := [word for word in arguments.words if "=" not in word]:
         raise ConfigError(f"{', '.join(wrong)}: settings are written key=value; suites are named by --suite")
     if arguments.streams < 1:
         raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
     served = named_server(arguments)
     from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
-    from memrl.evaluation.results import draw, markdown, results, shown
+    from memrl.evaluation.results import asked_in_words, draw, markdown, results, streams_in_words
     from memrl.policies.policy import POLICY, open_policy
     from memrl.report.progress import RunProgress
+    from memrl.report.tables import shown
     from memrl.storage.files import write_json_atomic, write_text_atomic
 
     policy = open_policy(arguments.policy, adapter=arguments.adapter, base_model=arguments.base_model, served=served)
     plan = Plan(
         suites=arguments.suite or ["run"],
-        methods=[POLICY, *_baselines(arguments.baselines, policy, arguments.words)],
+        methods=methods or [POLICY, *_baselines(baselines or ["all"], policy, arguments.words)],
         out=arguments.out or policy.out,
         streams=arguments.streams,
         seeds=arguments.seeds,
@@ -95,19 +102,35 @@ def _eval(arguments: argparse.Namespace) -> None:
     console = wide_console()
     progress = RunProgress(Console(stderr=True))
     with progress:
-        config, measured = evaluate(policy, plan, progress.phase)
-    found = results(measured, reader=reader_name(config), judge=judge_name(config))
+        done = evaluate(policy, plan, progress.phase)
+    config = done.config
+    found = results(done.measured, done.suites, reader=reader_name(config), judge=judge_name(config))
     found |= {"policy": policy.name, "seeds": list(plan.seeds or [config.eval.seed])}
     write_json_atomic(plan.out / "results.json", found)
     write_text_atomic(plan.out / "results.md", markdown(found))
     draw(found, plan.out / "results.png")
-    table = Table("suite", "method", "score", "memory tokens", "policy better by", "p", "reader calls", "failed")
+    both = any(row["unanswerable"] for row in found["results"])
+    beside = ["unanswerable"] if both else []
+    table = Table(
+        "suite",
+        "method",
+        "score",
+        *beside,
+        "streams",
+        "memory tokens",
+        "policy better by",
+        "p",
+        "reader calls",
+        "failed",
+    )
     for row in found["results"]:
         gap = row["policy_better_by"]
         table.add_row(
             escape(row["suite"]),
             row["method"],
             escape(shown(row["score"])),
+            *([escape(shown(row["unanswerable"]))] if both else []),
+            streams_in_words(row),
             f"{row['memory_tokens'] or 0:,.0f}",
             escape(shown(gap, "+")),
             "" if gap is None else f"{gap['p']:.4f}",
@@ -115,9 +138,19 @@ def _eval(arguments: argparse.Namespace) -> None:
             f"{row['failure_rate']:.1%}",
         )
     console.print(table)
+    for suite in done.suites:
+        rows = [row for row in found["results"] if row["suite"] == suite.name]
+        console.print(f"{suite.name}: {asked_in_words(rows)}", markup=False)
     console.print(f"reader: {found['reader']}; everything is in {plan.out}", markup=False)
     if failed := sum(row["failures"] for row in found["results"]):
         raise EngineError(f"{failed} streams could not be measured; run the same command again to repeat these alone.")
+
+
+def _names(arguments: argparse.Namespace, words: Sequence[str] | None) -> list[str]:
+    """The names among the words of an option that takes as many as come; settings, which may come next, go to the
+    others."""
+    arguments.words += [word for word in words or () if "=" in word]
+    return [name for word in words or () if "=" not in word for name in word.split(",") if name]
 
 
 def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -> list[str]:
@@ -138,8 +171,8 @@ def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from memrl.evaluation.compare import compare, compared
-    from memrl.evaluation.results import shown
+    from memrl.evaluation.compare import by_kind, compare, compared
+    from memrl.report.tables import shown
     from memrl.storage.files import write_json_atomic, write_text_atomic
 
     if len(arguments.words) != 2:
@@ -159,7 +192,12 @@ def _compare(arguments: argparse.Namespace) -> None:
             escape(shown(row["better_by"], "+")),
             f"{row['better_by']['p']:.4f}",
         )
-    wide_console().print(table)
+    console = wide_console()
+    console.print(table)
+    kinds = Table("suite", "method", "questions", "one", "other", "other better by", "p")
+    for suite, method, kind, *cells in by_kind(found):
+        kinds.add_row(*map(escape, (suite, method, kind, *cells)))
+    console.print(kinds)
     if arguments.out is not None:
         write_json_atomic(arguments.out / "compare.json", found)
         write_text_atomic(arguments.out / "compare.md", compared(found))

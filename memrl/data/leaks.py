@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memrl.data.passages import asked_passages, labels_text, passages, words
+from memrl.data.passages import asked_passages, labels_text, passages
 from memrl.envs.sources import SOURCES
 from memrl.envs.stream import Chunk, Stream
+from memrl.envs.text import length, words
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -43,7 +44,7 @@ _Key = TypeVar("_Key")
 Kind = Literal["document", "chunk", "passage", "question"]
 
 SHORTEST_NEAR = 20
-"""Words. Shorter chunks are compared word for word only."""
+"""Words (two characters of a script without blanks are one). Shorter chunks are compared word for word only."""
 LONG_CHUNK = 40
 """Words. So much text does not recur by chance."""
 REFRAIN = 3
@@ -237,13 +238,13 @@ class _Index:
         for chunk in chunks:
             said = words(chunk.text)
             text = hash(tuple(said))
-            if text not in self._equal and not templates and len(said) >= SHORTEST_NEAR:
+            if text not in self._equal and not templates and length(said) >= SHORTEST_NEAR:
                 self._index_near(text, _signature(said))
             found = {hash(passage) for passage in passages(chunk.text)}
             self._equal[text].append(len(self._chunks))
-            if len(said) >= LONG_CHUNK:
+            if length(said) >= LONG_CHUNK:
                 self._said[len(self._chunks)] = array("q", found)
-            self._chunks.append((number, len(said)))
+            self._chunks.append((number, length(said)))
             counts.update(found)
             self._note(stream.source, found, text)
         for question in stream.questions:
@@ -322,7 +323,7 @@ class _Index:
         if text in self._equal:
             yield from ((number, 1.0) for number in self._equal[text])
             return
-        if self._near is None or templates or len(said) < SHORTEST_NEAR:
+        if self._near is None or templates or length(said) < SHORTEST_NEAR:
             return
         signature = _signature(said)
         for other in self._near.query(signature):

@@ -1,15 +1,15 @@
-"""Texts in the form in which they are compared: words without case, signs and spacing; sentences without frames."""
+"""Texts in the form in which they are compared: their words; sentences without frames."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from memrl.envs.building.prose import PHRASE_END
 from memrl.envs.stream import Question
+from memrl.envs.text import word_count, words
 
-_WORD = re.compile(r"[^\W\u3040-\u9fff]+|[\u3040-\u9fff]")
-"""A word; of scripts without blanks between words, a sign."""
-_END = re.compile(r"[.!?…]+['\"’”)\]]*\s+|[。！？]+")
+_END = re.compile(rf"[.!?…؟۔।॥።։]+['\"’”)\]]*\s+|[。！？｡။។]+|{PHRASE_END}")
 _FRAME = re.compile(r"(?:\s*(?:\[[^\]\n]{0,80}\]|<[^>\n]{0,40}>|[^\W\d][\w .'’()-]{0,40}:(?=\s)))+")
 """What stands before a speaker's words: "Ada:", "[2 May, 10:30] <user>", "Text:"."""
 _LABEL = re.compile(
@@ -19,21 +19,16 @@ _LABEL = re.compile(
 _NUMBERED = re.compile(r"\d\W*$")
 _QUOTED = re.compile(r"[\"“]([^\"”\n]+)[\"”]|(?<!\w)'([^'\n]+)'(?!\w)")
 FEWEST_WORDS = 4
-"""Shorter passages ("Thank you very much" is the shortest) are not compared."""
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, whatever their case and what stands between them."""
-    return _WORD.findall(text.casefold())
+"""Shorter passages ("Thank you very much" is the shortest) are not compared; two characters of a script without blanks
+are a word."""
 
 
 def passages(text: str) -> Iterator[str]:
     """Each sentence of each line, as its words; without speakers, labels and what is too short."""
     for line in text.casefold().splitlines():
         for sentence in _END.split(_bare(line)):
-            found = _WORD.findall(sentence)
-            if len(found) >= FEWEST_WORDS:
-                yield " ".join(found)
+            if word_count(sentence) >= FEWEST_WORDS:
+                yield " ".join(words(sentence))
 
 
 def _bare(line: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -10,15 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Question, Stream
-from memrl.rewards.metrics import METRICS
+from memrl.envs.text import fold, stands_in
+from memrl.rewards.metrics import METRICS, SPANS
 
 LONG_CHUNK = 4096
 """Tokens. A longer chunk, with the instruction and the memory before it, fits into few prompts."""
-SPANS = frozenset({"exact_match", "substring", "substring_memalpha", "token_f1", "boxed"})
-"""Metrics whose golds one expects to stand in the text."""
 YES_NO = "yes-no"
 """The kind of questions whose answer is yes or no, whatever the text says."""
-_PART_OF_WORD = re.compile(r"[^\W\u3040-\u9fff]")  # in scripts with blanks between words
 _EXAMPLES = 5
 _SHOWN = 120
 
@@ -118,12 +115,12 @@ class Meter:
             self._longest = max(self._longest, size)
         lost = stream.metadata.get("evidence_lost")
         counts["evidence_lost"] += len(lost) if isinstance(lost, list | tuple) else 0
-        texts = [_plain(f"{chunk.time or ''} {chunk.text}") for chunk in stream.chunks]  # both are shown
+        texts = [fold(f"{chunk.time or ''} {chunk.text}") for chunk in stream.chunks]  # both are shown
         whole = "\0".join(texts)
         asked: set[str] = set()
         for question in stream.questions:
             self._ask(stream, question, texts, whole)
-            plain = _plain(question.text)
+            plain = fold(question.text)
             counts["repeated_questions"] += plain in asked
             asked.add(plain)
 
@@ -133,7 +130,7 @@ class Meter:
         counts["unknown_metrics"] += question.metric not in METRICS
         self._kinds[question.kind] += 1
         self._metrics[question.metric] += 1
-        golds = [_plain(answer) for answer in question.answers]
+        golds = [fold(answer) for answer in question.answers]
         found = any(stands_in(gold, whole) for gold in golds)
         self._found[question.metric] += found
         if question.metric in SPANS - {"boxed"} and question.kind != YES_NO:
@@ -176,18 +173,3 @@ def measure(streams: Iterable[Stream]) -> Quality:
     for stream in streams:
         meter.add(stream)
     return meter.result()
-
-
-def stands_in(gold: str, text: str) -> bool:
-    """Return whether a gold stands in a text as whole words; both are plain already."""
-    place = text.find(gold)
-    while place >= 0:
-        end = place + len(gold)
-        if not any(_PART_OF_WORD.match(beside) for beside in (text[place - 1 : place], text[end : end + 1])):
-            return True
-        place = text.find(gold, place + 1)
-    return False
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from memrl.errors import ConfigError
 from memrl.evaluation.measure import Measured, read_records
-from memrl.evaluation.results import score, scores_by_kind, shown, stream_mean
-from memrl.evaluation.statistics import paired_difference
+from memrl.evaluation.results import better_by, headline, of_kind, score, scores_by_kind, unanswerable
+from memrl.report.tables import shown
 from memrl.storage.formats import check_format
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
@@ -19,7 +18,8 @@ from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 def compare(one: Path, other: Path) -> dict[str, Any]:
     """Return how much better `other` is than `one`, for each suite and method that both have measured.
 
-    Only streams that both have count; `left_out` says how many others there are.
+    Only streams that both have count; `left_out` says how many others there are. Scores are over the answerable
+    questions where there are any, with the others beside them, and by kind; each is paired by stream.
 
     Args:
         one, other: folders that `memrl eval` wrote (its --out).
@@ -41,19 +41,25 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
         both = sorted(mine.keys() & theirs.get(place, {}).keys())
         if both:
             first, second = [mine[name] for name in both], [theirs[place][name] for name in both]
+            which, planned = headline(first), len(mine.keys() | theirs[place].keys())
+            kinds = scores_by_kind(first, planned)
             rows.append(
                 {
                     "suite": place[0],
                     "method": place[1],
                     "streams": len(both),
                     "left_out": len(mine.keys() ^ theirs[place].keys()),
-                    "one": score(first),
-                    "other": score(second),
-                    "better_by": asdict(
-                        paired_difference([stream_mean(x) for x in second], [stream_mean(x) for x in first])
-                    ),
-                    "one_by_kind": scores_by_kind(first),
-                    "other_by_kind": scores_by_kind(second),
+                    "one": score(first, which, planned),
+                    "other": score(second, which, planned),
+                    "better_by": better_by(second, first, which, planned),
+                    "unanswerable": {
+                        "one": score(first, unanswerable, planned),
+                        "other": score(second, unanswerable, planned),
+                        "better_by": better_by(second, first, unanswerable, planned),
+                    },
+                    "one_by_kind": kinds,
+                    "other_by_kind": scores_by_kind(second, planned),
+                    "better_by_kind": {kind: better_by(second, first, of_kind(kind), planned) for kind in kinds},
                 }
             )
     if not rows:
@@ -62,16 +68,31 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
 
 
 def compared(found: dict[str, Any]) -> str:
-    """The table in Markdown."""
+    """The tables in Markdown: of each suite and method, and of each kind of question."""
     lines = [f"Reader: {found['reader']}. One: {found['one']}. Other: {found['other']}. Paired by stream.", ""]
     lines += ["| suite | method | streams | left out | one | other | other better by | p |", "|---" * 8 + "|"]
     for row in found["results"]:
-        gap = row["better_by"]
-        lines.append(
-            f"| {row['suite']} | {row['method']} | {row['streams']} | {row['left_out']} | {shown(row['one'])} | "
-            f"{shown(row['other'])} | {shown(gap, '+')} | {gap['p']:.4f} |"
-        )
+        cells = " | ".join(_cells(row["one"], row["other"], row["better_by"]))
+        lines.append(f"| {row['suite']} | {row['method']} | {row['streams']} | {row['left_out']} | {cells} |")
+    lines += ["", "| suite | method | questions | one | other | other better by | p |", "|---" * 7 + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in by_kind(found)]
     return "\n".join(lines) + "\n"
+
+
+def by_kind(found: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield the cells of the table by kind of question: suite, method, kind, one, other, other better by, p."""
+    for row in found["results"]:
+        for kind, gap in row["better_by_kind"].items():
+            scores = row["one_by_kind"][kind], row["other_by_kind"].get(kind)
+            yield [row["suite"], row["method"], kind, *_cells(*scores, gap)]
+        apart = row["unanswerable"]
+        if apart["one"]:
+            yield [row["suite"], row["method"], "(all unanswerable)", *_cells(**apart)]
+
+
+def _cells(one: dict[str, Any] | None, other: dict[str, Any] | None, better_by: dict[str, Any] | None) -> list[str]:
+    p = "" if better_by is None else f"{better_by['p']:.4f}"
+    return [shown(one), shown(other), shown(better_by, "+"), p]
 
 
 def _identity(folder: Path) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError
-from memrl.evaluation.statistics import Interval, bootstrap_interval
-from memrl.records import Episode, part_values
+from memrl.evaluation.statistics import SCORES, Interval, Unit, interval_over, stream_interval
+from memrl.records import AnswerRecord, Episode, part_values
 
 _PARTS_BEFORE = ("qa", "tool_success", "compression")
+_BOUNDED = ("qa", "tool_success")
+"""Parts that are shares: no interval of theirs leaves 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,15 @@ class Evaluation:
     step: int
     version: int
     parts: dict[str, Interval]
-    """Of each reward part."""
-    by_kind: dict[str, float]
+    """Of each reward part; `qa` is over all questions, as it is paid."""
+    by_kind: dict[str, Interval]
     streams: int
     failures: int
+    answerable: Interval | None = None
+    """Of the answerable questions alone; None where there are no others, or no such ones."""
+    unanswerable: Interval | None = None
+    over: Unit = "streams"
+    """Of what the intervals are: of streams, or, where one stream is all there is, of its questions."""
 
     @property
     def qa(self) -> Interval:
@@ -36,30 +42,41 @@ class Evaluation:
     def restore(cls, saved: dict[str, Any]) -> Evaluation:
         """Return the evaluation of which `saved` is `asdict`. In checkpoints of runs before parts were open, each part
         is a field of its own."""
-        rest = {field.name: saved[field.name] for field in fields(cls) if field.name != "parts"}
+        rest = {field.name: saved[field.name] for field in fields(cls) if field.name != "parts" and field.name in saved}
         parts = saved["parts"] if "parts" in saved else {name: saved[name] for name in _PARTS_BEFORE}
-        return cls(parts={name: Interval(**interval) for name, interval in parts.items()}, **rest)
+        rest["by_kind"] = {kind: _restored(found) for kind, found in saved["by_kind"].items()}
+        for name in ("answerable", "unanswerable"):
+            rest[name] = None if saved.get(name) is None else _restored(saved[name])
+        return cls(parts={name: _restored(interval) for name, interval in parts.items()}, **rest)
 
     def metrics(self) -> dict[str, float]:
         """Flat keys for metrics.jsonl."""
         row: dict[str, float] = {"eval/streams": self.streams, "eval/failures": self.failures}
-        for name, interval in self.parts.items():
-            row |= {
-                f"eval/{name}": interval.value,
-                f"eval/{name}_low": interval.low,
-                f"eval/{name}_high": interval.high,
-            }
-        return row | {f"eval/qa_{kind}": value for kind, value in sorted(self.by_kind.items())}
+        apart = {"answerable": self.answerable, "unanswerable": self.unanswerable}
+        for name, interval in (self.parts | {name: found for name, found in apart.items() if found}).items():
+            row[f"eval/{name}"] = interval.value
+            if interval.low is not None and interval.high is not None:
+                row |= {f"eval/{name}_low": interval.low, f"eval/{name}_high": interval.high}
+        return row | {f"eval/qa_{kind}": found.value for kind, found in sorted(self.by_kind.items())}
 
     def summary(self) -> dict[str, Any]:
         """Return it for summary.json: `{qa: {value, low, high}, ...}`."""
+        apart = {"answerable": self.answerable, "unanswerable": self.unanswerable}
         return {
             "step": self.step,
             "version": self.version,
             **{name: vars(interval) for name, interval in self.parts.items()},
-            "qa_by_kind": self.by_kind,
+            **{name: vars(found) for name, found in apart.items() if found},
+            "qa_by_kind": {kind: vars(found) for kind, found in self.by_kind.items()},
             "streams": self.streams,
+            "failures": self.failures,
+            "over": self.over,
         }
+
+
+def _restored(saved: float | dict[str, Any]) -> Interval:
+    """Return an interval as a checkpoint holds it; older ones hold of each kind of question the score alone."""
+    return Interval(**saved) if isinstance(saved, dict) else Interval(saved, None, None)
 
 
 def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Evaluation:
@@ -73,19 +90,31 @@ def summarise(outcomes: Sequence[Episode | str], step: int, version: int) -> Eva
         raise EngineError(
             f"every episode of the evaluation failed; the first one: {next(iter(outcomes), 'none given')}"
         )
-    kinds: dict[str, list[float]] = defaultdict(list)
-    for episode in episodes:
-        for answer in episode.answers:
-            kinds[answer.kind].append(answer.score)
+    planned = len(outcomes)
+
+    def scored(which: Callable[[AnswerRecord], bool]) -> Interval | None:
+        found = [[answer.score for answer in episode.answers if which(answer)] for episode in episodes]
+        return stream_interval(found, planned=planned, bounds=SCORES) if any(found) else None
+
     # qa by its answers: where one stream is all there is, its interval is over questions.
     parts = part_values(episodes) | {"qa": [[answer.score for answer in episode.answers] for episode in episodes]}
+    kinds = sorted({answer.kind for episode in episodes for answer in episode.answers})
+    by_kind = {kind: scored(lambda answer, kind=kind: answer.kind == kind) for kind in kinds}  # type: ignore[misc]
+    apart = scored(lambda answer: answer.answerable), scored(lambda answer: not answer.answerable)
+    both = None not in apart
     return Evaluation(
         step=step,
         version=version,
-        parts={name: bootstrap_interval(values) for name, values in parts.items()},
-        by_kind={kind: sum(scores) / len(scores) for kind, scores in sorted(kinds.items())},
+        parts={
+            name: stream_interval(values, planned=planned, bounds=SCORES if name in _BOUNDED else None)
+            for name, values in parts.items()
+        },
+        by_kind={kind: found for kind, found in by_kind.items() if found is not None},
         streams=len(episodes),
         failures=len(outcomes) - len(episodes),
+        answerable=apart[0] if both else None,
+        unanswerable=apart[1] if both else None,
+        over=interval_over(parts["qa"], planned),
     )
 
 

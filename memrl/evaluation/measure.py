@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,15 @@ from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
-from memrl.records import AnswerRecord
-from memrl.rollout.build import open_worker
+from memrl.records import AdapterRef, AnswerRecord
+from memrl.rollout.build import for_other_processes, open_pool, open_worker
+from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.worker import RolloutWorker, episode_seed
 from memrl.storage.files import write_json_atomic
 from memrl.storage.formats import check_format, stamp
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
+log = logging.getLogger(__name__)
 METHODS = (POLICY, UNTRAINED, *BASELINES)
 Phase = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -85,7 +89,16 @@ class Plan:
     overrides: Sequence[str] = ()
 
 
-def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Measured]]:
+@dataclass(frozen=True)
+class Evaluated:
+    """The records of an evaluation, and what they are of."""
+
+    config: Config
+    suites: list[Suite]
+    measured: list[Measured]
+
+
+def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
     """Measure every method on every suite, but for what `plan.out` holds already.
 
     Args:
@@ -95,7 +108,7 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
         ConfigError: no suite or method of that name, or one that this policy cannot have; or `out` holds another
             evaluation.
         DataError: a suite's data is wrong.
-        EngineError: the model, or the server that has it, failed at once.
+        EngineError: the model, or the server that has it, failed at once; or no Ray worker came up.
     """
     for name in plan.methods:
         if name not in METHODS:
@@ -106,28 +119,38 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> tuple[Config, list[Mea
     if "dense" in plan.methods:
         load_embedder(config.eval.embedder)
     seeds = plan.seeds or [config.eval.seed]
-    opened = [open_suite(words, config.data, plan.streams, seeds) for words in plan.suites]
-    configs = [policy.configured([*plan.overrides, *suite.settings]) for suite in opened]
+    suites = [open_suite(words, config.data, plan.streams, seeds) for words in plan.suites]
+    configs = [for_other_processes(policy.configured([*plan.overrides, *suite.settings])) for suite in suites]
     _claim(plan, config, policy, seeds)
-    tokenizer = load_tokenizer(config.model)
-    engine = open_engine(config, tokenizer, policy.served)
+    pool = _open_pool(config, policy)
+    try:
+        adapters = [policy.adapters[name] for name in plan.methods if name in policy.adapters]
+        for ref in {ref.name: ref for ref in adapters if ref is not None}.values():
+            pool.load_adapter(ref)
 
-    async def measure() -> list[Measured]:
-        found: list[Measured] = []
-        try:
-            for ref in {ref.name: ref for ref in policy.adapters.values() if ref is not None}.values():
-                await engine.load_adapter(ref)
-            for suite, settings in zip(opened, configs, strict=True):
-                worker = open_worker(settings, engine, tokenizer)
-                await worker.check_judge()
+        async def measure() -> list[Measured]:
+            found: list[Measured] = []
+            for suite, settings in zip(suites, configs, strict=True):
+                await pool.work(JudgeCheck(settings), None)
                 for method in plan.methods:
                     with phase(f"{suite.name}: {method}", len(suite.streams)) as advance:
-                        found += await _suite(worker, settings, suite, method, policy, plan.out, advance)
-        finally:
-            engine.close()
-        return found
+                        found += await _suite(pool, settings, suite, method, policy, plan.out, advance)
+            return found
 
-    return config, asyncio.run(measure())
+        return Evaluated(config, suites, pool.run(measure()))
+    finally:
+        pool.close()
+
+
+def _open_pool(config: Config, policy: Policy) -> Pool:
+    """The pool that measures: the workers of `rollout.workers`; where a server generates, one in this process."""
+    if policy.served is None:
+        return open_pool(config)
+    if config.rollout.workers:
+        log.warning("a server generates: its requests are made in this process, and rollout.workers does not count")
+    tokenizer = load_tokenizer(config.model)
+    worker = open_worker(config, open_engine(config, tokenizer, policy.served), tokenizer)
+    return InProcessPool(worker, group_size=config.train.group_size, seed=config.seed)
 
 
 def _claim(plan: Plan, config: Config, policy: Policy, seeds: Sequence[int]) -> None:
@@ -179,7 +202,7 @@ def _named(config: Config, who: ReaderConfig | JudgeConfig) -> str:
 
 
 async def _suite(
-    worker: RolloutWorker,
+    pool: Pool,
     settings: Config,
     suite: Suite,
     method: str,
@@ -191,13 +214,15 @@ async def _suite(
     file = JsonLines(out / "answers" / slug / f"{method}.jsonl")
     file.path.parent.mkdir(parents=True, exist_ok=True)
     known = {one.stream: one for one in read_records(file) if not one.failure}
-    slots = asyncio.Semaphore(worker.rollout.max_batch)
+    slots = asyncio.Semaphore(settings.rollout.max_batch * max(1, settings.rollout.workers))
+    adapter = policy.adapters.get(method)
 
     async def one(number: int, name: str, stream: Stream) -> Measured:
         if name not in known:
             whose = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
+            errand = Measurement(method, settings, stream, number, plays=method in policy.adapters)
             async with slots:
-                known[name] = await _measure(worker, settings, whose, policy, number, stream)
+                known[name] = await _measured(pool, errand, adapter, whose)
             file.append(known[name].model_dump(mode="json"))
         advance()
         return known[name]
@@ -219,41 +244,78 @@ def read_records(file: JsonLines) -> list[Measured]:
         raise DataError(f"{file.path} is damaged ({why}); remove it to have its streams measured again.") from error
 
 
-async def _measure(
-    worker: RolloutWorker, settings: Config, whose: dict[str, str], policy: Policy, number: int, stream: Stream
-) -> Measured:
-    began = time.monotonic()
+async def _measured(pool: Pool, errand: Measurement, adapter: AdapterRef | None, whose: dict[str, str]) -> Measured:
+    chunks = len(errand.stream.chunks)
     try:
-        found = await _play(worker, settings, whose["method"], policy, number, stream)
+        found = await pool.work(errand, adapter)
     except InfrastructureError as error:
-        return Measured(**whose, chunks=len(stream.chunks), failure=f"{type(error).__name__}: {error}")
-    return Measured(
-        **whose,
-        **found,
-        chunks=len(stream.chunks),
-        chunk_tokens=sum(worker.prompter.count_tokens(chunk.text) for chunk in stream.chunks),
-        seconds=time.monotonic() - began,
-    )
+        return Measured(**whose, chunks=chunks, failure=f"{type(error).__name__}: {error}")
+    return Measured(**whose, **found, chunks=chunks)
 
 
-async def _play(
-    worker: RolloutWorker, settings: Config, method: str, policy: Policy, number: int, stream: Stream
-) -> dict[str, Any]:
-    place = Place(Place.EVALUATION, number)
-    if method in policy.adapters:
-        seed = episode_seed(settings.seed, place)
-        episode = await worker.play(stream, seed=seed, adapter=policy.adapters[method], place=place, temperature=0.0)
+def _under(settings: Config, worker: RolloutWorker) -> RolloutWorker:
+    """The worker of a suite's settings, on the engine of one of the pool's."""
+    build = partial(open_worker, settings, worker.engine, worker.prompter.tokenizer)
+    return worker.beside(repr(settings), build)
+
+
+@dataclass(frozen=True)
+class JudgeCheck:
+    """A look at the judge of a suite's settings, as a worker of the pool is given it."""
+
+    settings: Config
+
+    async def __call__(self, worker: RolloutWorker, adapter: AdapterRef | None) -> None:
+        """Have the judge grade its canaries.
+
+        Raises:
+            JudgeError: it failed one.
+        """
+        await _under(self.settings, worker).check_judge()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One method on one stream, as a worker of the pool is given it."""
+
+    method: str
+    settings: Config
+    stream: Stream
+    number: int
+    """Of the stream in its suite."""
+    plays: bool
+    """The method writes its memory by the policy's own calls; else it is a baseline."""
+
+    async def __call__(self, worker: RolloutWorker, adapter: AdapterRef | None) -> dict[str, Any]:
+        """Return the fields of `Measured` that are found out.
+
+        Raises:
+            InfrastructureError: the engine, the reader or the judge failed.
+        """
+        began = time.monotonic()
+        worker = _under(self.settings, worker)
+        found = await (self._play(worker, adapter) if self.plays else self._baseline(worker))
+        chunk_tokens = sum(worker.prompter.count_tokens(chunk.text) for chunk in self.stream.chunks)
+        return {**found, "chunk_tokens": chunk_tokens, "seconds": time.monotonic() - began}
+
+    async def _play(self, worker: RolloutWorker, adapter: AdapterRef | None) -> dict[str, Any]:
+        place = Place(Place.EVALUATION, self.number)
+        seed = episode_seed(self.settings.seed, place)
+        episode = await worker.play(self.stream, seed=seed, adapter=adapter, place=place, temperature=0.0)
         return {
             "answers": episode.answers,
             "memory_tokens": episode.memory_tokens,
             "prompt_tokens": sum(len(step.prompt_ids) for step in episode.steps),
             "completion_tokens": sum(len(step.completion.ids) for step in episode.steps),
         }
-    kept = await BASELINES[method](worker, settings.eval).read(stream, place)
-    answers = await worker.ask_all(stream, kept.memory, place.at(len(stream.chunks)))
-    return {
-        "answers": answers,
-        "memory_tokens": kept.memory.token_count(),
-        "prompt_tokens": kept.prompt_tokens,
-        "completion_tokens": kept.completion_tokens,
-    }
+
+    async def _baseline(self, worker: RolloutWorker) -> dict[str, Any]:
+        place = Place(Place.EVALUATION, self.number)
+        kept = await BASELINES[self.method](worker, self.settings.eval).read(self.stream, place)
+        answers = await worker.ask_all(self.stream, kept.memory, place.at(len(self.stream.chunks)))
+        return {
+            "answers": answers,
+            "memory_tokens": kept.memory.token_count(),
+            "prompt_tokens": kept.prompt_tokens,
+            "completion_tokens": kept.completion_tokens,
+        }

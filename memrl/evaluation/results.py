@@ -1,62 +1,107 @@
-"""The findings of an evaluation as figures: results.json, a Markdown table, a plot."""
+"""The findings of an evaluation as figures: results.json, a Markdown table, a plot.
+
+Questions that the text answers and those that it does not are never averaged: a method that keeps nothing is right
+about every one of the latter.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from memrl.evaluation.measure import Measured
-from memrl.evaluation.statistics import bootstrap_interval, mean, paired_difference
+from memrl.evaluation.statistics import SCORES, interval_over, mean, paired_difference, stream_interval
+from memrl.evaluation.suites import Suite, set_of
 from memrl.policies.policy import POLICY
+from memrl.records import AnswerRecord
+from memrl.report.tables import shown
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
+Which = Callable[[AnswerRecord], bool]
 
 
-def results(measured: Sequence[Measured], *, reader: str, judge: str | None) -> dict[str, Any]:
+def answerable(answer: AnswerRecord) -> bool:
+    """Return whether the text answers the question."""
+    return answer.answerable
+
+
+def unanswerable(answer: AnswerRecord) -> bool:
+    """Return whether the right answer is that the text does not say."""
+    return not answer.answerable
+
+
+def headline(measured: Sequence[Measured]) -> Which:
+    """Return which questions the score of a suite is over: the answerable ones; where it has none, the others."""
+    some = any(map(answerable, (answer for one in measured for answer in one.answers)))
+    return answerable if some else unanswerable
+
+
+def results(measured: Sequence[Measured], suites: Sequence[Suite], *, reader: str, judge: str | None) -> dict[str, Any]:
     """All figures.
 
-    `score` is the mean over streams of each stream's mean question score, with a 95 % bootstrap interval over streams;
-    `by_set` the same for each published set of a suite that holds several, and `macro` of a row their plain mean; the
-    `macro` of all is the plain mean of a method's scores over suites. `policy_better_by` is paired by stream. A stream
-    that failed is in no score, and counted in `failures`.
+    `score` is the mean over streams of each stream's mean question score, with a 95 % t interval over streams (`over`
+    says where it is over questions, of a suite with one stream). It is over the answerable questions; `answerable` and
+    `unanswerable` are both, each where there are such questions. `asked` says how many questions were asked of how many
+    there are, and which were left out, and why. `by_set` is the score of each published set of a suite that holds
+    several, and `macro` of a row their plain mean; the `macro` of all is the plain mean of a method's scores over
+    suites. `policy_better_by` is paired by stream, over the questions of the score. A stream that failed is in no
+    score, and counted in `failures`.
     """
+    by_suite: dict[str, list[Measured]] = defaultdict(list)
     cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for one in measured:
+        by_suite[one.suite].append(one)
         cells[one.suite, one.method].append(one)
-    rows = [_row(suite, method, found, cells.get((suite, POLICY), [])) for (suite, method), found in cells.items()]
+    which = {name: headline(found) for name, found in by_suite.items()}
+    named = {suite.name: suite for suite in suites}
+    rows = [
+        _row(named[suite], method, found, cells.get((suite, POLICY), []), which[suite])
+        for (suite, method), found in cells.items()
+    ]
     scores: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row["score"] is not None:
             scores[row["method"]].append(row["score"]["value"])
-    suites = len({row["suite"] for row in rows})
-    macro = {name: mean(found) for name, found in scores.items() if len(found) == suites}
-    return {"reader": reader, "judge": judge, "results": rows, "macro": macro, "by_chunks": _by_chunks(measured)}
+    count = len({row["suite"] for row in rows})
+    macro = {name: mean(found) for name, found in scores.items() if len(found) == count}
+    return {
+        "reader": reader,
+        "judge": judge,
+        "results": rows,
+        "macro": macro,
+        "by_chunks": _by_chunks(measured, which),
+    }
 
 
-def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Measured]) -> dict[str, Any]:
+def _row(
+    suite: Suite, method: str, found: Sequence[Measured], policy: Sequence[Measured], which: Which
+) -> dict[str, Any]:
     done = [one for one in found if not one.failure]
     sets: dict[str, list[Measured]] = defaultdict(list)
-    for one in done:
+    for one in found:
         sets[one.set_name].append(one)
-    by_set = {name: score(found) for name, found in sorted(sets.items())} if len(sets) > 1 else {}
-    theirs = {one.stream: stream_mean(one) for one in policy if not one.failure}
-    pairs = [(theirs[one.stream], stream_mean(one)) for one in done if one.stream in theirs]
-    paired = method != POLICY and pairs
+    by_set = {name: score(mine, headline(mine)) for name, mine in sorted(sets.items())} if len(sets) > 1 else {}
+    by_set = {name: mine for name, mine in by_set.items() if mine}
     return {
-        "suite": suite,
+        "suite": suite.name,
+        "split": suite.split,
+        "releases": list(suite.releases),
         "method": method,
         "streams": len(done),
         "failures": len(found) - len(done),
         "failure_rate": round(1 - len(done) / len(found), 4),
         "questions": sum(len(one.answers) for one in done),
-        "score": score(done) if done else None,
+        "asked": _asked(suite, found),
+        "score": score(found, which),
+        "answerable": score(found, answerable),
+        "unanswerable": score(found, unanswerable),
         "by_set": by_set,
-        "macro": mean([score["value"] for score in by_set.values()]) if by_set else None,
-        "by_kind": scores_by_kind(done),
+        "macro": mean([mine["value"] for mine in by_set.values() if mine]) if by_set else None,
+        "by_kind": scores_by_kind(found),
         "memory_tokens": _average([one.memory_tokens for one in done]),
         "chunk_tokens": _average([one.chunk_tokens for one in done]),
         "prompt_tokens": sum(one.prompt_tokens for one in done),
@@ -64,64 +109,119 @@ def _row(suite: str, method: str, found: Sequence[Measured], policy: Sequence[Me
         "reader_calls": sum(answer.attempts for one in done for answer in one.answers),
         "reader_tokens": sum(a.prompt_tokens + a.completion_tokens for one in done for a in one.answers),
         "seconds": round(sum(one.seconds for one in done), 3),
-        "policy_better_by": asdict(paired_difference(*zip(*pairs, strict=True))) if paired else None,
+        "policy_better_by": None if method == POLICY else better_by(policy, found, which),
     }
 
 
-def scores_by_kind(done: Sequence[Measured]) -> dict[str, dict[str, float]]:
-    """`{value, low, high}` of each kind of question."""
-    kinds: dict[str, list[list[float]]] = defaultdict(list)
-    for one in done:
-        for kind in sorted({answer.kind for answer in one.answers}):
-            kinds[kind].append([answer.score for answer in one.answers if answer.kind == kind])
-    return {kind: asdict(bootstrap_interval(values)) for kind, values in sorted(kinds.items())}
+def _asked(suite: Suite, found: Sequence[Measured]) -> dict[str, Any]:
+    """`{questions, of, left_out}`: the questions that were asked, of how many there are, and what became of the
+    rest."""
+    failed = {one.stream for one in found if one.failure}
+    lost: Counter[str] = Counter()
+    for name, stream in suite.streams.items():
+        if name in failed:
+            lost[set_of(stream)] += len(stream.questions)
+    left_out = [{"set": name, "questions": number, "why": "the stream failed"} for name, number in lost.items()]
+    left_out += [{"set": one.set_name, "questions": one.questions, "why": one.why} for one in suite.left_out]
+    return {
+        "questions": suite.questions - lost.total(),
+        "of": suite.questions + sum(one.questions or 0 for one in suite.left_out),
+        "left_out": left_out,
+    }
 
 
-def score(done: Sequence[Measured]) -> dict[str, float]:
-    """`{value, low, high}`: the mean over streams of each stream's mean, and its interval."""
-    return asdict(bootstrap_interval([[answer.score for answer in one.answers] for one in done]))
+def scores_by_kind(found: Sequence[Measured], planned: int | None = None) -> dict[str, dict[str, Any]]:
+    """`{value, low, high, ...}` of each kind of question, as `score`."""
+    kinds = sorted({answer.kind for one in found if not one.failure for answer in one.answers})
+    scores = {kind: score(found, of_kind(kind), planned) for kind in kinds}
+    return {kind: mine for kind, mine in scores.items() if mine is not None}
 
 
-def stream_mean(one: Measured) -> float:
-    """The mean score of a stream's questions."""
-    return mean([answer.score for answer in one.answers])
+def of_kind(kind: str) -> Which:
+    """Return whether a question is of a kind, as a function of its answer."""
+    return lambda answer: answer.kind == kind
+
+
+def score(found: Sequence[Measured], which: Which, planned: int | None = None) -> dict[str, Any] | None:
+    """`{value, low, high, over, streams, questions}` over some questions: the mean over streams of each stream's mean.
+
+    None where no such question was answered; `low` and `high` are None where one stream of several is left.
+
+    Args:
+        found: failed streams too, which are in no score, but were meant to be.
+        planned: how many streams were meant to be measured; None: those that are in `found`.
+    """
+    planned = planned or len(found)
+    values = [[answer.score for answer in one.answers if which(answer)] for one in found if not one.failure]
+    if not any(values):
+        return None
+    return {
+        **asdict(stream_interval(values, planned=planned, bounds=SCORES)),
+        "over": interval_over(values, planned),
+        "streams": sum(1 for mine in values if mine),
+        "questions": sum(map(len, values)),
+    }
+
+
+def better_by(
+    one: Sequence[Measured], other: Sequence[Measured], which: Which, planned: int | None = None
+) -> dict[str, Any] | None:
+    """Return by how much `one` is better than `other` over some questions, paired by stream and question; None where
+    they have no such question in common. `planned` is that of `score`."""
+    theirs = {found.stream: found for found in other if not found.failure}
+    pairs = []
+    for found in one:
+        if found.failure or found.stream not in theirs:
+            continue
+        mine = {answer.question_id: answer.score for answer in found.answers if which(answer)}
+        both = [answer for answer in theirs[found.stream].answers if answer.question_id in mine]
+        if both:
+            pairs.append(([mine[answer.question_id] for answer in both], [answer.score for answer in both]))
+    if not pairs:
+        return None
+    planned = planned or len({found.stream for found in one} & {found.stream for found in other})
+    return asdict(paired_difference(*zip(*pairs, strict=True), planned=planned))
 
 
 def _average(values: Sequence[int]) -> float | None:
     return round(mean(values), 1) if values else None
 
 
-def _by_chunks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+def _by_chunks(measured: Sequence[Measured], which: dict[str, Which]) -> list[dict[str, Any]]:
     """Scores by the length of streams, all suites together."""
     cells: dict[tuple[str, int], list[Measured]] = defaultdict(list)
     for one in measured:
-        if not one.failure:
-            cells[one.method, one.chunks].append(one)
+        asked = [answer for answer in one.answers if which[one.suite](answer)]
+        cells[one.method, one.chunks].append(one.model_copy(update={"answers": asked}))
     return [
-        {
-            "method": method,
-            "chunks": chunks,
-            "streams": len(found),
-            "score": score(found),
-        }
+        {"method": method, "chunks": chunks, "streams": found_score["streams"], "score": found_score}
         for (method, chunks), found in sorted(cells.items())
+        if (found_score := score(found, lambda answer: True)) is not None
     ]
 
 
 def markdown(found: dict[str, Any]) -> str:
     """Return for each suite a table of scores, best first, and one of what they cost."""
     judge = f"; judge: {found['judge']}" if found["judge"] else ""
-    lines = [f"Reader: {found['reader']}{judge}. 95 % intervals over streams; differences paired by stream."]
+    lines = [
+        f"Reader: {found['reader']}{judge}. 95 % intervals (Student's t) over streams where nothing else is said; "
+        "differences paired by stream."
+    ]
     for suite in dict.fromkeys(row["suite"] for row in found["results"]):
         rows = [row for row in found["results"] if row["suite"] == suite]
         rows.sort(key=lambda row: -(row["score"] or {"value": -1.0})["value"])
-        lines += ["", f"**{suite}**, {max(row['streams'] for row in rows)} streams", ""]
-        lines += ["| method | score | memory tokens | policy better by | p |", "|---|---|---|---|---|"]
+        both = any(row["answerable"] for row in rows) and any(row["unanswerable"] for row in rows)
+        lines += ["", f"**{suite}**: {asked_in_words(rows)}", ""]
+        beside = " unanswerable |" if both else ""
+        lines += [f"| method | score |{beside} streams | memory tokens | policy better by | p |"]
+        lines += ["|---" * (7 if both else 6) + "|"]
         for row in rows:
             gap = row["policy_better_by"]
+            beside = f" {shown(row['unanswerable'])} |" if both else ""
             lines.append(
-                f"| {row['method']} | {shown(row['score'])} | {row['memory_tokens'] or 0:,.0f} of "
-                f"{row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | {'' if gap is None else format(gap['p'], '.4f')} |"
+                f"| {row['method']} | {shown(row['score'])} |{beside} {streams_in_words(row)} | "
+                f"{row['memory_tokens'] or 0:,.0f} of {row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | "
+                f"{'' if gap is None else format(gap['p'], '.4f')} |"
             )
         if rows[0]["by_set"]:
             names = sorted({name for row in rows for name in row["by_set"]})
@@ -147,13 +247,35 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shown(interval: dict[str, float] | None, sign: str = "") -> str:
-    """`0.889 [0.854, 0.920]`; nothing where there is none.
+def streams_in_words(row: dict[str, Any]) -> str:
+    """Return `20`, or `19 of 20` where some failed."""
+    planned = row["streams"] + row["failures"]
+    return f"{row['streams']} of {planned}" if row["failures"] else str(planned)
 
-    Args:
-        sign: `+` to show it always.
-    """
-    return "" if interval is None else "{value:{0}.3f} [{low:{0}.3f}, {high:{0}.3f}]".format(sign, **interval)
+
+def asked_in_words(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what of a suite was measured: its side, streams and questions, what was left out and why, and what the
+    scores and intervals are over. `rows` are those of the suite."""
+    first, best = rows[0], max(rows, key=lambda row: row["asked"]["questions"])
+    asked = best["asked"]
+    parts = [f"the split {first['split']}"] if first["split"] else []
+    parts.append(f"{best['streams'] + best['failures']} streams")
+    parts.append(f"{asked['questions']:,} of {asked['of']:,} questions asked")
+    words = ", ".join(parts)
+    if first["releases"]:
+        words += f"; published as {', '.join(first['releases'])}"
+    reasons: dict[str, dict[str, int | None]] = defaultdict(dict)
+    for row in asked["left_out"]:
+        reasons[row["why"]][row["set"]] = row["questions"]
+    for why, sets in reasons.items():
+        numbers = [number for number in sets.values() if number is not None]
+        count = f"{sum(numbers):,}" if len(numbers) == len(sets) else "an unknown number of"
+        words += f"; left out: {count} of {', '.join(sets)} ({why})"
+    if any(row["answerable"] for row in rows) and any(row["unanswerable"] for row in rows):
+        words += "; scores are over the answerable questions"
+    if any(row["score"] and row["score"]["over"] == "questions" for row in rows):
+        words += "; intervals and tests are over the questions of its one stream, and say nothing of other streams"
+    return f"{words}."
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
@@ -169,8 +291,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
         rows = [row for row in found["by_chunks"] if row["method"] == method]
         x = [row["chunks"] for row in rows]
         y = [row["score"]["value"] for row in rows]
-        bars = [[row["score"]["value"] - row["score"]["low"] for row in rows]]
-        bars.append([row["score"]["high"] - row["score"]["value"] for row in rows])
+        ends = [(row["score"]["low"], row["score"]["high"]) for row in rows]
+        bars = [[value - (value if low is None else low) for value, (low, _) in zip(y, ends, strict=True)]]
+        bars.append([(value if high is None else high) - value for value, (_, high) in zip(y, ends, strict=True)])
         axes.errorbar(
             x,
             y,

@@ -24,6 +24,7 @@ from memrl.export.check import Check
 from memrl.export.gguf import FILE
 from memrl.policies.agent_file import AGENT_FILE, EXAMPLE
 from memrl.report.curve import draw_curve
+from memrl.report.tables import shown
 from memrl.storage.files import MANIFEST, write_text_atomic
 from memrl.storage.rundir import EVALUATION_FILE, MetricsFile
 
@@ -171,20 +172,23 @@ def _training(metrics: list[dict[str, Any]], adapter: str, config: Config) -> st
         rows = {"first": scored[0], "best": best, "last": scored[-1], **({"this adapter": mine[0]} if mine else {})}
         lines += ["", "| held-out QA | step | score, 95 % interval | streams |", "|---|---|---|---|"]
         lines += [
-            f"| {name} | {row['step']} | {row['eval/qa']:.3f} [{row['eval/qa_low']:.3f}, {row['eval/qa_high']:.3f}] | "
-            f"{row['eval/streams']:.0f} |"
+            f"| {name} | {row['step']} | {shown(_interval(row))} | {row['eval/streams']:.0f} |"
             for name, row in rows.items()
         ]
         if not mine:
             lines += ["", f"{adapter} itself was not evaluated in the run."]
     if metrics:
         lines += ["", f"![the learning curve]({CURVE})"]
-    shown = {
+    settings = {
         "seed": config.seed,
         **{name: asdict(getattr(config, name)) for name in _SECTIONS},
         "reader": config.reader.type,
     }
-    return "\n".join([*lines, "", "```yaml", yaml.safe_dump(shown, sort_keys=False).rstrip(), "```"])
+    return "\n".join([*lines, "", "```yaml", yaml.safe_dump(settings, sort_keys=False).rstrip(), "```"])
+
+
+def _interval(row: dict[str, Any]) -> dict[str, Any]:
+    return {"value": row["eval/qa"], "low": row.get("eval/qa_low"), "high": row.get("eval/qa_high")}
 
 
 def _evaluation(folder: Path, adapter: str) -> str:

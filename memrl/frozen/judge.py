@@ -34,6 +34,7 @@ from memrl.rewards.judge import (
     parse_verdict,
     refused_unread,
 )
+from memrl.rewards.metrics import ABSTENTIONS
 
 CANARY_PLACE = Place(Place.CANARIES)
 TRIES = 3
@@ -149,7 +150,7 @@ class Judge:
         rubric = self._config.answers.get(source)
         if rubric is None:
             return None
-        kind = "abstention" if question.metric == "abstention" else question.kind
+        kind = "abstention" if question.metric in ABSTENTIONS else question.kind
         return await self.grade_answer(question.text, question.answers, answer, rubric=rubric, kind=kind, place=place)
 
     async def grade_answer(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memrl.config import Config, find_config, load_config
 from memrl.config.load import with_settings
+from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.engines.endpoint_engine import Served
 from memrl.errors import ConfigError
 from memrl.policies.agent_file import AGENT_FILE
@@ -32,7 +33,8 @@ class Policy:
     out: Path
     """Where results go by default."""
     manifest: str | None = None
-    """The hash of its files' hashes, where it is a folder: another policy may come to stand in the same place."""
+    """The hash of its files' hashes, where it is a folder, or its model is: another policy may come to stand in the
+    same place."""
     served: Served | None = None
     """Where somebody else generates for it."""
 
@@ -85,7 +87,8 @@ def open_policy(
         return load_config(file, [*moved, *settings])
 
     model = load_config(file, moved, check=False).model.path
-    return Policy(f"{file.stem} ({model})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"))
+    known_by = content_hash(TINY_MODEL if model == TINY else Path(model).expanduser())
+    return Policy(f"{file.stem} ({model})", {POLICY: None}, from_config, Path(f"eval-{file.stem}"), known_by)
 
 
 def _ref(folder: Path) -> AdapterRef:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from memrl.report.tables import shown
+
 
 class Advance:
     """Moves one bar: call it once for each thing done, or `to(done, total)`."""
@@ -95,8 +97,12 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     """Held-out scores before, at best and after, each with its 95 % interval."""
     evaluations = summary["eval"]
     seconds = summary["wall_seconds"]["total"]
+    after = evaluations["after"]
     caption = f"{summary['episodes']} episodes, {seconds / 60:.1f} minutes; everything is in {folder}"
-    table = Table(title=f"{summary['name']}: {evaluations['after']['streams']} held-out streams", caption=caption)
+    if after["over"] != "streams":
+        caption += f"; intervals are over the {after['over']} of one stream"
+    failed = f", {after['failures']} more failed" if after["failures"] else ""
+    table = Table(title=f"{summary['name']}: {after['streams']} held-out streams{failed}", caption=caption)
     table.add_column("")
     for moment in ("before", "best", "after"):
         table.add_column(f"{moment} (step {evaluations[moment]['step']})", justify="right")
@@ -108,6 +114,6 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
             continue  # a part that the first evaluations did not know: it was resumed with a newer version
         table.add_row(
             "QA accuracy" if key == "qa" else part_label(key),
-            *(f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells),
+            *(shown(cell) for cell in cells),
         )
     return table

@@ -115,7 +115,7 @@ def open_ray_pool(config: Config, build: Callable[[Config], RolloutWorker]) -> R
     from memrl.rollout.ray_pool import RayPool
 
     return RayPool(
-        partial(build, _for_other_processes(config)),
+        partial(build, for_other_processes(config)),
         rollout=config.rollout,
         cluster=config.ray,
         group_size=config.train.group_size,
@@ -123,7 +123,7 @@ def open_ray_pool(config: Config, build: Callable[[Config], RolloutWorker]) -> R
     )
 
 
-def _for_other_processes(config: Config) -> Config:
+def for_other_processes(config: Config) -> Config:
     """A copy for processes that do not start in this one's folder."""
     from memrl.cluster import with_absolute_path
 

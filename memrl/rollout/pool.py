@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from memrl.config import RolloutConfig
 from memrl.engines.engine import Place
@@ -27,6 +27,15 @@ log = logging.getLogger(__name__)
 OnEpisode = Callable[[], None]
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
+Found = TypeVar("Found", covariant=True)
+
+
+class Errand(Protocol[Found]):
+    """A piece of work for one worker. A Ray pool sends it to another process, so it can be pickled."""
+
+    async def __call__(self, worker: RolloutWorker, adapter: AdapterRef | None) -> Found:
+        """Do it, with the adapter as this worker holds it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,14 @@ class Pool(ABC):
 
         Raises:
             JudgeError: it failed one.
+        """
+
+    @abstractmethod
+    async def work(self, errand: Errand[Result], adapter: AdapterRef | None) -> Result:
+        """Return what an errand finds on a worker that holds `adapter`.
+
+        Raises:
+            InfrastructureError: it failed there.
         """
 
     @abstractmethod
@@ -275,6 +292,9 @@ class InProcessPool(Pool):
 
     def check_judge(self) -> None:
         self.run(self.worker.check_judge())
+
+    async def work(self, errand: Errand[Result], adapter: AdapterRef | None) -> Result:
+        return await errand(self.worker, adapter)
 
     def close(self) -> None:
         self._cancel_all()  # first: what plays must not see its reader go

@@ -29,7 +29,7 @@ from memrl.envs.stream import Stream
 from memrl.errors import EngineDied, EngineError, MemrlError
 from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.ceiling import reader_ceiling
-from memrl.rollout.pool import Play
+from memrl.rollout.pool import Errand, Play
 from memrl.rollout.worker import RolloutWorker
 from memrl.storage.files import MANIFEST, find_damage
 
@@ -78,6 +78,10 @@ class RolloutActor:
         return await self.worker.play(
             play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
         )
+
+    async def work(self, errand: Errand[Any], version: int | None) -> Any:
+        """One errand, with an adapter that was loaded before."""
+        return await errand(self.worker, None if version is None else self._local(version))
 
     async def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], version: int) -> list[float]:
         """The canary's question."""
@@ -284,12 +288,14 @@ class RayMembers:
         await self._wait_for(lambda: any(member.ready for member in self._members))
         return [member for member in self._members if member.ready]
 
-    async def take_slot(self, version: int) -> RayMember:
-        """Take a place on the worker with the fewest episodes: whoever is done first gets the next one."""
+    async def take_slot(self, version: int | None) -> RayMember:
+        """Take a place on the worker with the fewest episodes: whoever is done first gets the next one. `version` is of
+        the adapter that it must hold; None: of none."""
         limit = self._rollout.max_batch
 
         def free() -> list[RayMember]:
-            return [m for m in self._members if m.ready and m.in_flight < limit and version in m.versions]
+            ready = [member for member in self._members if member.ready and member.in_flight < limit]
+            return [member for member in ready if version is None or version in member.versions]
 
         await self._wait_for(lambda: bool(free()))
         member = min(free(), key=lambda member: (member.in_flight, member.number))

@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
 from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
 from memrl.records import AdapterRef, AnswerRecord, Episode
-from memrl.rollout.pool import Play, Pool
+from memrl.rollout.pool import Errand, Play, Pool
 from memrl.rollout.ray_members import Build, RayMember, RayMembers, WorkerDied, answer
+
+Result = TypeVar("Result")
 
 
 class RayPool(Pool):
@@ -76,6 +78,37 @@ class RayPool(Pool):
 
     def check_judge(self) -> None:
         self.run(self._members.ask_one("check_judge", lambda member: member.actor.check_judge.remote()))
+
+    async def work(self, errand: Errand[Result], adapter: AdapterRef | None) -> Result:
+        """Return what an errand finds on a worker; where that is lost, on another one, up to `rollout.retries` times.
+
+        An errand may take as long as it needs: after each `rollout.episode_timeout` its worker is asked whether it
+        lives.
+        """
+        for left in reversed(range(1 + self.rollout.retries)):
+            try:
+                return await self._work(errand, None if adapter is None else adapter.version)
+            except WorkerDied:
+                if not left:
+                    raise
+        raise AssertionError("a range of at least one was empty")
+
+    async def _work(self, errand: Errand[Result], version: int | None) -> Result:
+        member = await self._members.take_slot(version)
+        answered = asyncio.ensure_future(answer(member.actor.work.remote(errand, version)))
+        try:
+            while not (await asyncio.wait([answered], timeout=self.rollout.episode_timeout))[0]:
+                alive = answer(member.actor.hello.remote())
+                await self._members.ask(member, "hello", alive, self._hang_grace)
+            result: Result = await answered
+            self._members.finished()
+            return result
+        except WorkerDied as error:
+            await self._members.lose(member, str(error))
+            raise
+        finally:
+            answered.cancel()
+            await self._members.give_back(member)
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
         member = await self._members.take_slot(adapter.version)

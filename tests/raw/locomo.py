@@ -20,7 +20,12 @@ def write(folder: Path) -> Path:
         "qa": [
             {"question": "What is Ann's cat called?", "answer": "Mia", "evidence": ["D1:1; D2:1"], "category": 1},
             {"question": "When did Ann adopt a cat?", "answer": "7 May 2023", "evidence": ["D1:1"], "category": 2},
-            {"question": "What might Ann buy?", "answer": "cat food", "evidence": [], "category": 3},
+            {
+                "question": "What might Ann buy?",
+                "answer": "cat food; since she has a cat",
+                "evidence": [],
+                "category": 3,
+            },
             {"question": "How many cats has Ann?", "answer": 1, "evidence": ["D:1:01"], "category": 4},
             {
                 "question": "What is Bob's cat called?",

@@ -1,9 +1,10 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def write(folder: Path) -> Path:
-    """Two articles of two paragraphs, two questions each."""
+def write(folder: Path, titles: Sequence[str] = ("Oslo", "Lima")) -> Path:
+    """Articles of two paragraphs, two questions each."""
     articles = [
         {
             "title": title,
@@ -26,7 +27,7 @@ def write(folder: Path) -> Path:
                 for place in (3, 4)
             ],
         }
-        for title in ("Oslo", "Lima")
+        for title in titles
     ]
     path = folder / "dev-v1.1.json"
     path.write_text(json.dumps({"version": "1.1", "data": articles}), encoding="utf-8")

@@ -16,6 +16,7 @@ from memrl.credit import group_advantages
 from memrl.envs.errors import PluginError
 from memrl.errors import ConfigError
 from memrl.evaluation.evaluate import Evaluation, summarise
+from memrl.evaluation.statistics import Interval
 from memrl.records import AnswerRecord, Completion, Episode, Group, Step
 from memrl.rewards.compose import (
     RewardWeights,
@@ -428,3 +429,32 @@ def test_evaluations_survive_checkpoints_those_of_older_runs_too() -> None:
     older = asdict(plain)
     older |= older.pop("parts")
     assert Evaluation.restore(older) == plain
+    for name in ("answerable", "unanswerable", "over"):
+        del older[name]
+    older["by_kind"] = {kind: found["value"] for kind, found in older["by_kind"].items()}
+    before = Evaluation.restore(older)
+    assert (before.qa, before.over) == (plain.qa, "streams")
+    assert before.by_kind == {kind: Interval(found.value, None, None) for kind, found in plain.by_kind.items()}
+
+
+def test_an_evaluation_keeps_unanswerable_questions_apart_and_says_what_is_missing() -> None:
+    played = episodes(resolve_weights("default"))
+    unknown = [
+        AnswerRecord(question_id="u", kind="none", question="?", gold=["unknown"], answer="unknown",
+                     metric="abstention",
+                     score=1.0, evidence=None, retrieved=[])
+    ]  # fmt: skip
+    mixed = [episode.model_copy(update={"answers": [*episode.answers, *unknown]}) for episode in played]
+    evaluation = summarise(mixed, 4, 2)
+    alone = summarise(played, 4, 2)
+    assert (alone.answerable, alone.unanswerable) == (None, None), "there is one sort only"
+    assert evaluation.answerable == alone.qa and evaluation.unanswerable is not None
+    assert evaluation.unanswerable.value == 1.0 > evaluation.qa.value > alone.qa.value
+    assert evaluation.metrics()["eval/unanswerable"] == 1.0
+    assert evaluation.summary()["answerable"]["value"] == alone.qa.value
+    assert evaluation.summary()["qa_by_kind"]["none"]["value"] == 1.0
+    left = summarise([mixed[0], "failed", "failed"], 4, 2)
+    assert (left.qa.low, left.qa.high, left.over, left.failures) == (None, None, "streams", 2)
+    assert "eval/qa" in left.metrics() and "eval/qa_low" not in left.metrics()
+    only = summarise([mixed[0]], 4, 2)
+    assert only.over == "questions" and only.qa.low is not None

@@ -295,6 +295,7 @@ def test_what_single_steps_do_not_explain_is_shared_by_all() -> None:
     np.testing.assert_allclose(matrix(group, COUNTERFACTUAL), [[0.25, 0.25], [-0.25, -0.25]], atol=1e-12)
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_the_mode_an_episode_is_paid_what_it_earned_above_its_group(data: st.DataObject) -> None:

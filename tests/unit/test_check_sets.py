@@ -19,10 +19,11 @@ from memrl.data.card import Card, Output, held_out_file
 from memrl.data.check import Part, check, part_of_file, parts_of_run
 from memrl.data.feed import StreamFeed, first_passes
 from memrl.data.guard import guard
-from memrl.data.quality import LONG_CHUNK, measure, stands_in
+from memrl.data.quality import LONG_CHUNK, measure
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
+from memrl.envs.text import stands_in
 from memrl.errors import ConfigError, DataError
 from tests.raw import squad as raw_squad
 

@@ -157,6 +157,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_code_is_scored_soon(name: str) -> None:
     rules = [("class", _CAMEL), ("function", ".*chx.*"), ("variable", "^q_.*"), ("import", ["bz2", True])]

@@ -242,6 +242,7 @@ def test_adapters_that_vllm_cannot_load_are_refused() -> None:
     assert "names lm_head, which vLLM cannot load adapters for" in targets
 
 
+@pytest.mark.long
 def test_lists_of_names_agree_with_the_code_that_uses_them() -> None:
     from transformers.trainer_utils import SchedulerType
 

@@ -191,7 +191,7 @@ def test_lone_surrogates_are_replaced_at_every_depth() -> None:
 
 @pytest.mark.long
 def test_never_ending_text_is_read_in_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for piece in (
         "<tool_call>",
         "<think>",
@@ -204,7 +204,7 @@ def test_never_ending_text_is_read_in_linear_time() -> None:
         '{"arguments": {',
     ):
         all_calls(HERMES, piece * 20_000, TOOLS)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 30  # of a processor; quadratic, it would be hours
 
 
 def test_the_format_is_the_one_that_qwen_writes() -> None:
@@ -305,6 +305,7 @@ def test_a_stray_call_beside_a_good_one_fails_alone() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(CALLS, st.booleans())
 def test_what_is_formatted_leaves_nothing_unread(calls: list[ToolCall], truncated: bool) -> None:

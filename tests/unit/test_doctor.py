@@ -89,6 +89,7 @@ def test_what_vllm_wants_of_the_same_packages_counts_too(monkeypatch: pytest.Mon
     assert "<5" in lacking["transformers"].split(",")
 
 
+@pytest.mark.long
 def test_learner_processes_are_counted_with_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = {"resources": {"CPU": 4.0, "GPU": 2.0}}
     monkeypatch.setattr(memrl.cli.doctor, "_cluster", lambda _: cluster)

@@ -40,6 +40,7 @@ def test_the_learner_knows_nothing_of_credit_and_pay() -> None:
     assert not wanted & {"credit", "rewards", "envs", "rollout", "frozen"}
 
 
+@pytest.mark.long
 def test_only_build_files_see_the_whole_config() -> None:
     memrl = ROOT / "memrl"
     files = [file for room in SECTIONED for file in [*memrl.glob(f"{room}.py"), *(memrl / room).glob("**/*.py")]]

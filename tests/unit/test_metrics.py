@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrl.rewards.metrics import METRICS, score
+from memrl.rewards.metrics import METRICS, score, unanswerable
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,9 @@ from memrl.rewards.metrics import METRICS, score
         ("boxed", r"\boxed{ 07 }", ["7"], 1.0),
         ("boxed", r"\boxed{17}", ["7"], 0.0),
         ("boxed", "7", ["7"], 1.0),  # the reference takes a number alone
+        ("boxed", '"7"', ["7"], 1.0),
+        ("boxed", "So it is <answer> 7 </answer>", ["7"], 1.0),  # as Mem-alpha's questions ask for it
+        ("boxed", r"<answer>8</answer> \boxed{7}", ["7"], 1.0),
         ("boxed", "7 or 8", ["7"], 0.0),
         ("boxed", r"\boxed{\text{7}}", ["7"], 1.0),
         ("boxed", r"\boxed{1} \boxed{2} \boxed{3}", ["1"], 0.0),  # listing every label does not pay
@@ -148,6 +151,7 @@ def test_boxed_refuses_a_gold_that_is_no_integer() -> None:
         score("boxed", r"\boxed{7}", ["seven"])
 
 
+@pytest.mark.long
 @given(
     st.sampled_from([name for name in METRICS if name not in {"boxed", "code_rules"}]),
     st.text(),
@@ -186,3 +190,22 @@ def test_rouge_l_agrees_with_the_textbook_table(first: list[str], second: list[s
     common = table[-1][-1]
     expected = 2 * common / (len(first) + len(second)) if common else 0.0
     assert score("rouge_l", " ".join(first), [" ".join(second)]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "golds", "expected"),
+    [
+        ("abstention", ["x"], True),
+        ("locomo_abstention", ["x"], True),
+        ("token_f1", ["You did not mention this information. You mentioned Oslo, but not Bergen."], True),
+        ("token_f1", ["unknown", "not known"], True),
+        ("token_f1", ["unknown", "Rome"], False),
+        ("token_f1", ["The Unknown Soldier"], False),
+        ("token_f1", ["no"], False),
+        ("token_f1", [], False),
+    ],
+)
+def test_a_question_is_unanswerable_by_its_metric_or_by_every_gold(
+    metric: str, golds: list[str], expected: bool
+) -> None:
+    assert unanswerable(metric, golds) is expected

@@ -150,7 +150,7 @@ def test_list_inspect_and_stats_show_what_is_there(
     assert main(["data", "inspect", str(out / "locomo"), "--stream", "locomo-conv-1"]) == 0
     page = capsys.readouterr().out
     assert "chunk 0, 1:56 pm on 8 May, 2023" in page and "Ann: I adopted a cat yesterday." in page
-    assert "multi-hop, token_f1, chunks 0, 1" in page
+    assert "multi-hop, locomo_f1_multi, chunks 0, 1" in page
     assert main(["data", "inspect", str(out / "locomo"), "--chunks", "1"]) == 0
     assert "... 1 more chunks" in capsys.readouterr().out
     assert main(["data", "stats", str(out / "squad"), str(out / "locomo" / "eval.jsonl"), "--json"]) == 0

@@ -112,6 +112,7 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+@pytest.mark.long
 def test_settings_of_before_there_were_versions_are_understood() -> None:
     assert differences(nested({}), tiny()) == {}
     assert differences(nested({"seed": 3}), tiny()) == {"seed": "seed: 3 then, 0 now"}

@@ -1,8 +1,9 @@
 """Dense retrieval over all of the text: the passages whose embeddings are nearest to the question's, up to
 `memory.retrieve_budget`.
 
-The passages are those of `bm25`. It keeps the whole text, which no memory budget allows: its `memory_tokens` say what
-that costs. Embeddings come from sentence-transformers (`eval.embedder`).
+The passages are those of `bm25`, and are embedded with their dates, as `bm25` indexes them. It keeps the whole text,
+which no memory budget allows: its `memory_tokens` say what that costs. Embeddings come from sentence-transformers
+(`eval.embedder`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from memrl.config import EvalConfig
 from memrl.engines.engine import Place
-from memrl.envs.designs import MemoryView, TokenCounter
+from memrl.envs.designs import MemoryItem, MemoryView, TokenCounter
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError
 from memrl.evaluation.baselines.base import PASSAGES_SHOWN, Kept, Passages, passages
@@ -91,9 +92,13 @@ class Embedded(Passages):
     def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter, embedder: Embedder) -> None:
         super().__init__(held, count)
         self._embedder = embedder
-        self._vectors = embedder([item.content for item in self.items])
+        self._vectors = embedder([_dated(item) for item in self.items])
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         [asked] = self._embedder([question])
         items = self.items
         return self.view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)
+
+
+def _dated(item: MemoryItem) -> str:
+    return f"{item.time} {item.content}" if item.time else item.content
