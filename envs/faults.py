@@ -13,6 +13,8 @@ from memrl.envs.errors import DataError
 
 SHOWN = 10
 """Faults that a message has in full; the others are counted."""
+MOST_FAULTS = 1000
+"""After so many no more data is looked at: there is enough to mend."""
 _GATHERED: ContextVar[list[str] | None] = ContextVar("gathered", default=None)
 
 
@@ -51,4 +53,5 @@ def explain_faults(faults: Sequence[str]) -> str:
         return faults[0]
     more = f"\n  ... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     lines = "".join(f"\n  - {fault}" for fault in faults[:SHOWN])
-    return f"{len(faults)} records of the data cannot be used:{lines}{more}"
+    least = "at least " if len(faults) >= MOST_FAULTS else ""
+    return f"{least}{len(faults)} records of the data cannot be used:{lines}{more}"

@@ -19,7 +19,7 @@ from memrl.config.schema import DataConfig, EvalConfig
 from memrl.data.feed import first_passes, shares, whole_source
 from memrl.envs.building.left_out import by_reason, counting, explain_left_out
 from memrl.envs.errors import DataError, MemrlError
-from memrl.envs.faults import gathering
+from memrl.envs.faults import MOST_FAULTS, gathering
 from memrl.envs.sources import source_named
 from memrl.envs.specs import SourceSpec
 from memrl.envs.stream import Question, Stream
@@ -32,8 +32,6 @@ Check = Callable[[Stream], Iterable[str]]
 """Says what is wrong with a stream, each fault as a sentence that names its record, what is wrong, and the remedy."""
 MOST_CHARACTERS = 25_000_000
 """Of generated text that is looked at: some 20,000 streams of `synthetic`, 2,000 of `dialogues`, 20 seconds."""
-MOST_FAULTS = 1000
-"""After so many no more data is looked at: there is enough to mend."""
 _WORD = re.compile(r"[^\W\d_]{4}")
 _EXACT = frozenset({"boxed", "choice", "code_rules"})
 """Metrics for which a gold's having a word says nothing."""
@@ -47,7 +45,7 @@ def look(
     checks: Sequence[Check] = (),
     console: Console | None = None,
 ) -> list[str]:
-    """Return what is wrong with single records of the data of a run, each fault in words.
+    """Return what is wrong with single records of the data of a run, each fault in words, up to `MOST_FAULTS`.
 
     Args:
         seed: the run's.

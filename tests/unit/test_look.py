@@ -11,7 +11,7 @@ import pytest
 from memrl.config.schema import DataConfig, EvalConfig
 from memrl.data.feed import StreamFeed, shares
 from memrl.data.look import look, scorable
-from memrl.envs.faults import SHOWN, explain_faults, gathering
+from memrl.envs.faults import MOST_FAULTS, SHOWN, explain_faults, gathering
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Chunk, Question, Stream
 
@@ -93,6 +93,7 @@ def test_the_first_faults_are_told_and_all_are_counted() -> None:
     assert told.count("\n  - ") == SHOWN
     assert told.endswith("... and 15 more")
     assert explain_faults(["one"]) == "one"
+    assert explain_faults([str(n) for n in range(MOST_FAULTS)]).startswith(f"at least {MOST_FAULTS} records")
 
 
 def test_gathered_faults_pass_their_records_over(tmp_path: Path) -> None:
