@@ -92,15 +92,23 @@ class AnyLearner(ABC):
         ref = AdapterRef(version=self.version, name=name, path=str(target))
         if self._published == ref and target.is_dir():
             return ref
+        self.write_whole(target)
+        self._published = ref
+        return ref
+
+    def write_whole(self, folder: Path) -> None:
+        """Write the adapter's files, in peft's format, into the new folder `folder`, whole or not at all.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
         try:
-            with new_folder(target) as partial:
+            with new_folder(folder) as partial:
                 self.write_adapter(partial)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"cannot publish the adapter {target}: {error}; earlier adapters are whole"
+                f"cannot publish the adapter {folder}: {error}; earlier adapters are whole"
             ) from error
-        self._published = ref
-        return ref
 
     def save(self, path: Path) -> None:
         """Write adapter, optimizer, schedule and counters into the folder `path` (a checkpoint being written)."""

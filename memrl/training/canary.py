@@ -26,7 +26,6 @@ from memrl.engines.canary import BOUND, Leaning, mean_gap, worst_gap
 from memrl.errors import EngineError
 from memrl.learner.interface import AnyLearner
 from memrl.records import AdapterRef, Sample
-from memrl.storage.files import new_folder
 
 Score = Callable[[Sequence[int], Sequence[int], AdapterRef], list[list[float]]]
 """Each worker's log-probs of a completion (`Pool.score`)."""
@@ -81,8 +80,7 @@ class AdapterCanary:
                 if effect >= _LOUD:
                     break
                 size *= 2
-            with new_folder(folder) as partial:
-                self._learner.write_adapter(partial)
+            self._learner.write_whole(folder)
         finally:
             self._learner.restore(own, "the learner's own state")
         ref = AdapterRef(version=-1, name="loud", path=str(folder))
