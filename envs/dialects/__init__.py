@@ -21,11 +21,8 @@ class Dialect(Protocol):
     """Its tools are not those that are offered: it describes them itself, even where the chat template could."""
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
-        """All calls in a completion, in order; `truncated`: it ran into its token limit."""
-        ...
-
-    def unread(self, text: str) -> str:
-        """The words of a completion outside its calls and thoughts; what looks like a call there is one that failed."""
+        """All calls in a completion, in order, and one that failed for the rest where it looks like a call
+        (`memrl.envs.dialects.calls.stray_call`); `truncated`: it ran into its token limit."""
         ...
 
     def format(self, calls: Sequence[ToolCall]) -> str:

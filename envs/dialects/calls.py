@@ -35,24 +35,31 @@ def failed_call(raw: str, code: ResultCode, message: str, name: str = "") -> Too
     return ToolCall(name=name, raw=clean_text(raw[:MAX_CALL_CHARS]), error=code, message=message)
 
 
-def all_calls(dialect: Dialect, text: str, tools: Iterable[str], *, truncated: bool = False) -> list[ToolCall]:
-    """Return the calls in a completion as the dialect reads them, and a failed one for what it left unread and looks
-    like a call: in another family's form, in a fence, without its tag. Such a step would else be one without calls, in
-    which nothing failed.
+def stray_call(text: str, tools: Iterable[str] = ()) -> list[ToolCall]:
+    """Return one failed call for a text that looks like a call and was not read as one: in another family's form, in a
+    fence, without its tag; nothing for any other text. Such a step would else be one without calls, in which nothing
+    failed.
 
     Args:
+        text: what was said outside of the calls that could be read.
         tools: names of the tools that are offered; one of them with an opening bracket looks like a call.
+    """
+    names = "|".join(map(re.escape, tools))
+    found = _LIKE_A_CALL.search(text) or (re.search(rf"\b(?:{names})\s*[({{]", text) if names else None)
+    if found is None:
+        return []
+    message = f"looks like a call, and is not written as one here: {found[0][:40]!r}"
+    return [failed_call(text.strip(), ResultCode.MALFORMED, message)]
+
+
+def all_calls(dialect: Dialect, text: str, tools: Iterable[str], *, truncated: bool = False) -> list[ToolCall]:
+    """Return the calls in a completion as the dialect reads them; where it reads none, `stray_call` of what was said.
+
+    Args:
+        tools: names of the tools that are offered.
         truncated: the completion ran into its token limit.
     """
-    calls = dialect.parse(text, truncated=truncated)
-    unread = getattr(dialect, "unread", None)  # somebody else's may lack it; where it read a call, all counts as read
-    rest = str(unread(text)) if unread is not None else "" if calls else said(text)
-    names = "|".join(map(re.escape, tools))
-    found = _LIKE_A_CALL.search(rest) or (re.search(rf"\b(?:{names})\s*[({{]", rest) if names else None)
-    if found is None:
-        return calls
-    message = f"looks like a call, and is not written as one here: {found[0][:40]!r}"
-    return [*calls, failed_call(rest.strip(), ResultCode.MALFORMED, message)]
+    return dialect.parse(text, truncated=truncated) or stray_call(said(text), tools)
 
 
 class Unreadable(Exception):

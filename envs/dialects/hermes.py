@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from memrl.envs.dialects.calls import Unreadable, failed_call, json_span, json_spans, read_json
-from memrl.envs.dialects.thoughts import Span, speech
+from memrl.envs.dialects.calls import Unreadable, failed_call, json_span, json_spans, read_json, stray_call
+from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 _OPENS, _CLOSES = "<tool_call>", "</tool_call>"
@@ -22,20 +22,14 @@ class HermesDialect:
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
-        return [call for call, _ in self._read(text, truncated)[0]]
-
-    def unread(self, text: str) -> str:
-        found, said = self._read(text, truncated=False)
-        edges = [0, *(edge for _, span in found for edge in span), len(said)]
-        return "\n".join(said[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True))
-
-    def _read(self, text: str, truncated: bool) -> tuple[list[tuple[ToolCall, Span]], str]:
-        """Return the calls with where each stands, and the text without thoughts in which it stands there."""
-        calls: list[tuple[ToolCall, Span]] = []
+        calls: list[ToolCall] = []
+        unread: list[str] = []
         text, thinking = speech(text, json_spans(text, _OPENING))
+        end = 0
         opened = text.find(_OPENS)
         while opened >= 0:
-            begin, body = opened, opened + len(_OPENS)
+            unread.append(text[end:opened])
+            body = opened + len(_OPENS)
             span = json_span(text, body)  # marks within it are content
             ends = body if span is None else span[1]
             opened = text.find(_OPENS, ends)
@@ -47,8 +41,10 @@ class HermesDialect:
                 call = failed_call(text[body:], ResultCode.TRUNCATED, "the completion ended inside the call")
             else:
                 call = failed_call(text[body:end], ResultCode.MALFORMED, "</tool_call> is missing")
-            calls.append((call, (begin, end)))
-        return calls, text
+            calls.append(call)
+        rest = "\n".join([*unread, text[end:]])
+        # A closing tag too many is no call beside the one that it may belong to.
+        return [*calls, *stray_call(rest.replace(_CLOSES, "") if calls else rest)]
 
     def format(self, calls: Sequence[ToolCall]) -> str:
         blocks = []

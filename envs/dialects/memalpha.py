@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from memrl.envs.dialects.calls import Unreadable, failed_call, json_spans, read_json
+from memrl.envs.dialects.calls import Unreadable, failed_call, json_spans, read_json, stray_call
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
@@ -81,12 +81,7 @@ class MemAlphaDialect:
             if call.error is ResultCode.MALFORMED and truncated and number == len(pieces) and not thinking:
                 call = failed_call(piece, ResultCode.TRUNCATED, "the completion ended inside the call", call.name)
             calls.append(call)
-        return calls
-
-    def unread(self, text: str) -> str:
-        text, _ = speech(text, json_spans(text, _ARGUMENTS))
-        mark = _MARK.search(text)
-        return text[: mark.start()] if mark else text
+        return [*calls, *stray_call(text[: text.find(pieces[0])] if pieces else text)]
 
     def _call(self, name: str, body: str) -> ToolCall:
         try:

@@ -43,9 +43,7 @@ def test_several_calls_are_read_in_order_with_text_around() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Nothing to keep.", "</tool_call>", "<tool_cal", GOOD, "<TOOL_CALL>x</TOOL_CALL>"]
-)
+@pytest.mark.parametrize("text", ["", "Nothing to keep.", "<tool_cal", "<TOOL_CALL>x</TOOL_CALL>"])
 def test_text_without_a_block_makes_no_call(text: str) -> None:
     assert HERMES.parse(text) == HERMES.parse(text, truncated=True) == []
 
@@ -241,12 +239,12 @@ def test_a_formatted_call_can_be_written_to_a_file() -> None:
     assert only(HERMES.format([call]).encode().decode()).arguments == {"b": "?"}
 
 
-def test_the_description_names_each_tool_and_holds_no_call_of_its_own() -> None:
+def test_the_description_names_each_tool_and_holds_no_good_call_of_its_own() -> None:
     text = HERMES.describe(StoreMemory.tools)
     for tool in StoreMemory.tools:
         assert json.dumps(tool.json_schema()) in text
     assert json.dumps(INSERT.json_schema()) in text
-    assert codes(text) == [ResultCode.MALFORMED]
+    assert set(codes(text)) == {ResultCode.MALFORMED}  # who repeats it makes no call
 
 
 def test_dialects_are_found_by_name() -> None:
@@ -308,14 +306,22 @@ def test_a_stray_call_beside_a_good_one_fails_alone() -> None:
 @pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(CALLS, st.booleans())
-def test_what_is_formatted_leaves_nothing_unread(calls: list[ToolCall], truncated: bool) -> None:
-    assert all_calls(HERMES, HERMES.format(calls), TOOLS, truncated=truncated) == HERMES.parse(HERMES.format(calls))
+def test_what_is_formatted_leaves_no_stray_call(calls: list[ToolCall], truncated: bool) -> None:
+    assert len(all_calls(HERMES, HERMES.format(calls), TOOLS, truncated=truncated)) == len(calls)
 
 
-def test_a_dialect_that_does_not_tell_what_it_left_unread_is_asked_only_where_it_read_no_call() -> None:
+def test_the_stray_call_of_a_dialect_that_looks_for_none_is_found_where_it_read_no_call() -> None:
     class Older:
         name, own_tools = "older", False
-        parse, format, describe = HERMES.parse, HERMES.format, HERMES.describe
+        format, describe = HERMES.format, HERMES.describe
 
-    assert [call.error for call in all_calls(Older(), GOOD, TOOLS)] == [ResultCode.MALFORMED]  # type: ignore[arg-type]
-    assert [call.error for call in all_calls(Older(), f"{block(GOOD)}\n{GOOD}", TOOLS)] == [None]  # type: ignore[arg-type]
+        def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
+            return [ToolCall(name="memory_delete")] if "<tool_call>" in text else []
+
+    assert [call.error for call in all_calls(Older(), GOOD, TOOLS)] == [ResultCode.MALFORMED]
+    assert [call.error for call in all_calls(Older(), f"{block(GOOD)}\n{GOOD}", TOOLS)] == [None]
+
+
+def test_a_dialect_finds_stray_calls_itself() -> None:
+    assert codes(f"{GOOD}\n</tool_call>") == [ResultCode.MALFORMED]
+    assert [call.error for call in DIALECTS.get("memalpha")().parse(block(GOOD))] == [ResultCode.MALFORMED]
