@@ -135,6 +135,7 @@ class MemoryAgent:
         """Answer from the memory alone.
 
         Raises:
+            DataError: there is no question.
             EngineError, ReaderError: the model failed.
         """
         return self._policy.begin(self._ask(question)).result()
@@ -210,6 +211,8 @@ class MemoryAgent:
             return results
 
     async def _ask(self, question: str) -> Answer:
+        if not question.strip():
+            raise DataError("the question is empty.")
         return await self._policy.reader.answer(_asked(question), self._file.state(), place=self._policy.place())
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
+
 from memrl.envs.dialects import DIALECTS, Dialect
 from memrl.envs.tools import ToolSchema
 from memrl.errors import ConfigError
@@ -49,7 +51,7 @@ class Prompter:
         Special tokens spelt out in a message are broken up: no text that was read can end its turn.
         """
         prepared, schemas = self.prepare(messages, tools)
-        ids = self.tokenizer.apply_chat_template(
+        ids = self._apply(
             prepared,
             tools=schemas or None,
             add_generation_prompt=True,
@@ -58,6 +60,21 @@ class Prompter:
             enable_thinking=False,
         )
         return list(ids)
+
+    def _apply(self, messages: Sequence[dict[str, str]], **options: Any) -> Any:
+        """Return what the chat template makes of a conversation.
+
+        Raises:
+            ConfigError: it refuses.
+        """
+        try:
+            return self.tokenizer.apply_chat_template(list(messages), **options)
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ConfigError(
+                f"the chat template of {self.tokenizer.name_or_path!r} refuses a conversation of {roles}: {error}. Use "
+                "a model whose template takes it, or mend the template (chat_template.jinja)."
+            ) from error
 
     def prepare(
         self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()
@@ -75,7 +92,7 @@ class Prompter:
 
     def _template_renders(self, tool: ToolSchema) -> bool:
         if self._renders_tools is None:
-            text = self.tokenizer.apply_chat_template(
+            text = self._apply(
                 [{"role": "system", "content": "."}, {"role": "user", "content": "."}],
                 tools=[tool.json_schema()],
                 tokenize=False,

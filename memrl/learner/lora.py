@@ -28,6 +28,12 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         task_type="CAUSAL_LM",
         target_modules=targets if targets == "all-linear" else [name.strip() for name in targets.split(",")],
     )
+    tied = _tied_and_named(model, config.target_modules)
+    if tied:
+        raise LearnerError(
+            f"model.lora.target_modules names {tied!r}, whose weights {type(model).__name__} shares with its input "
+            "embeddings: merged for an export, the adapter would change those too. Leave it out (all-linear does)."
+        )
     without_dropout(model)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -36,6 +42,15 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         except ValueError as error:
             raise LearnerError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
     return cast(PeftModel, wrapped)
+
+
+def _tied_and_named(model: PreTrainedModel, targets: Any) -> str:
+    """Return the output layer's name where it is a target and its weights are the input embeddings'; else nothing."""
+    output = model.get_output_embeddings()
+    if output is None or isinstance(targets, str) or output.weight is not model.get_input_embeddings().weight:
+        return ""
+    name = next((name for name, module in model.named_modules() if module is output), "")
+    return name if any(name == target or name.endswith(f".{target}") for target in targets) else ""
 
 
 def without_dropout(model: nn.Module) -> None:

@@ -98,6 +98,8 @@ def test_a_sentence_that_is_too_long_is_refused_and_changes_nothing(exported_pol
     with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
         with pytest.raises(ConfigError, match="Break it up"):
             agent.read("Nora lives in Bern. " + "Nora lives in Bern and " * 200)
+        with pytest.raises(DataError, match="the question is empty"):
+            agent.ask(" ")
         with pytest.raises(DataError, match="the text is empty"):
             agent.read(" \n ")
         assert agent.memory == () and agent.history() == []

@@ -12,10 +12,11 @@ import torch
 from peft import PeftModel
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from memrl.config import Config
+from memrl.config import Config, LoraConfig
 from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.build import build_learner
 from memrl.learner.learner import STATE_FILE, Learner
+from memrl.learner.lora import wrap_lora
 from memrl.records import Sample
 from memrl.storage.files import find_damage
 
@@ -275,3 +276,13 @@ def test_wrong_settings_are_named() -> None:
         make_learner(lambda config: setattr(config.rollout, "temperature", 0.0))
     with pytest.raises(LearnerError, match="empty prompt or completion"):
         make_learner().step([Sample([1], [], [], 1.0, 0)])
+
+
+def test_lora_on_an_output_layer_that_is_the_input_embeddings_is_refused() -> None:
+    tied = base_model()
+    tied.config.tie_word_embeddings = True
+    tied.lm_head.weight = tied.get_input_embeddings().weight
+    settings = LoraConfig(rank=4, target_modules="q_proj,lm_head")
+    with pytest.raises(LearnerError, match=r"names 'lm_head', whose weights Qwen3ForCausalLM shares with its input"):
+        wrap_lora(tied, settings, seed=0)
+    wrap_lora(tied, replace(settings, target_modules="all-linear"), seed=0)

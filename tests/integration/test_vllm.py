@@ -178,7 +178,7 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
 def publish_quietly(learner: Learner, folder: Path) -> AdapterRef:
     """Publish a version that differs from the one before by about what one update changes."""
     learner.version += 1
-    perturb(learner.peft_model, learner.version, LOUD / 20)
+    perturb(learner.peft_model, learner.version, LOUD / 10)
     return learner.publish(folder)
 
 

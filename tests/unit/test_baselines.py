@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -299,3 +300,11 @@ def test_what_a_passage_costs_to_show_does_not_grow_with_the_text() -> None:
     items = kept.memory.retrieve("Who sings?", 100).items
     assert len(items) > 3 and int(items[-1].id[4:]) == 2000
     assert [item.line().partition(":")[0] for item in items] == [f"sem_{n:04d}" for n in range(1, len(items) + 1)]
+
+
+def test_a_reply_of_blanks_is_read_once() -> None:
+    spent = time.process_time()
+    assert decisions("\n" * 200_000, 3, []) == [Decision("ADD")] * 3
+    assert decisions(" " * 200_000 + "1 NOOP", 1, []) == [Decision("NOOP")]
+    assert facts("- a" + " " * 200_000 + "b\n") == ["a" + " " * 200_000 + "b"]
+    assert time.process_time() - spent < 10  # seconds of a processor; quadratic, it would be hours

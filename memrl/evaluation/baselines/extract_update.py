@@ -28,8 +28,9 @@ DECIDE = (
     "an item's id (it changes that item), DELETE and an item's id (it makes that item wrong and says nothing new), or "
     "NOOP (it is known). For example: 1 UPDATE sem_0002"
 )
-_FACT = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*(.+?)\s*$", re.MULTILINE)
-_DECISION = re.compile(r"^\W*(\d+)\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.MULTILINE | re.IGNORECASE)
+# Each is matched at the beginning of a line without the blanks around it, so that no text is read twice.
+_FACT = re.compile(r"(?:[-*•]|\d+[.)])\s*(?=\S)")
+_DECISION = re.compile(r"\W*(\d+)\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,19 @@ class Decision:
 
 def facts(reply: str) -> list[str]:
     """The facts that the model listed, each once."""
-    return [fact for fact in dict.fromkeys(_FACT.findall(reply)) if fact.strip(". ").lower() != "none"]
+    lines = [line.strip() for line in reply.splitlines()]
+    found = [line[mark.end() :] for line in lines if (mark := _FACT.match(line))]
+    return [fact for fact in dict.fromkeys(found) if fact.strip(". ").lower() != "none"]
 
 
 def decisions(reply: str, count: int, known: Sequence[str]) -> list[Decision]:
     """A decision for each of `count` facts; `known` are the ids that may be named."""
     found = [Decision("ADD")] * count
-    for number, what, item in _DECISION.findall(reply):
+    for line in reply.splitlines():
+        read = _DECISION.match(line.strip())
+        if read is None:
+            continue
+        number, what, item = read.groups(default="")
         place, kind = int(number) - 1, what.upper()
         if not 0 <= place < count:
             continue
