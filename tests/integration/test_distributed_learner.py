@@ -97,6 +97,7 @@ def check_same(first: Learner | DistributedLearner, second: Learner | Distribute
         torch.testing.assert_close(value, other[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(two: DistributedLearner, tmp_path: Path) -> None:
     one = make_learner(settings)
     check_same(one, two)

@@ -366,6 +366,7 @@ LOW_PRECISION = {
 """An update changes less than rounding does."""
 
 
+@pytest.mark.slow
 def test_the_canary_lets_an_honest_engine_pass_in_low_precision(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path / "run", LOW_PRECISION)
     Trainer(config, name="small", resume=False, console=quiet()).run()

@@ -235,6 +235,7 @@ def test_a_worker_joins_when_there_is_room_for_it(
             cluster.remove_node(node)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_damaged_adapter_is_refused_and_the_last_good_one_still_plays(
     quick_model: Path, tmp_path: Path, outcomes: Outcomes
@@ -280,6 +281,7 @@ def test_new_versions_reach_every_worker_of_a_placement_group(quick_model: Path,
         pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_what_no_worker_can_do_is_said_at_once(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path, {**WORKERS, "ray.worker_cpus": 64, "ray.start_timeout": 2})
