@@ -178,14 +178,14 @@ def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
 def publish_quietly(learner: Learner, folder: Path) -> AdapterRef:
     """Publish a version that differs from the one before by about what one update changes."""
     learner.version += 1
-    perturb(learner.peft_model, learner.version, LOUD / 10)
+    perturb(learner.peft_model, learner.version, LOUD / 5)
     return learner.publish(folder)
 
 
 def test_the_canary_finds_an_adapter_that_is_missing_half_loaded_or_stale(
     config: Config, engine: VllmEngine, learner: Learner, prompt: list[int], tmp_path: Path
 ) -> None:
-    asked = Sample(prompt[:20], prompt[20:], [0.0] * (len(prompt) - 20), 0.0, 0)
+    asked = Sample(prompt[:20], prompt[20:60], [0.0] * 40, 0.0, 0)  # few: some processors have no bfloat16
     named: dict[str, AdapterRef | None] = {}
     """The adapter that the engine really scores with, by the name of the one that it is asked for."""
 
@@ -228,7 +228,7 @@ def test_the_canary_finds_an_adapter_that_is_missing_half_loaded_or_stale(
             canary.check(own, [asked])
     # From here on the engine keeps what it has, whatever is published; a step changes little.
     with pytest.raises(EngineError, match=r"canary: after loading v000\d\d .*start again with --resume"):
-        for _ in range(40):
+        for _ in range(10):
             canary.remember([asked])
             ref = publish_quietly(learner, tmp_path)
             named[ref.name] = own
