@@ -155,6 +155,7 @@ def add(name: str, what: str | None, **settings: Any) -> Mapping[str, Any]:
     return {name: {**({"import_path": PARTS_OF_OTHERS + what} if what else {}), "weight": 0.1, **settings}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("added", "complaint"),
     [

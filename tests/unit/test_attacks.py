@@ -118,6 +118,7 @@ def test_canaries_pass_an_honest_judge(server: OpenAIServer) -> None:
     assert len(server.requests) > 8
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chat", "named"),
     [
@@ -153,6 +154,7 @@ def test_the_command_attacks_the_judge_of_a_config(server: OpenAIServer, capsys:
     assert "judge.type is none" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_votes_decide_and_no_more_are_asked_than_it_takes(server: OpenAIServer) -> None:
     replies = iter([True, False, True, False, False])
     server.chat = lambda messages: judges.verdict(messages, next(replies))

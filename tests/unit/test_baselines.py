@@ -163,6 +163,7 @@ SOURCE = dataclasses.replace(source_named("synthetic"), name="ours")
 """A source that is named by its import path."""
 
 
+@pytest.mark.long
 def test_a_source_is_named_by_its_import_path() -> None:
     path = f"{__name__}:SOURCE"
     suite = open_suite(f"{path}:chunks=3,memory.budget=80", load_config("tiny").data, 2, [7])
@@ -256,6 +257,7 @@ def test_dense_embeds_passages_with_their_dates() -> None:
     }
 
 
+@pytest.mark.long
 def test_a_missing_embedder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no embedding model can be loaded from eval\.embedder '/nowhere'"):
         load_embedder("/nowhere")

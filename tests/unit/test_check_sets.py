@@ -243,6 +243,7 @@ def test_first_passes_are_what_a_feed_reads_first() -> None:
     assert all(one in [*passes[0], *passes[1]] for one in fed)
 
 
+@pytest.mark.long
 def test_a_large_file_is_looked_at_up_to_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,7 @@ def test_sentences_lose_nothing(words: list[str]) -> None:
     assert " ".join(sentences(" ".join(words))).split() == words
 
 
+@pytest.mark.long
 @given(st.lists(WORDS, max_size=6), st.integers(1, 40))
 def test_no_chunk_is_too_long_unless_one_sentence_is(texts: list[list[str]], limit: int) -> None:
     units = [Unit(" ".join(words), (str(n),)) for n, words in enumerate(texts)]

@@ -61,12 +61,14 @@ def test_overrides_win_and_are_typed(tmp_path: Path) -> None:
     assert type(config.train).__name__ == "TrainConfig"
 
 
+@pytest.mark.long
 def test_a_saved_config_loads_as_the_same(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, SOURCES), ["data.path=x", "train.lr=3e-4"])
     save_config(config, tmp_path / "run" / "config.yaml")
     assert load_config(tmp_path / "run" / "config.yaml") == config
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
@@ -344,6 +346,7 @@ def test_judges_meters_and_content_are_checked_before_anything_slow(words: list[
         load_config("tiny", words)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["4e10", "12:30", "007", "on", "1_0", "695e0514", "1.0", "0x1f", "'null'"])
 def test_a_name_is_taken_as_it_is_written(name: str, tmp_path: Path) -> None:
     """YAML reads numbers, times and truths in these."""
@@ -362,6 +365,7 @@ def test_a_name_is_taken_as_it_is_written(name: str, tmp_path: Path) -> None:
     assert load_config("tiny", ["run.dir=null"]).run.dir == "runs/tiny"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", ["seed", "eval.seed"])
 def test_a_seed_that_no_generator_takes_is_refused(key: str) -> None:
     assert load_config("tiny", [f"{key}={2**63 - 1}"])

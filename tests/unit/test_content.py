@@ -96,6 +96,7 @@ def test_halumems_updates_name_what_they_replace(tmp_path: object) -> None:
     assert replaced and all(set(point.replaces) <= held for point in replaced)
 
 
+@pytest.mark.long
 @given(st.text(), st.lists(st.tuples(st.text(), st.text()), max_size=3))
 def test_no_text_is_too_strange(text: str, passages: list[tuple[str, str]]) -> None:
     unfaithful(text, passages)

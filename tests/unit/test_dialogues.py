@@ -47,6 +47,7 @@ def lines(stream: Stream) -> list[tuple[int, str, str]]:
     return found
 
 
+@pytest.mark.long
 def test_every_kind_is_asked_with_a_known_metric_and_evidence(some: list[Stream]) -> None:
     asked = [question for stream in some for question in stream.questions]
     assert {question.kind for question in asked} == KINDS

@@ -301,6 +301,7 @@ def test_a_rehearsal_tells_what_is_wrong_with_the_config_from_what_is_down(serve
         rehearse(settings(server), "judge")
 
 
+@pytest.mark.long
 def test_an_address_that_takes_connections_and_says_nothing(server: OpenAIServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = settings(server, url=f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.2, retries=0)

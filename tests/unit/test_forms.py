@@ -41,6 +41,7 @@ FOLDERS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_that_a_source_reads_is_taken_by_suite_config_and_build(name: str, tmp_path: Path) -> None:
     path = import_module(f"tests.raw.{name}").write(tmp_path)
@@ -317,6 +318,7 @@ def stories(count: int, seed: int) -> str:
     return "".join(told)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["babi", "mine"])
 def test_templates_are_no_leak_and_a_copied_story_is(source: str, tmp_path: Path) -> None:
     streams: dict[str, list[Stream]] = {}

@@ -138,6 +138,7 @@ def abstracts() -> list[Labelled]:
     ]
 
 
+@pytest.mark.long
 def test_documents_are_not_torn_and_what_several_say_is_on_one_side() -> None:
     sides = [build(abstracts(), split=split, eval_share=0.5, count=40) for split in ("train", "eval")]
     assert utterances(sides[0]).isdisjoint(utterances(sides[1]))

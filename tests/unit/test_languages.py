@@ -103,6 +103,7 @@ ENGLISH = re.split(
 )
 
 
+@pytest.mark.long
 @given(st.lists(st.sampled_from(ENGLISH), max_size=12, unique=True).map(lambda said: " ".join(["the", *said])))
 def test_terms_of_english_are_stemmed_words_as_ever(text: str) -> None:
     stemmer = snowballstemmer.stemmer("english")

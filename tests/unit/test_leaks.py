@@ -143,6 +143,7 @@ def test_common_sentences_are_no_leak() -> None:
     assert find_overlap(train, short).leaks == ()
 
 
+@pytest.mark.long
 def test_the_limit_of_passages_counts_for_a_source_and_twice_for_a_stream() -> None:
     train, held_out = tales("train", 1), tales("eval", 20, chunks=1)
 

@@ -60,6 +60,7 @@ def test_its_calls_become_ours_and_do_what_they_say() -> None:
     assert [item.content for item in memory.items] == ["Ada lives in Rome."]
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(CALLS)
 def test_what_it_writes_it_reads(calls: list[ToolCall]) -> None:

@@ -161,6 +161,7 @@ def test_any_text_scores_between_0_and_1(metric: str, answer: str, golds: list[s
     assert 0.0 <= score(metric, answer, golds) <= 1.0
 
 
+@pytest.mark.long
 @given(st.text(), st.lists(st.integers().map(str), min_size=1))
 def test_any_box_scores_0_or_1(inside: str, golds: list[str]) -> None:
     assert score("boxed", rf"\boxed{{{inside}}}", golds) in (0.0, 1.0)
@@ -181,6 +182,7 @@ def test_the_gold_itself_is_right(metric: str, gold: str) -> None:
     assert score(metric, gold, ["something else", gold]) == 1.0
 
 
+@pytest.mark.long
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
 def test_rouge_l_agrees_with_the_textbook_table(first: list[str], second: list[str]) -> None:
     table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]

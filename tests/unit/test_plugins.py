@@ -140,6 +140,7 @@ def test_a_source_of_somebody_else_is_a_source() -> None:
     assert "(entry point 'unseeded' of their-package 1.2) has no option `seed`" in complaint
 
 
+@pytest.mark.long
 def test_everything_that_is_broken_is_listed_at_once_with_whose_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

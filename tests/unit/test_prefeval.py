@@ -97,6 +97,7 @@ def edited(path: Path, topic: str, number: int, **fields: Any) -> None:
         file.write_text(json.dumps(items))
 
 
+@pytest.mark.long
 def test_what_shares_a_preference_or_a_question_has_one_key_and_never_one_stream(tmp_path: Path) -> None:
     path = write(tmp_path)
     edited(path, TOPICS[0], 0, preference="Never blue.")

@@ -80,6 +80,7 @@ def test_an_index_kept_up_to_date_equals_one_built_afresh(writes: list[tuple[str
     assert index._postings == fresh._postings
 
 
+@pytest.mark.long
 def test_many_items_are_ranked_as_a_few_are() -> None:
     rng = random.Random(0)
     vocabulary = [f"w{number}" for number in range(40)]

@@ -37,6 +37,7 @@ def test_the_interval_is_students() -> None:
     assert bounded.high == 1.0 and bounded.low == 0.0, "no score is beyond 0 and 1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streams", [2, 3, 5, 8, 20])
 @pytest.mark.parametrize("kind", ["many questions", "one question", "hard"])
 def test_intervals_cover_what_they_say(streams: int, kind: str) -> None:
@@ -113,6 +114,7 @@ def test_a_paired_difference_is_found_where_every_stream_agrees() -> None:
     assert many.p == pytest.approx(1 / 10_001)
 
 
+@pytest.mark.long
 def test_a_paired_difference_of_one_stream() -> None:
     one, other = [[1.0, 1.0, 0.0, 1.0] * 5], [[1.0, 0.0, 0.0, 0.0] * 5]
     alone = paired_difference(one, other)

@@ -71,6 +71,7 @@ def test_task_data_is_frozen() -> None:
 Change = Callable[[dict[str, Any]], Any]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "message"),
     [

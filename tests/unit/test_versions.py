@@ -123,6 +123,7 @@ def test_settings_of_before_there_were_versions_are_understood() -> None:
     assert all(key == "train.lr" or key.startswith("data.train[0].") for key in changed)
 
 
+@pytest.mark.long
 def test_a_setting_that_did_not_exist_counts_as_its_default() -> None:
     old = decisive(tiny())
     for key in ("reader.quoted", "advantage.min_spread", "judge.votes", "eval.seed"):
@@ -144,6 +145,7 @@ def test_a_setting_that_is_gone_counts_only_where_it_was_set() -> None:
     assert differences({**old, "ray.speed": 3}, tiny(), set_then=set_keys(tiny())) == {}
 
 
+@pytest.mark.long
 def test_where_things_are_written_and_who_plays_decides_nothing() -> None:
     words = ("run.dir=/x", "ray.hang_grace=1", "rollout.workers=2", "rollout.on_failure=fail_fast", "vllm.sleep=true",
              "train.processes=2", "rewards.on_alarm=stop", "reader.endpoint.url=http://a/v1", "sft.lr=1")  # fmt: skip
@@ -155,6 +157,7 @@ def test_where_things_are_written_and_who_plays_decides_nothing() -> None:
     }
 
 
+@pytest.mark.long
 def test_an_evaluation_does_not_depend_on_how_it_was_trained() -> None:
     longer = tiny("train.steps=999", "train.lr=1", "rewards.weights.qa=3", "loss.type=grpo", "eval.every=0")
     assert differences(decisive(tiny(), training=False), longer, training=False) == {}
