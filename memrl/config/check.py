@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from memrl.config.check_endpoint import check_endpoint
 from memrl.config.registries import BY_KEY, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
+from memrl.config.tree import values
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry
 from memrl.envs.sources import SOURCES, open_source, option_names
@@ -91,16 +91,6 @@ AT_LEAST_ONE = {
 SEEDS = {"seed", "eval.seed"}
 LARGEST_SEED = 2**63 - 1
 AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill", "eval.target"}
-
-
-def values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, value) of a config."""
-    for field in fields(section):
-        value = getattr(section, field.name)
-        if is_dataclass(value):
-            yield from values(value, f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name, value
 
 
 def check_config(config: Config, *, files: bool = True) -> list[str]:

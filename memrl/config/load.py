@@ -20,6 +20,7 @@ from memrl.config.check import check_config
 from memrl.config.keys import hide
 from memrl.config.renamed import present_name
 from memrl.config.schema import Config
+from memrl.config.tree import dotted
 from memrl.envs.suggest import did_you_mean, nearest_dotted
 from memrl.errors import ConfigError
 from memrl.storage.files import write_text_atomic
@@ -35,31 +36,11 @@ class Setting:
     written: Any = None  # the value with each scalar as it is written: 4e10, not 40000000000.0
 
 
-def _dotted(section: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every dotted key below `section`, with whether it is a section itself."""
-    for field in fields(section):
-        value = getattr(section, field.name)
-        key = prefix + field.name
-        yield key, is_dataclass(value)
-        if is_dataclass(value):
-            yield from _dotted(value, key + ".")
-
-
-def _types(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every dotted key below `section`, with its type as it is annotated."""
-    for field in fields(section):
-        value = getattr(section, field.name)
-        if is_dataclass(value):
-            yield from _types(value, f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name, str(field.type)
-
-
-SECTIONS = {key for key, section in _dotted(Config()) if section}
-KEYS = {key for key, section in _dotted(Config()) if not section}
+SECTIONS = {key for key, _, value in dotted(Config()) if is_dataclass(value)}
+KEYS = {key for key, _, value in dotted(Config()) if not is_dataclass(value)}
 TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
 # Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
-TEXTS = {key for key, type_ in _types(Config()) if type_ in TEXT_TYPES}
+TEXTS = {key for key, field, _ in dotted(Config()) if field.type in TEXT_TYPES}
 # Containers: what is below them is the user's.
 OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vllm.options"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,20 @@ def whole_source(spec: SourceSpec, seed: int, index: int) -> Iterator[Stream]:
         index: where the source stands among the feed's.
     """
     return iter(_Source(spec, f"{seed}/{index}", cycle=True).next, None)
+
+
+def up_to(characters: int, streams: Iterable[Stream], tell: Callable[[int], None]) -> Iterator[Stream]:
+    """Yield streams until they have so many characters of text; the one that passes the bound is the last.
+
+    Args:
+        tell: called with their number where the bound was reached.
+    """
+    for number, stream in enumerate(streams, start=1):
+        yield stream
+        characters -= sum(len(chunk.text) for chunk in stream.chunks)
+        if characters <= 0:
+            tell(number)
+            return
 
 
 def shares(specs: Sequence[Mapping[str, Any]], path: str | None, seed: int, count: int) -> list[int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 from memrl.config import DataConfig, EvalConfig
-from memrl.data.feed import StreamFeed, first_passes
+from memrl.data.feed import StreamFeed, first_passes, up_to
 from memrl.data.leaks import Overlap, find_overlap
 from memrl.envs.sources import source_named
 from memrl.envs.stream import Stream
@@ -59,15 +60,8 @@ def training_streams(data: DataConfig, seed: int) -> Iterator[tuple[str, Iterato
 
 def _bounded(data: DataConfig, seed: int) -> Iterator[Stream]:
     for name, streams in training_streams(data, seed):
-        room = MOST_CHARACTERS // len(data.train)
-        for number, stream in enumerate(streams, start=1):
-            yield stream
-            room -= sum(len(chunk.text) for chunk in stream.chunks)
-            if room <= 0:
-                log.info(
-                    "only %d streams of %s were compared with data.eval; `memrl data check` compares all", number, name
-                )
-                break
+        told = f"only %d streams of {name} were compared with data.eval; `memrl data check` compares all"
+        yield from up_to(MOST_CHARACTERS // len(data.train), streams, partial(log.info, told))
 
 
 def explain_leaks(overlap: Overlap) -> str:

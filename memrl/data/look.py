@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from memrl.config.schema import DataConfig, EvalConfig
-from memrl.data.feed import first_passes, shares, whole_source
+from memrl.data.feed import first_passes, shares, up_to, whole_source
 from memrl.envs.building.left_out import by_reason, counting, explain_left_out
 from memrl.envs.errors import DataError, MemrlError
 from memrl.envs.faults import MOST_FAULTS, gathering
@@ -126,10 +127,5 @@ def _file(spec: SourceSpec) -> str:
 
 
 def _bounded(streams: Iterator[Stream], count: int, name: str) -> Iterator[Stream]:
-    room = MOST_CHARACTERS
-    for number, stream in enumerate(islice(streams, count), start=1):
-        yield stream
-        room -= sum(len(chunk.text) for chunk in stream.chunks)
-        if room <= 0:
-            log.info("%d of the %d streams of %s that the run may take were looked at", number, count, name)
-            return
+    told = f"%d of the {count} streams of {name} that the run may take were looked at"
+    return up_to(MOST_CHARACTERS, islice(streams, count), partial(log.info, told))

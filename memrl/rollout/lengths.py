@@ -6,13 +6,16 @@ bytes, and where that is no answer, a fifth of a text tells what the whole can h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from memrl.config import MemoryConfig, ReaderConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
+
+Name = TypeVar("Name")
 
 SAMPLES = 5
 """Pieces of a text that tell how many tokens its bytes make."""
@@ -60,17 +63,16 @@ class Lengths:
     def _chunks(self, stream: Stream) -> Iterator[str]:
         rollout, shown = self._rollout, self._memory.render_budget
         limit = self._within(rollout.max_prompt_tokens, rollout.max_completion_tokens) - shown
-        sizes = {
-            place: self._reading(stream, place)
-            for place, chunk in enumerate(stream.chunks)
-            if not self._fits(f"{chunk.time or ''} {chunk.text}", limit - self._around)
-        }
-        long = {place: size for place, size in sizes.items() if size > limit}
-        if not long:
+        found = self._longest(
+            {place: f"{chunk.time or ''} {chunk.text}" for place, chunk in enumerate(stream.chunks)},
+            limit,
+            self._around,
+            lambda place: self._reading(stream, place),
+        )
+        if found is None:
             return
-        worst = max(long, key=lambda place: long[place])
-        size = long[worst]
-        others = f" (and {len(long) - 1} more of its chunks)" if len(long) > 1 else ""
+        worst, size, more = found
+        others = f" (and {more} more of its chunks)" if more else ""
         where = f"stream {stream.id!r} of {stream.source}, chunk {worst}{others}"
         if size + shown > rollout.max_prompt_tokens:
             yield (
@@ -85,17 +87,12 @@ class Lengths:
     def _questions(self, stream: Stream) -> Iterator[str]:
         reader, shown = self._reader, self._memory.retrieve_budget
         limit = self._within(reader.max_prompt_tokens, reader.max_tokens) - shown
-        sizes = {
-            question.id: self._answering(question.text)
-            for question in stream.questions
-            if not self._fits(question.text, limit - self._asking)
-        }
-        long = {name: size for name, size in sizes.items() if size > limit}
-        if not long:
+        texts = {question.id: question.text for question in stream.questions}
+        found = self._longest(texts, limit, self._asking, lambda name: self._answering(texts[name]))
+        if found is None:
             return
-        worst = max(long, key=lambda name: long[name])
-        size = long[worst]
-        others = f" (and {len(long) - 1} more of its questions)" if len(long) > 1 else ""
+        worst, size, more = found
+        others = f" (and {more} more of its questions)" if more else ""
         where = f"stream {stream.id!r} of {stream.source}, question {worst!r}{others}"
         if size + shown > reader.max_prompt_tokens:
             yield (
@@ -105,6 +102,23 @@ class Lengths:
             )
         else:
             yield self._beyond(where, size + shown, reader.max_tokens, "reader.max_tokens")
+
+    def _longest(
+        self, texts: Mapping[Name, str], limit: int, around: int, prompt_of: Callable[[Name], int]
+    ) -> tuple[Name, int, int] | None:
+        """Return whose prompt is longest, how long it is, and how many others are too long as well; None where none is.
+
+        Args:
+            limit: tokens that a prompt may have beside what is shown of the memory.
+            around: tokens of a prompt beside its text.
+            prompt_of: counts the tokens of a prompt. Asked only where a text may not fit.
+        """
+        near = (name for name, text in texts.items() if not self._fits(text, limit - around))
+        long = {name: size for name in near if (size := prompt_of(name)) > limit}
+        if not long:
+            return None
+        worst = max(long, key=lambda name: long[name])
+        return worst, long[worst], len(long) - 1
 
     def _beyond(self, where: str, prompt: int, answer: int, key: str) -> str:
         return (
@@ -124,9 +138,8 @@ class Lengths:
             return size <= room
         starts = [(len(text) - SAMPLE) * piece // (SAMPLES - 1) for piece in range(SAMPLES)]
         pieces = " ".join(text[start : start + SAMPLE] for start in starts)
-        ids = self._prompter.tokenizer.encode(
-            pieces, add_special_tokens=False
-        )  # the prompter would keep what is counted
+        # Not by the prompter, which would keep what is counted.
+        ids = self._prompter.tokenizer.encode(pieces, add_special_tokens=False)
         expected = len(ids) / len(pieces.encode("utf-8")) * size
         return MARGIN * expected <= room
 

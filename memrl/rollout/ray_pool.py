@@ -10,8 +10,8 @@ waited for, so that no episode counts twice. `memrl.rollout.ray_members` says wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import ray
@@ -85,45 +85,49 @@ class RayPool(Pool):
         An errand may take as long as it needs: after each `rollout.episode_timeout` its worker is asked whether it
         lives.
         """
-        for left in reversed(range(1 + self.rollout.retries)):
+        left = self.rollout.retries
+        while True:
             try:
                 return await self._work(errand, None if adapter is None else adapter.version)
             except WorkerDied:
                 if not left:
                     raise
-        raise AssertionError("a range of at least one was empty")
+                left -= 1
 
     async def _work(self, errand: Errand[Result], version: int | None) -> Result:
-        member = await self._members.take_slot(version)
-        answered = asyncio.ensure_future(answer(member.actor.work.remote(errand, version)))
-        try:
-            while not (await asyncio.wait([answered], timeout=self.rollout.episode_timeout))[0]:
-                alive = answer(member.actor.hello.remote())
-                await self._members.ask(member, "hello", alive, self._hang_grace)
-            result: Result = await answered
-            self._members.finished()
-            return result
-        except WorkerDied as error:
-            await self._members.lose(member, str(error))
-            raise
-        finally:
-            answered.cancel()
-            await self._members.give_back(member)
+        async with self._slot(version) as member:
+            answered = asyncio.ensure_future(answer(member.actor.work.remote(errand, version)))
+            try:
+                while not (await asyncio.wait([answered], timeout=self.rollout.episode_timeout))[0]:
+                    alive = answer(member.actor.hello.remote())
+                    await self._members.ask(member, "hello", alive, self._hang_grace)
+                result: Result = await answered
+                self._members.finished()
+                return result
+            finally:
+                answered.cancel()
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
-        member = await self._members.take_slot(adapter.version)
-        call = member.actor.play.remote(play, adapter.version)
+        async with self._slot(adapter.version) as member:
+            call = member.actor.play.remote(play, adapter.version)
+            try:
+                async with asyncio.timeout(self.rollout.episode_timeout):
+                    episode: Episode = await answer(call)
+                self._members.finished()
+                return episode
+            except TimeoutError:
+                ray.cancel(call)
+                alive = answer(member.actor.hello.remote())
+                with suppress(WorkerDied):  # it is lost if it does not answer
+                    await self._members.ask(member, "hello", alive, self._hang_grace)
+                raise
+
+    @asynccontextmanager
+    async def _slot(self, version: int | None) -> AsyncIterator[RayMember]:
+        """Hold a place on the worker with the least to do that has an adapter; a worker that dies within is lost."""
+        member = await self._members.take_slot(version)
         try:
-            async with asyncio.timeout(self.rollout.episode_timeout):
-                episode: Episode = await answer(call)
-            self._members.finished()
-            return episode
-        except TimeoutError:
-            ray.cancel(call)
-            alive = answer(member.actor.hello.remote())
-            with suppress(WorkerDied):  # it is lost if it does not answer
-                await self._members.ask(member, "hello", alive, self._hang_grace)
-            raise
+            yield member
         except WorkerDied as error:
             await self._members.lose(member, str(error))
             raise

@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -35,8 +35,10 @@ _TOKENS, _SAMPLES = 1024, 16
 """Of the step's completions, at most so much is scored where rounding must be averaged out."""
 _MEMORY = 20
 """Steps whose leanings are added up at most."""
-_LOUD, _LOUDEST = 1.0, 12
-"""Nats a token that the loud adapter changes at least, and how often it is made twice as loud to get there."""
+_LOUD = 1.0
+"""Nats a token that the loud adapter changes, if it can be made to."""
+_QUIETEST, _LOUDEST = 0.02, 12
+"""Standard deviation of the noise that is tried first, and how many are tried, each twice the one before."""
 _FOLLOWS = 0.25
 """Share of the loud adapter's effect by which engine and learner may differ."""
 
@@ -72,14 +74,12 @@ class AdapterCanary:
         own = self._learner.state()
         try:
             quiet = self._logprobs([sample])
-            size, effect = 0.02, 0.0
-            for _ in range(_LOUDEST):
-                self._learner.restore(_louder(own, size), "the canary's loud adapter")
+            for state in _louder(own):
+                self._learner.restore(state, "the canary's loud adapter")
                 loud = self._logprobs([sample])
                 effect = mean_gap(loud, quiet)
                 if effect >= _LOUD:
                     break
-                size *= 2
             self._learner.write_whole(folder)
         finally:
             self._learner.restore(own, "the learner's own state")
@@ -204,14 +204,15 @@ def _many(samples: Sequence[Sample]) -> list[Sample]:
     return chosen
 
 
-def _louder(state: bytes, size: float) -> bytes:
-    """Return a learner's state with noise of standard deviation `size` in the adapter's B matrices."""
+def _louder(state: bytes) -> Iterator[bytes]:
+    """Yield a learner's state with noise in the adapter's B matrices, each time twice as loud."""
     held = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
     generator = torch.Generator().manual_seed(0)
-    for name, tensor in held["adapter"].items():
-        if "lora_B" in name:
-            noise = torch.randn(tensor.shape, generator=generator) * size
-            held["adapter"][name] = tensor + noise.to(tensor.dtype)
-    buffer = io.BytesIO()
-    torch.save(held, buffer)
-    return buffer.getvalue()
+    quiet = {name: tensor for name, tensor in held["adapter"].items() if "lora_B" in name}
+    noise = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in quiet.items()}
+    for doublings in range(_LOUDEST):
+        size = _QUIETEST * 2**doublings
+        held["adapter"] |= {name: tensor + (noise[name] * size).to(tensor.dtype) for name, tensor in quiet.items()}
+        buffer = io.BytesIO()
+        torch.save(held, buffer)
+        yield buffer.getvalue()

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from memrl.config import Config, check_config, config_name, find_config, load_config, save_config
-from memrl.config.check import CHOICES, SCHEDULES, values
+from memrl.config.check import CHOICES, SCHEDULES
 from memrl.config.load import KEYS
 from memrl.config.registries import BY_KEY
+from memrl.config.tree import values
 from memrl.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

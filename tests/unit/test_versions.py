@@ -19,9 +19,9 @@ import pytest
 from memrl.agent.memory_file import MemoryFile
 from memrl.cli.main import main
 from memrl.config import Config, load_config, renamed, save_config
-from memrl.config.check import values
 from memrl.config.identity import CONTENT, decisive, differences, set_keys
 from memrl.config.renamed import RENAMED
+from memrl.config.tree import values
 from memrl.data.card import read_card
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, FormatError
