@@ -62,6 +62,9 @@ class RolloutConfig:
     max_prompt_tokens: int = 6144  # a longer prompt stops the run
     max_completion_tokens: int = 2048  # of one step; a call that is cut off there fails
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
+    max_batch_tokens: int = 65536  # transformers: tokens that the cache of one batch may have room for, with padding
+    share_prefixes: bool = True  # transformers: read what prompts begin with alike once, where the model can
+    merge_adapters: bool = False  # transformers: hold adapters merged into copies of the model: faster, as large again
     dialect: str = "hermes"  # how calls are written: hermes | memalpha | a plug-in's
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
@@ -156,6 +159,7 @@ class TrainConfig:
     max_idle_steps: int = 10  # steps in a row in which no group taught anything, until the run stops; 0: never
     updates_per_step: int = 1  # optimizer steps on one batch of samples (it is split into as many parts)
     micro_batch_tokens: int = 4096  # padded tokens in one forward pass of the learner
+    share_prefixes: bool = True  # read what samples begin with alike once, where the model can (not with fsdp)
     gradient_checkpointing: bool = False  # compute activations twice, to hold fewer of them
     processes: int = 1  # that learn together, by way of Ray, each with its own samples; 1: in this process
     parallel: str = "ddp"  # several processes: ddp: each holds the whole model | fsdp: they share its layers out

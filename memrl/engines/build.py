@@ -44,8 +44,15 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
 
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
     """Open the engine `transformers`."""
+    rollout = config.rollout
     return TransformersEngine(
-        load_model(config.model), ends, max_batch=config.rollout.max_batch, keep_versions=keep_versions
+        load_model(config.model),
+        ends,
+        max_batch=rollout.max_batch,
+        max_batch_tokens=rollout.max_batch_tokens,
+        keep_versions=keep_versions,
+        share_prefixes=rollout.share_prefixes,
+        merge=rollout.merge_adapters,
     )
 
 

@@ -1,9 +1,9 @@
 """The engine on transformers: requests that wait together are generated together, on a CPU or one GPU.
 
-Coroutines put requests into a queue. When every coroutine that can run has run, the pump takes the queue in logical
-order, cuts it into batches of one adapter each, and runs them one after another; episodes that finish a step early go
-on with their next one while others still wait. The decode loop is ours and not `generate`: each row draws from its own
-seeded generator, and the log-prob of every sampled id comes for free.
+Coroutines put requests into a queue. When every coroutine that can run has run, the pump takes requests of one kind
+from it in logical order and decodes them; when one ends, its coroutine goes on, and what it asks next joins the others
+where the model allows it. The decode loop is ours and not `generate`: each request draws from its own seeded generator,
+and the log-prob of every sampled id comes for free.
 """
 
 from __future__ import annotations
@@ -12,18 +12,36 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
-from memrl.engines.adapters import AdapterShelf, cannot_be_loaded
+from memrl.engines.adapted import AdaptedModel
+from memrl.engines.decoding import Counts, Decoder, Line, PlainDecoder, TreeDecoder
 from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
 from memrl.engines.models import score_completion
+from memrl.engines.trees import reads_trees
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
 
 log = logging.getLogger(__name__)
+
+_JOIN = 4
+"""New requests join those that are decoded once there is one for so many of them: a join costs a pass."""
+
+
+class _Kind(NamedTuple):
+    """What the requests of one batch share, in the order in which kinds are taken.
+
+    The step is part of it: how far one step's rollout has come when the next one's begins depends on timing, and a
+    batch must not. What the base model is asked (by readers, judges) comes last, when all of a step's is there: much of
+    it is equal.
+    """
+
+    step: int
+    base: bool
+    version: int
+    greedy: bool
 
 
 @dataclass
@@ -34,69 +52,69 @@ class _Request:
     place: Place
     future: asyncio.Future[Completion]
 
+    @property
+    def kind(self) -> _Kind:
+        version = -1 if self.adapter is None else self.adapter.version
+        return _Kind(self.place.step, self.adapter is None, version, self.sampling.temperature == 0)
+
+    @property
+    def twin(self) -> object:
+        """Equal for requests whose completions are equal."""
+        return (tuple(self.prompt_ids), self.sampling.max_tokens) if self.sampling.temperature == 0 else id(self)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt_ids) + self.sampling.max_tokens
+
 
 @dataclass
-class _Row:
-    """One sequence while it is being decoded."""
+class _Running:
+    """The requests that are decoded, by the line that answers them."""
 
-    request: _Request
-    generator: np.random.Generator
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    stop: str | None = None
+    decoder: Decoder
+    asked: dict[int, list[_Request]] = field(default_factory=dict)
+
+    def all(self) -> list[_Request]:
+        return [request for requests in self.asked.values() for request in requests]
 
 
 class TransformersEngine:
     """Implements `Engine` on a transformers causal LM.
 
     Args:
-        model: the base model. It is wrapped for LoRA when the first adapter comes; its weights are never changed.
+        model: the base model; its weights are never changed.
         end_ids: ids that end a turn.
         max_batch: requests in one batch.
+        max_batch_tokens: tokens for which the cache of one batch may have room, padding included.
         keep_versions: adapters held at once; the one that was loaded first is unloaded.
+        share_prefixes: read what prompts begin with alike once, and let requests join a batch, where the model can.
+        merge: hold adapters merged into copies of the model.
     """
 
-    def __init__(self, model: Any, end_ids: Sequence[int], *, max_batch: int = 64, keep_versions: int = 2) -> None:
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: Any,
+        end_ids: Sequence[int],
+        *,
+        max_batch: int = 64,
+        max_batch_tokens: int = 65536,
+        keep_versions: int = 2,
+        share_prefixes: bool = True,
+        merge: bool = False,
+    ) -> None:
         self.end_ids = frozenset(end_ids)
         self.max_batch = max_batch
+        self.max_batch_tokens = max_batch_tokens
         self.context_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self._adapters = AdapterShelf(keep_versions)
+        self.counts = Counts()
+        """What was computed so far."""
+        self._reads_trees = share_prefixes and reads_trees(model)
+        self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
 
-    # Adapters ---------------------------------------------------------------------------------------------------
-
     async def load_adapter(self, ref: AdapterRef) -> None:
-        if not self._adapters.lacks(ref):
-            return
-        self._read_adapter(ref)
-        self.model.eval()
-        for oldest in self._adapters.add(ref):
-            self.model.set_adapter(ref.name)  # peft warns when the active one goes
-            self.model.delete_adapter(oldest.name)
-
-    def _read_adapter(self, ref: AdapterRef) -> None:
-        from peft import PeftModel
-
-        wrapped = isinstance(self.model, PeftModel)
-        try:
-            if wrapped:
-                self.model.load_adapter(ref.path, adapter_name=ref.name, is_trainable=False)
-            else:
-                self.model = PeftModel.from_pretrained(self.model, ref.path, adapter_name=ref.name, is_trainable=False)
-        except Exception as error:  # peft raises many kinds; all mean that the adapter does not fit this model
-            if wrapped and ref.name in self.model.peft_config:
-                self.model.delete_adapter(ref.name)
-            raise cannot_be_loaded(ref, error) from error
-
-    def _select(self, adapter: AdapterRef | None) -> Any:
-        """The model to call for `adapter`, and the context in which to call it."""
-        if adapter is None:
-            return self.model.disable_adapter() if len(self._adapters) else torch.no_grad()
-        self._adapters.require(adapter)
-        self.model.set_adapter(adapter.name)
-        return torch.no_grad()
+        self._weights.load(ref)
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -121,29 +139,8 @@ class TransformersEngine:
     async def _pump(self) -> None:
         while self._queue:
             await self._settle()
-            # Those that nobody waits for any more (cancelled, timed out) take no place in a batch.
-            waiting = [request for request in self._queue if not request.future.done()]
-            waiting.sort(key=lambda request: (request.place, len(request.prompt_ids)))
-            batch = self._next_batch(waiting) if waiting else []
-            taken = {id(request) for request in batch}
-            self._queue = [request for request in waiting if id(request) not in taken]
-            if not batch:
-                continue
-            try:
-                # In the loop's own thread: with a worker thread, what joins the next batch would depend on timing.
-                completions = self._run(batch)
-            except Exception as error:
-                # torch reports out of memory as RuntimeError, an id that is none as IndexError. Anything else is a bug
-                # and goes to those who wait as it is: a pump that died of it would leave them waiting for ever.
-                known = isinstance(error, RuntimeError | ValueError | IndexError)
-                failure = EngineError(f"generation failed: {error}") if known else error
-                failure.__cause__ = error if known else None
-                for request in batch:
-                    request.future.set_exception(failure)
-                continue
-            for request, completion in zip(batch, completions, strict=True):
-                if not request.future.done():
-                    request.future.set_result(completion)
+            if waiting := self._waiting():
+                await self._decode(min(request.kind for request in waiting))
 
     async def _settle(self) -> None:
         """Wait until no coroutine adds a request any more."""
@@ -153,81 +150,118 @@ class TransformersEngine:
             size = len(self._queue)
             await asyncio.sleep(0)
 
-    def _next_batch(self, waiting: list[_Request]) -> list[_Request]:
-        first = waiting[0]
-        return [request for request in waiting if _kind(request) == _kind(first)][: self.max_batch]
+    def _waiting(self) -> list[_Request]:
+        """Drop the requests that nobody waits for any more (cancelled, timed out) and return the others in order."""
+        waiting = [request for request in self._queue if not request.future.done()]
+        waiting.sort(key=lambda request: (request.place, len(request.prompt_ids)))
+        self._queue = waiting
+        return waiting
 
-    # Decoding ---------------------------------------------------------------------------------------------------
+    async def _decode(self, kind: _Kind) -> None:
+        """Decode what waits of one kind, and what of it comes meanwhile."""
+        running: _Running | None = None
+        while True:
+            new = self._take(kind, running)
+            try:
+                # In the loop's own thread: with a worker thread, what joins would depend on timing.
+                running = self._work(running, new)
+            except Exception as error:
+                held = [*([] if running is None else running.all()), *new]
+                if not self._again_with_fewer(held, error):
+                    _fail(held, error)
+                return
+            if running is None:
+                return
+            ended = running.decoder.take_ended()
+            for line in ended:
+                version = kind.version if not kind.base else None
+                for request in running.asked.pop(id(line)):
+                    if not request.future.done():
+                        request.future.set_result(
+                            Completion(
+                                ids=list(line.ids),
+                                logprobs=list(line.logprobs),
+                                stop="stop" if line.stop == "stop" else "length",
+                                version=version,
+                            )
+                        )
+            if ended:
+                await self._settle()
+
+    def _take(self, kind: _Kind, running: _Running | None) -> list[_Request]:
+        """Take from the queue what begins to be decoded now."""
+        if running is not None and (not running.decoder.open or not self._queue):
+            return []
+        waiting = [request for request in self._waiting() if request.kind == kind]
+        held = [] if running is None else running.decoder.lines
+        longest = max((len(line.prompt_ids) + line.sampling.max_tokens for line in held), default=0)
+        chosen: set[object] = set()
+        for request in waiting:
+            if request.twin not in chosen:
+                lines = len(held) + len(chosen) + 1
+                widest = max(longest, request.tokens)
+                if lines > self.max_batch or (lines > 1 and lines * widest > self.max_batch_tokens):
+                    break
+                longest = widest
+            chosen.add(request.twin)
+        if len(chosen) * _JOIN < len(held):
+            return []
+        taken = [request for request in waiting if request.twin in chosen]  # equal ones further back come along
+        gone = {id(request) for request in taken}
+        self._queue = [request for request in self._queue if id(request) not in gone]
+        return taken
 
     @torch.no_grad()
-    def _run(self, requests: list[_Request]) -> list[Completion]:
-        from transformers import DynamicCache
+    def _work(self, running: _Running | None, new: list[_Request]) -> _Running | None:
+        """Begin with new requests, or go on by one token with those that run; None: there is nothing to do."""
+        if running is None:
+            if not new:
+                return None
+            running = _Running(self._decoder(new[0].adapter))
+        if not new:
+            if not running.decoder.lines:
+                return None
+            self._weights.under(running.all()[0].adapter)
+            running.decoder.advance()
+            return running
+        self._weights.under(new[0].adapter)
+        together: dict[object, list[_Request]] = {}
+        for request in new:
+            together.setdefault(request.twin, []).append(request)
+        lines = [Line(requests[0].prompt_ids, requests[0].sampling) for requests in together.values()]
+        running.decoder.join(lines)
+        running.asked |= {id(line): requests for line, requests in zip(lines, together.values(), strict=True)}
+        return running
 
-        adapter = requests[0].adapter
-        rows = [_Row(request, np.random.Generator(np.random.PCG64(request.sampling.seed))) for request in requests]
-        live = list(rows)
-        device = self.model.device
-        ids_BT, mask_BT = _left_pad([row.request.prompt_ids for row in live], device)
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
-        with self._select(adapter):
-            while live:
-                output = self.model(
-                    input_ids=ids_BT,
-                    attention_mask=mask_BT,
-                    position_ids=positions_BT,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                self._sample(live, output.logits[:, -1, :].float())
-                keep = [index for index, row in enumerate(live) if row.stop is None]
-                if len(keep) < len(live):
-                    live = [live[index] for index in keep]
-                    if not live:
-                        break
-                    kept = torch.tensor(keep, device=device)
-                    cache.batch_select_indices(kept)
-                    mask_BT, positions_BT = mask_BT[kept], positions_BT[kept]
-                ids_BT = torch.tensor([[row.ids[-1]] for row in live], device=device)
-                mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(live), 1)], dim=1)
-                positions_BT = positions_BT[:, -1:] + 1
-        version = adapter.version if adapter else None
-        return [
-            Completion(
-                ids=row.ids, logprobs=row.logprobs, stop="stop" if row.stop == "stop" else "length", version=version
-            )
-            for row in rows
-        ]
+    def _decoder(self, adapter: AdapterRef | None) -> Decoder:
+        causal = self._weights.under(adapter)
+        head = self._weights.head(causal) if self._reads_trees else None
+        if head is None:
+            return PlainDecoder(causal, self.end_ids, self.counts)
+        return TreeDecoder(causal, self.end_ids, self.counts, head)
 
-    def _sample(self, rows: list[_Row], logits_BV: torch.Tensor) -> None:
-        """Draw one id a row and note its log-prob under the distribution it was drawn from."""
-        temperatures = [row.request.sampling.temperature or 1.0 for row in rows]
-        if any(temperature != 1.0 for temperature in temperatures):
-            logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
-        logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
-        if rows[0].request.sampling.temperature == 0:
-            ids_B = logprobs_BV.argmax(dim=-1)
-        else:
-            # Inverse transform: the draw depends on the row's own generator alone.
-            draws_B = torch.tensor([row.generator.random() for row in rows], dtype=torch.float64)
-            totals_BV = logprobs_BV.double().exp().cumsum(dim=-1)
-            targets_B1 = draws_B.to(totals_BV.device)[:, None] * totals_BV[:, -1:]
-            ids_B = torch.searchsorted(totals_BV, targets_B1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
-        chosen_B = logprobs_BV.gather(1, ids_B[:, None]).squeeze(1)
-        for row, token, logprob in zip(rows, ids_B.tolist(), chosen_B.tolist(), strict=True):
-            row.ids.append(token)
-            row.logprobs.append(logprob)
-            if token in self.end_ids:
-                row.stop = "stop"
-            elif len(row.ids) >= row.request.sampling.max_tokens:
-                row.stop = "length"
+    def _again_with_fewer(self, requests: list[_Request], error: Exception) -> bool:
+        """After running out of memory, put requests back and decode half as many at once from now on."""
+        lines = len({request.twin for request in requests})
+        if lines < 2 or not _out_of_memory(error):
+            return False
+        self.max_batch = max(1, min(lines, self.max_batch) // 2)
+        log.warning(
+            "out of memory with %d requests at once; from now on at most %d (rollout.max_batch, "
+            "rollout.max_batch_tokens): %s",
+            lines,
+            self.max_batch,
+            str(error).splitlines()[0],
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._queue = requests + self._queue
+        return True
 
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
     ) -> list[float]:
-        with self._select(adapter):
-            return score_completion(self.model, prompt_ids, completion_ids)
+        return score_completion(self._weights.under(adapter), prompt_ids, completion_ids)
 
     async def sleep(self) -> None:
         """Nothing is given back: the weights stay where they are."""
@@ -239,15 +273,19 @@ class TransformersEngine:
         """Nothing to end: the model goes when nobody holds it."""
 
 
-def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask, (B, T), padded on the left with id 0 (masked)."""
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    return ids, mask
+def _fail(requests: Sequence[_Request], error: Exception) -> None:
+    """Tell those who wait.
+
+    torch reports out of memory as RuntimeError, an id that is none as IndexError. Anything else is a bug and goes to
+    them as it is: a pump that died of it would leave them waiting for ever.
+    """
+    known = isinstance(error, RuntimeError | ValueError | IndexError) and not isinstance(error, EngineError)
+    failure = EngineError(f"generation failed: {error}") if known else error
+    failure.__cause__ = error if known else None
+    for request in requests:
+        if not request.future.done():
+            request.future.set_exception(failure)
 
 
-def _kind(request: _Request) -> tuple[AdapterRef | None, bool, int]:
-    """Return what the requests of one batch share. The step is part of it: how far one step's rollout has come when the
-    next one's begins depends on timing, and a batch must not."""
-    return request.adapter, request.sampling.temperature == 0, request.place.step
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,8 +1,10 @@
 """Micro-batches under a budget of padded tokens.
 
-Samples are sorted by length and cut into runs, so rows of a micro-batch are nearly equally long. A row is prompt and
-completion without a gap, padded on the right only: left-padded prompts beside right-padded completions (TRL's layout)
-would pad to the longest prompt plus the longest completion, even where no row has both.
+Rows are sorted by length and cut into runs, so those of a micro-batch are nearly equally long. A row is prompt and
+completion without a gap, or the tree of several that begin alike (`memrl.engines.trees`), padded on the right only:
+left-padded prompts beside right-padded completions (TRL's layout) would pad to the longest prompt plus the longest
+completion, even where no row has both. What pads a row on the right is seen by nobody, so rows need no mask but that of
+a tree.
 """
 
 from __future__ import annotations
@@ -13,23 +15,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memrl.engines.trees import TreeRow, grow, plan_batches, rows_alone, rows_shared, visible
 from memrl.errors import LearnerError
 from memrl.records import Sample
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """B rows: L input positions, of which up to C predict a completion token.
+    """B samples in R rows of L input positions, of which up to C a sample predict a completion token.
 
-    A row's last completion token is a target but no input: nothing is predicted from it.
+    A sample's last completion token is a target but no input: nothing is predicted from it.
     """
 
     indices: list[int]
-    """Places of the rows in the samples that were batched."""
-    input_ids_BL: Tensor
-    attention_mask_BL: Tensor
+    """Places of the samples among those that were batched."""
+    input_ids_RL: Tensor
+    depths_RL: Tensor | None
+    """The position of each token in its sample; None: its place in the row, which holds one sample."""
+    visible_R1LL: Tensor | None
+    """bool: which places each place attends to; None: all up to itself."""
+    rows_B: Tensor
+    """Each sample's row."""
     positions_BC: Tensor
-    """The input position whose hidden state predicts each completion token; 0 where masked."""
+    """The place in the row whose hidden state predicts each completion token; 0 where masked."""
     targets_BC: Tensor
     """Completion ids, the end-of-turn id included; 0 where masked."""
     mask_BC: Tensor
@@ -40,12 +48,17 @@ class MicroBatch:
     @property
     def padded_tokens(self) -> int:
         """Positions that go through the model."""
-        return self.input_ids_BL.numel()
+        return self.input_ids_RL.numel()
 
 
 def sample_length(sample: Sample) -> int:
     """Input positions that a sample takes."""
     return len(sample.prompt_ids) + len(sample.completion_ids) - 1
+
+
+def inputs_of(sample: Sample) -> list[int]:
+    """Return what goes into the model: all but the last completion token, from which nothing is predicted."""
+    return sample.prompt_ids + sample.completion_ids[:-1]
 
 
 def check_samples(samples: Sequence[Sample]) -> None:
@@ -60,48 +73,57 @@ def check_samples(samples: Sequence[Sample]) -> None:
             )
 
 
-def plan_micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Split the rows 0..n-1 so that rows * longest <= `max_tokens`; an over-long row goes alone.
+def plan_rows(samples: Sequence[Sample], max_tokens: int, *, shared: bool) -> list[list[TreeRow]]:
+    """Return the rows of each micro-batch; the same samples always give the same.
 
-    Longest first: what does not fit into the memory of a GPU fails at once, not at the end.
+    Args:
+        max_tokens: padded tokens of one micro-batch.
+        shared: let samples that begin alike share a row.
     """
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    batches: list[list[int]] = []
-    for row in order:
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+    inputs = [inputs_of(sample) for sample in samples]
+    rows = rows_shared(inputs) if shared else rows_alone(inputs)
+    plan = plan_batches([row.places for row in rows], max_tokens)
+    return [[rows[number] for number in numbers] for numbers in plan]
 
 
-def collate(samples: Sequence[Sample], indices: Sequence[int], device: torch.device | str = "cpu") -> MicroBatch:
-    """Build one micro-batch of `samples[i] for i in indices`."""
-    rows = [samples[index] for index in indices]
-    length = max(sample_length(row) for row in rows)
-    width = max(len(row.completion_ids) for row in rows)
-    inputs = [(row.prompt_ids + row.completion_ids)[:-1] for row in rows]
-    starts = [len(row.prompt_ids) - 1 for row in rows]
-    positions = [list(range(start, start + len(row.completion_ids))) for start, row in zip(starts, rows, strict=True)]
+def collate(samples: Sequence[Sample], rows: Sequence[TreeRow], device: torch.device | str = "cpu") -> MicroBatch:
+    """Build one micro-batch of the samples in `rows`."""
+    indices = [index for row in rows for index in row.members]
+    chosen = [samples[index] for index in indices]
+    trees = [grow([inputs_of(samples[index]) for index in row.members]) for row in rows]
+    length = max(len(tree.ids) for tree in trees)
+    width = max(len(sample.completion_ids) for sample in chosen)
+    paths = [path for tree in trees for path in tree.paths]
+    positions = [path[len(sample.prompt_ids) - 1 :] for path, sample in zip(paths, chosen, strict=True)]
+    branched = any(len(tree.paths) > 1 for tree in trees)
     return MicroBatch(
-        indices=list(indices),
-        input_ids_BL=_pad(inputs, length, torch.long, device),
-        attention_mask_BL=_pad([[1] * len(row) for row in inputs], length, torch.long, device),
+        indices=indices,
+        input_ids_RL=_pad([tree.ids for tree in trees], length, torch.long, device),
+        depths_RL=_pad([tree.depths for tree in trees], length, torch.long, device) if branched else None,
+        visible_R1LL=visible(trees, length).to(device) if branched else None,
+        rows_B=torch.tensor([number for number, row in enumerate(rows) for _ in row.members], device=device),
         positions_BC=_pad(positions, width, torch.long, device),
-        targets_BC=_pad([row.completion_ids for row in rows], width, torch.long, device),
-        mask_BC=_pad([[1] * len(row.completion_ids) for row in rows], width, torch.bool, device),
-        sampling_logprobs_BC=_pad([row.logprobs for row in rows], width, torch.float32, device),
-        advantages_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32, device=device),
+        targets_BC=_pad([sample.completion_ids for sample in chosen], width, torch.long, device),
+        mask_BC=_pad([[1] * len(sample.completion_ids) for sample in chosen], width, torch.bool, device),
+        sampling_logprobs_BC=_pad([sample.logprobs for sample in chosen], width, torch.float32, device),
+        advantages_B=torch.tensor([sample.advantage for sample in chosen], dtype=torch.float32, device=device),
     )
 
 
 def make_micro_batches(
-    samples: Sequence[Sample], max_tokens: int, device: torch.device | str = "cpu"
+    samples: Sequence[Sample], max_tokens: int, device: torch.device | str = "cpu", *, shared: bool = False
 ) -> list[MicroBatch]:
-    """Every sample in exactly one micro-batch; the same samples always give the same batches."""
+    """Every sample in exactly one micro-batch; the same samples always give the same batches.
+
+    Args:
+        max_tokens: padded tokens of one micro-batch.
+        shared: let samples that begin alike share a row.
+
+    Raises:
+        LearnerError: a sample cannot be trained on.
+    """
     check_samples(samples)
-    plan = plan_micro_batches([sample_length(sample) for sample in samples], max_tokens)
-    return [collate(samples, indices, device) for indices in plan]
+    return [collate(samples, rows, device) for rows in plan_rows(samples, max_tokens, shared=shared)]
 
 
 def _pad(

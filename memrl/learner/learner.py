@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
 from memrl.config import LoraConfig, LossConfig, TrainConfig
+from memrl.engines.heads import head_of
+from memrl.engines.trees import reads_trees
 from memrl.errors import CheckpointError, ConfigError, LearnerError
-from memrl.learner.batching import MicroBatch, collate, make_micro_batches
+from memrl.learner.batching import MicroBatch, make_micro_batches
 from memrl.learner.interface import STATE_FILE, AnyLearner, Progress
 from memrl.learner.logprobs import TokenScores, completion_scores
 from memrl.learner.lora import checkpoint_activations, wrap_lora
@@ -70,6 +72,8 @@ class Learner(AnyLearner):
             checkpoint_activations(self.model)
         self.peft_model.train()  # only checkpointing depends on it; no dropout is left
         self._trainable = {name: p for name, p in self.peft_model.named_parameters() if p.requires_grad}
+        self._head = head_of(self.model)
+        self._shared = train.share_prefixes and not self.peers.in_step and reads_trees(self.model)
         self.peers.spread(self.model, self.trainable)
         self.device = next(iter(self._trainable.values())).device
         self.optimizer = torch.optim.AdamW(self._trainable.values(), lr=train.lr, weight_decay=train.weight_decay)
@@ -103,8 +107,7 @@ class Learner(AnyLearner):
         Args:
             before: `state()` of now, to go back to.
         """
-        budget = self.train.micro_batch_tokens
-        batched = [make_micro_batches(part.samples, budget, self.device) for part in share]
+        batched = [self._batches(part.samples) for part in share]
         total, done = sum(len(batches) for batches in batched), 0
 
         def advance() -> None:
@@ -117,11 +120,11 @@ class Learner(AnyLearner):
         losses: list[float] = []
         norms: list[float] = []
         try:
-            old = self._old(share, batched) if len(share) > 1 else None
+            old = self._old(share, batched)
             for number, (part, batches) in enumerate(zip(share, batched, strict=True)):
                 self.optimizer.zero_grad(set_to_none=True)
                 with self.peers.together():
-                    losses.append(self._accumulate(part, batches, None if old is None else old[number], stats, advance))
+                    losses.append(self._accumulate(part, batches, old[number], stats, advance))
                 self.peers.sum_gradients(self.trainable)
                 norms.append(self._apply_gradient())
             self.version += 1
@@ -135,7 +138,7 @@ class Learner(AnyLearner):
 
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
         scored: list[list[float]] = [[] for _ in samples]
-        for batch in make_micro_batches(samples, self.train.micro_batch_tokens, self.device):
+        for batch in self._batches(samples):
             rows = self._old_logprobs(batch, temperature)
             for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
                 scored[index] = row[mask].tolist()
@@ -161,21 +164,25 @@ class Learner(AnyLearner):
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
         heat = self.temperature if temperature is None else temperature
-        return completion_scores(self.model, batch, heat)
+        return completion_scores(self.model, batch, heat, self._head)
 
     @torch.no_grad()
     def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
         return self._score(batch, temperature).logprobs_BC
 
-    def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor]]:
-        """Log-probs at the start of the step, by update and micro-batch.
+    def _batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
+        return make_micro_batches(samples, self.train.micro_batch_tokens, self.device, shared=self._shared)
 
-        With one update, old = the learner itself at that moment and no extra pass is needed. With more, the ratio must
-        be measured from where the step began, so every sample is scored before the first of them.
+    def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor] | None]:
+        """Log-probs at the start of the step, by update and micro-batch; None: those that the update itself begins
+        with.
+
+        The ratio is measured from where the step began. That is where its first update begins; the samples of all
+        others are scored before it.
         """
-        old = []
+        old: list[list[Tensor] | None] = [None] * min(1, len(share))
         with self.peers.together():
-            for part, batches in zip(share, batched, strict=True):
+            for part, batches in zip(share[1:], batched[1:], strict=True):
                 old.append([self._old_logprobs(batch) for batch in batches])
                 self._idle(part.passes - len(batches), learn=False)
         return old
@@ -206,7 +213,7 @@ class Learner(AnyLearner):
         gradient."""
         if not self.peers.in_step:
             return
-        blank = collate([Sample([0], [0], [0.0], 0.0, self.version)], [0], self.device)
+        [blank] = self._batches([Sample([0], [0], [0.0], 0.0, self.version)])
         for _ in range(passes):
             if not learn:
                 self._old_logprobs(blank)

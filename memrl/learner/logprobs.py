@@ -14,20 +14,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from memrl.engines.heads import Head
+from memrl.engines.trees import as_mask
 from memrl.learner.batching import MicroBatch
 
 _SLICE_ELEMENTS = 2**26  # logits held at once; 256 MiB in float32
-_LOGIT_TRANSFORMS = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "logits_scaling",
-    "output_multiplier",
-    "lm_head_multiplier",
-)
 
 
 @dataclass(frozen=True)
@@ -40,38 +35,39 @@ class TokenScores:
     """Nats, of the distribution the token was drawn from; no gradient."""
 
 
-def completion_scores(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> TokenScores:
-    """Score `batch`. `model` is the causal LM itself (for peft: `get_base_model()`; the adapter acts inside it)."""
+def completion_scores(
+    model: PreTrainedModel, batch: MicroBatch, temperature: float, head: Head | None = None
+) -> TokenScores:
+    """Score `batch`.
+
+    Args:
+        model: the causal LM itself (for peft: `get_base_model()`; the adapter acts inside it).
+        temperature: of the distribution that the tokens were drawn from.
+        head: the model's (`head_of`); None: not known, so that the model computes its logits itself, all of a column
+            at once.
+    """
     flat_positions = batch.positions_BC[batch.mask_BC]
-    rows = torch.arange(len(batch.indices), device=flat_positions.device).unsqueeze(-1).expand_as(batch.mask_BC)
-    flat_rows, targets = rows[batch.mask_BC], batch.targets_BC[batch.mask_BC]
-    if _head_is_plain(model):
-        output = model.base_model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL, use_cache=False)
+    flat_rows = batch.rows_B.unsqueeze(-1).expand_as(batch.mask_BC)[batch.mask_BC]
+    targets = batch.targets_BC[batch.mask_BC]
+    seen: dict[str, Tensor | None] = {}
+    if batch.visible_R1LL is not None:
+        seen = {"attention_mask": as_mask(model, batch.visible_R1LL), "position_ids": batch.depths_RL}
+    if head is not None:
+        output = model.base_model(input_ids=batch.input_ids_RL, use_cache=False, **seen)
         hidden_ND = output.last_hidden_state[flat_rows, flat_positions]
-        logprobs, entropy = _score_hidden(cast(Any, model).get_output_embeddings(), hidden_ND, targets, temperature)
+        vocabulary = cast(Any, model).get_output_embeddings().weight.shape[0]
+        logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature)
     else:
-        # Models that scale or cap their logits do so in their own forward; asked only for the columns that hold a
-        # completion position in some row.
-        columns = torch.unique(flat_positions)
-        output = model(
-            input_ids=batch.input_ids_BL,
-            attention_mask=batch.attention_mask_BL,
-            use_cache=False,
-            logits_to_keep=columns,
-        )
+        columns = torch.unique(flat_positions)  # that hold a completion position in some row
+        output = model(input_ids=batch.input_ids_RL, use_cache=False, logits_to_keep=columns, **seen)
         kept = torch.searchsorted(columns, flat_positions)
         logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature)
     return TokenScores(_unpack(logprobs, batch.mask_BC), _unpack(entropy, batch.mask_BC))
 
 
-def _head_is_plain(model: PreTrainedModel) -> bool:
-    """Return whether logits are the output embedding of the last hidden state and nothing else."""
-    config = model.config.get_text_config()
-    return all(getattr(config, name, None) in (None, 1.0) for name in _LOGIT_TRANSFORMS)
-
-
-def _score_hidden(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    vocabulary = cast(Tensor, head.weight).shape[0]
+def _score_hidden(
+    head: Head, vocabulary: int, hidden_ND: Tensor, targets_N: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     rows = max(1, _SLICE_ELEMENTS // vocabulary)
 
     def score(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

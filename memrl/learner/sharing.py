@@ -11,9 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.config import TrainConfig
-from memrl.learner.batching import check_samples, plan_micro_batches, sample_length
+from memrl.engines.trees import rows_alone, rows_shared
+from memrl.learner.batching import check_samples, inputs_of, plan_rows, sample_length
 from memrl.learner.loss import LossStats, Normaliser
 from memrl.records import Sample
+
+_PIECES = 8
+"""Samples that stay together are at most one of so many pieces of an update."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +64,37 @@ def share_out(
     """
     check_samples(samples)
     shares: list[list[Share]] = [[] for _ in range(members)]
-    for update in _split(samples, train.updates_per_step, f"{seed}:{version}"):
+    shared = train.share_prefixes and (members == 1 or train.parallel != "fsdp")
+    for update in _split(samples, train.updates_per_step, f"{seed}:{version}", shared=train.share_prefixes):
         normaliser = Normaliser(
             samples=len(update),
             tokens=sum(len(sample.completion_ids) for sample in update),
             max_completion_tokens=max_completion_tokens,
         )
         own = _balance(update, members)
-        batches = [
-            len(plan_micro_batches([sample_length(sample) for sample in mine], train.micro_batch_tokens))
-            for mine in own
-        ]
+        batches = [len(plan_rows(mine, train.micro_batch_tokens, shared=shared)) for mine in own]
         for share, mine, count in zip(shares, own, batches, strict=True):
             share.append(Share(mine, normaliser, count, max(batches)))
     return shares
 
 
-def _split(samples: Sequence[Sample], updates: int, seed: str) -> list[list[Sample]]:
-    """A part of nearly equal size for each update (fewer where samples lack), shuffled by `seed`."""
+def _split(samples: Sequence[Sample], updates: int, seed: str, *, shared: bool) -> list[list[Sample]]:
+    """A part of nearly equal size for each update (fewer where samples lack), shuffled by `seed`.
+
+    With `shared`, samples that begin alike stay together, so that an update reads what they share once.
+    """
     count = min(updates, len(samples))
     if count <= 1:
         return [list(samples)]
-    order = list(range(len(samples)))
-    random.Random(seed).shuffle(order)
-    return [[samples[index] for index in sorted(order[part::count])] for part in range(count)]
+    inputs = [inputs_of(sample) for sample in samples]
+    rows = rows_shared(inputs) if shared else rows_alone(inputs)
+    most = max(1, len(samples) // (_PIECES * count))
+    pieces = [row.members[start : start + most] for row in rows for start in range(0, len(row.members), most)]
+    random.Random(seed).shuffle(pieces)
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for piece in pieces:
+        min(parts, key=len).extend(piece)
+    return [[samples[index] for index in sorted(part)] for part in parts]
 
 
 def _balance(samples: Sequence[Sample], members: int) -> list[list[Sample]]:

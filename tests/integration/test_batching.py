@@ -7,8 +7,9 @@ import random
 import pytest
 import torch
 
+from memrl.engines.trees import plan_batches, rows_alone
 from memrl.errors import LearnerError
-from memrl.learner.batching import collate, make_micro_batches, plan_micro_batches, sample_length
+from memrl.learner.batching import collate, inputs_of, make_micro_batches, sample_length
 from memrl.records import Sample
 
 END_OF_TURN = 77
@@ -28,17 +29,17 @@ def make_samples(count: int = 23, seed: int = 0) -> list[Sample]:
 def test_plan_covers_every_row_once_within_the_budget() -> None:
     rng = random.Random(1)
     lengths = [rng.randrange(1, 60) for _ in range(50)] + [400]
-    plan = plan_micro_batches(lengths, 128)
+    plan = plan_batches(lengths, 128)
     assert sorted(row for rows in plan for row in rows) == list(range(51))
     assert plan[0] == [50]  # over-long: alone, and first
     for rows in plan[1:]:
         assert len(rows) * max(lengths[row] for row in rows) <= 128
-    assert plan == plan_micro_batches(lengths, 128)
+    assert plan == plan_batches(lengths, 128)
 
 
 def test_plan_sorts_so_that_little_is_padded() -> None:
     lengths = [10, 100] * 20
-    plan = plan_micro_batches(lengths, 400)
+    plan = plan_batches(lengths, 400)
     padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in plan)
     assert padded <= sum(lengths) * 1.2
 
@@ -62,8 +63,8 @@ def test_each_target_is_predicted_from_the_token_before_it() -> None:
         for row, index in enumerate(batch.indices):
             sample = samples[index]
             whole = sample.prompt_ids + sample.completion_ids
-            inputs = batch.input_ids_BL[row][batch.attention_mask_BL[row].bool()].tolist()
-            assert inputs == whole[:-1]
+            inputs = batch.input_ids_RL[row].tolist()
+            assert inputs == whole[:-1] + [0] * (len(inputs) - len(whole) + 1)
             for position, target in zip(
                 batch.positions_BC[row][batch.mask_BC[row]].tolist(), sample.completion_ids, strict=True
             ):
@@ -72,8 +73,8 @@ def test_each_target_is_predicted_from_the_token_before_it() -> None:
 
 def test_rows_are_padded_to_the_longest_sum_not_the_sum_of_the_longest() -> None:
     samples = [Sample([1] * 20, [2], [-1.0], 0.0, 0), Sample([1], [2] * 20, [-1.0] * 20, 0.0, 0)]
-    batch = collate(samples, [0, 1])
-    assert batch.input_ids_BL.shape == (2, 20)
+    batch = collate(samples, rows_alone([inputs_of(sample) for sample in samples]))
+    assert batch.input_ids_RL.shape == (2, 20)
     assert batch.padded_tokens == sum(sample_length(sample) for sample in samples)
 
 

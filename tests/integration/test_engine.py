@@ -359,20 +359,25 @@ def test_an_unforeseen_error_reaches_who_waits(plain_model: Path, monkeypatch: p
         raise KeyError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_run", broken)
+        patch.setattr(engine, "_work", broken)
         with pytest.raises(KeyError, match="a bug"):
             run(asyncio.wait_for(together(engine, PROMPTS), timeout=20))
     assert run(engine.generate(PROMPT, sample())).ids
 
 
 def test_batches_do_not_depend_on_who_came_first(plain_model: Path) -> None:
-    """Law 7: the logical order decides what is generated together."""
+    """Law 7: the logical order decides what is generated together, and what joins."""
 
-    def batches(arrival: list[int]) -> list[list[Place]]:
+    def begun(arrival: list[int]) -> list[list[Place]]:
         engine: Any = transformers_engine(plain_model, max_batch=4)
         seen: list[list[Place]] = []
-        inner = engine._run
-        engine._run = lambda requests: seen.append([request.place for request in requests]) or inner(requests)
+        inner = engine._work
+
+        def work(running: Any, new: list[Any]) -> Any:
+            seen.append([request.place for request in new])
+            return inner(running, new)
+
+        engine._work = work
 
         async def play() -> None:
             await asyncio.gather(*(engine.generate(PROMPTS[n], sample(seed=n), place=Place(0, n)) for n in arrival))
@@ -381,4 +386,110 @@ def test_batches_do_not_depend_on_who_came_first(plain_model: Path) -> None:
         return seen
 
     places = [Place(0, n) for n in range(6)]
-    assert batches([0, 1, 2, 3, 4, 5]) == batches([5, 2, 0, 4, 1, 3]) == [places[:4], places[4:]]
+    found = begun([0, 1, 2, 3, 4, 5])
+    assert begun([5, 2, 0, 4, 1, 3]) == found
+    assert [place for new in found for place in new] == places
+    assert found[0] == places[:4]
+
+
+def made_in_both_ways(folder: Path, requests: list[tuple[list[int], Sampling]], **options: Any) -> list[Any]:
+    """The completions of one batch, with prompts read as trees, and one by one."""
+    found = []
+    for shared in (True, False):
+        engine = transformers_engine(folder, share_prefixes=shared, **options)
+        asked = [engine.generate(ids, sampling, place=Place(0, n)) for n, (ids, sampling) in enumerate(requests)]
+        found.append((run(all_of(asked)), engine.counts))
+    return found
+
+
+async def all_of(asked: list[Any]) -> list[Any]:
+    return await asyncio.gather(*asked)
+
+
+@pytest.mark.parametrize("most", [2, 3, 64])
+def test_lines_that_come_and_go_are_sampled_as_if_alone(plain_model: Path, most: int) -> None:
+    """Prompts of a common beginning and of none, lengths of all sorts, fewer places than requests."""
+    stem = [5, 9, 11, 7, 8, 6, 10, 12, 13, 14]
+    prompts = [[*stem, 20 + n] for n in range(4)] + [[*stem * 3, n] for n in (30, 31)] + [[40], [41, 42]]
+    requests = [
+        (prompt, Sampling(max_tokens=1 + 5 * (n % 4), temperature=0.9 if n % 3 else 0.0, seed=n))
+        for n, prompt in enumerate(prompts)
+    ]
+    (trees, counted), (plain, others) = made_in_both_ways(plain_model, requests, max_batch=most)
+    for one, other in zip(trees, plain, strict=True):
+        assert (one.ids, one.stop) == (other.ids, other.stop)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert counted.prompt == others.prompt == sum(map(len, prompts))
+    assert counted.read < others.read
+
+
+def test_equal_prompts_are_read_once_and_equal_greedy_requests_decoded_once(plain_model: Path) -> None:
+    prompt = [5, 9, 11, 7, 8, 6, 10, 12]
+    greedy, heated = Sampling(max_tokens=4, temperature=0.0), [Sampling(4, 1.0, seed) for seed in range(3)]
+    for shared in (True, False):
+        engine = transformers_engine(plain_model, share_prefixes=shared)
+        asked = [engine.generate(prompt, sampling) for sampling in (greedy, greedy, *heated)]
+        first, second, *others = run(all_of(asked))
+        assert first == second
+        assert first is not second
+        assert len({tuple(found.ids) for found in others}) > 1
+        assert engine.counts.read == 2 * len(prompt)  # once for the greedy ones, once for the others
+        assert engine.counts.prompt == 4 * len(prompt)
+
+
+def test_what_lacks_memory_is_decoded_in_smaller_batches(
+    plain_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = [([5, 9, n], Sampling(max_tokens=6, temperature=1.0, seed=n)) for n in range(10, 18)]
+    [(whole, _), _] = made_in_both_ways(plain_model, requests)
+    engine = transformers_engine(plain_model)
+    inner = engine._work
+
+    def small(running: Any, new: list[Any]) -> Any:
+        if (0 if running is None else len(running.decoder.lines)) + len(new) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return inner(running, new)
+
+    monkeypatch.setattr(engine, "_work", small)
+    found = run(all_of([engine.generate(ids, sampling) for ids, sampling in requests]))
+    assert [completion.ids for completion in found] == [completion.ids for completion in whole]
+    assert engine.max_batch == 2
+    assert "rollout.max_batch" in caplog.text
+
+
+def test_a_batch_holds_no_more_tokens_than_it_may(plain_model: Path) -> None:
+    engine: Any = transformers_engine(plain_model, max_batch_tokens=40)
+    inner, seen = engine._work, []
+
+    def work(running: Any, new: list[Any]) -> Any:
+        found = inner(running, new)
+        lines = [] if found is None else found.decoder.lines
+        seen.append(len(lines) * max((len(line.prompt_ids) + line.sampling.max_tokens for line in lines), default=0))
+        return found
+
+    engine._work = work
+    run(all_of([engine.generate([5] * length, Sampling(6, 1.0, length)) for length in (3, 4, 5, 20, 60)]))
+    assert sorted(set(seen))[-1] == 66  # alone, as it must
+    assert all(held <= 40 for held in seen if held != 66)
+
+
+def test_adapters_that_are_merged_say_what_those_beside_the_model_say(
+    plain_model: Path, adapters: list[AdapterRef]
+) -> None:
+    found = []
+    for merge in (False, True):
+        engine = transformers_engine(plain_model, merge=merge)
+        before = run(engine.generate(PROMPT, sample()))
+        for ref in adapters:
+            run(engine.load_adapter(ref))
+        kept = adapters[-2:]
+        found.append(
+            [
+                *(run(engine.score(PROMPT, [5, 9, 11], ref)) for ref in [None, *kept]),
+                *(run(engine.generate(PROMPT, sample(), ref)).logprobs for ref in kept),
+            ]
+        )
+        assert run(engine.generate(PROMPT, sample())) == before
+    for beside, merged in zip(*found, strict=True):
+        assert merged == pytest.approx(beside, abs=1e-4)
+    assert found[0][1] != pytest.approx(found[0][0], abs=1e-3)

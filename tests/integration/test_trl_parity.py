@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from memrl.config import LossConfig
+from memrl.engines.heads import head_of
 from memrl.learner.batching import MicroBatch, make_micro_batches
 from memrl.learner.logprobs import completion_scores
 from memrl.learner.loss import Normaliser, policy_loss
@@ -124,7 +124,7 @@ def our_gradient(
     assert len(batches) >= 3
     for batch in batches:
         loss = policy_loss(
-            completion_scores(model, batch, TEMPERATURE).logprobs_BC,
+            completion_scores(model, batch, TEMPERATURE, head_of(model)).logprobs_BC,
             rows("old", batch),
             batch.advantages_B,
             batch.mask_BC,
@@ -203,7 +203,7 @@ def test_gradient_equals_trls(
 
 def test_scores_equal_the_full_logits(model: Qwen3ForCausalLM, samples: list[Sample]) -> None:
     for batch in make_micro_batches(samples, 60):
-        scores = completion_scores(model, batch, TEMPERATURE)
+        scores = completion_scores(model, batch, TEMPERATURE, head_of(model))
         for row, index in enumerate(batch.indices):
             ids, start = samples[index].prompt_ids + samples[index].completion_ids, len(samples[index].prompt_ids)
             logprobs = (model(torch.tensor([ids])).logits[0] / TEMPERATURE).log_softmax(-1)[start - 1 : -1]
@@ -214,7 +214,7 @@ def test_scores_equal_the_full_logits(model: Qwen3ForCausalLM, samples: list[Sam
             assert (scores.logprobs_BC[row][~mask] == 0).all()
 
 
-def test_slices_and_scaled_logits_give_the_same_gradient(
+def test_slices_give_the_same_gradient(
     model: Qwen3ForCausalLM, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logprobs = noisy_logprobs(model, samples)
@@ -222,17 +222,3 @@ def test_slices_and_scaled_logits_give_the_same_gradient(
     with monkeypatch.context() as patch:
         patch.setattr("memrl.learner.logprobs._SLICE_ELEMENTS", VOCABULARY * 4)
         assert relative(our_gradient(model, samples, logprobs, LossConfig()), whole) < 1e-6
-    with monkeypatch.context() as patch:  # the path of models whose own forward scales the logits
-        patch.setattr("memrl.learner.logprobs._head_is_plain", lambda _: False)
-        assert relative(our_gradient(model, samples, logprobs, LossConfig()), whole) < 1e-6
-
-
-def test_models_that_transform_their_logits_are_recognised() -> None:
-    from memrl.learner.logprobs import _head_is_plain
-
-    def fake(**settings: Any) -> Any:
-        return SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(**settings)))
-
-    assert _head_is_plain(fake(final_logit_softcapping=None, logit_scale=1.0))
-    assert not _head_is_plain(fake(final_logit_softcapping=30.0))
-    assert not _head_is_plain(fake(logits_scaling=8.0))

@@ -1,0 +1,393 @@
+"""Decoding on transformers: rows that are sampled together, token by token.
+
+There are two ways. `TreeDecoder` is for models that read trees (`memrl.engines.trees`): prompts that begin alike are
+read once, and a request joins whenever a row has ended. `PlainDecoder` is for all others: it asks nothing of a model
+but what `generate` asks, and a batch runs to its end. In both, equal prompts are read once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from memrl.engines.engine import Sampling
+from memrl.engines.heads import Head
+from memrl.engines.trees import Tree, TreeRow, as_mask, grow, plan_batches, rows_shared, visible
+
+_READ_AT_ONCE = 8192
+"""Padded prompt tokens in one forward pass."""
+_ROOM = 32
+"""Columns by which a cache grows."""
+_EMPTY = 4
+"""Empty places are given up once one place in so many is empty."""
+
+
+@dataclass
+class Line:
+    """One completion while it is being decoded."""
+
+    prompt_ids: list[int]
+    sampling: Sampling
+    generator: np.random.Generator = field(init=False)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stop: str | None = None
+    """What ended it: "stop" (a token that ends a turn) or "length"."""
+
+    def __post_init__(self) -> None:
+        self.generator = np.random.Generator(np.random.PCG64(self.sampling.seed))
+
+
+@dataclass
+class Counts:
+    """What decoding has cost so far."""
+
+    passes: int = 0
+    """Forward passes."""
+    prompt: int = 0
+    """Prompt tokens of the requests."""
+    read: int = 0
+    """Prompt tokens that went through the model, without padding."""
+    padded: int = 0
+    """Positions that went through the model."""
+
+
+class Decoder(ABC):
+    """A batch of lines under one model.
+
+    Args:
+        model: the causal LM.
+        end_ids: ids that end a turn.
+        counts: is added to.
+    """
+
+    def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts) -> None:
+        self.model = model
+        self._end_ids = end_ids
+        self._counts = counts
+
+    @property
+    @abstractmethod
+    def lines(self) -> list[Line]:
+        """The lines that are decoded."""
+
+    @property
+    @abstractmethod
+    def open(self) -> bool:
+        """Whether lines may join now."""
+
+    @abstractmethod
+    def join(self, lines: Sequence[Line]) -> None:
+        """Read the prompts of new lines and sample the first token of each."""
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Sample one token more for each line that has not ended."""
+
+    @abstractmethod
+    def take_ended(self) -> list[Line]:
+        """Return the lines that have ended, and hold them no more."""
+
+    def _sample(self, lines: Sequence[Line], logits_BV: Tensor) -> None:
+        """Draw one id a line and note its log-prob under the distribution it was drawn from."""
+        temperatures = [line.sampling.temperature or 1.0 for line in lines]
+        if any(temperature != 1.0 for temperature in temperatures):
+            logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
+        logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
+        if lines[0].sampling.temperature == 0:
+            ids_B = logprobs_BV.argmax(dim=-1)
+        else:
+            # Inverse transform: the draw depends on the line's own generator alone.
+            draws_B = torch.tensor([line.generator.random() for line in lines], dtype=torch.float64)
+            totals_BV = logprobs_BV.double().exp().cumsum(dim=-1)
+            targets_B1 = draws_B.to(totals_BV.device)[:, None] * totals_BV[:, -1:]
+            ids_B = torch.searchsorted(totals_BV, targets_B1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
+        chosen_B = logprobs_BV.gather(1, ids_B[:, None]).squeeze(1)
+        for line, token, logprob in zip(lines, ids_B.tolist(), chosen_B.tolist(), strict=True):
+            line.ids.append(token)
+            line.logprobs.append(logprob)
+            if token in self._end_ids:
+                line.stop = "stop"
+            elif len(line.ids) >= line.sampling.max_tokens:
+                line.stop = "length"
+
+    def _note(self, lines: Sequence[Line], read: int, padded: int) -> None:
+        self._counts.passes += 1
+        self._counts.prompt += sum(len(line.prompt_ids) for line in lines)
+        self._counts.read += read
+        self._counts.padded += padded
+
+
+def _distinct(prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[int]]:
+    """Return the prompts, each once, and for each of those given which it is."""
+    places: dict[tuple[int, ...], int] = {}
+    numbers = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
+    return [list(prompt) for prompt in places], numbers
+
+
+class PlainDecoder(Decoder):
+    """Padded on the left, with the cache and the masks that transformers makes itself."""
+
+    def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts) -> None:
+        super().__init__(model, end_ids, counts)
+        self._lines: list[Line] = []
+
+    @property
+    def lines(self) -> list[Line]:
+        return self._lines
+
+    @property
+    def open(self) -> bool:
+        return not self._lines
+
+    def join(self, lines: Sequence[Line]) -> None:
+        self._lines = list(lines)
+        prompts, numbers = _distinct([line.prompt_ids for line in lines])
+        device = self.model.device
+        longest = max(map(len, prompts))
+        pads = [longest - len(prompt) for prompt in prompts]
+        ids_BT = torch.tensor([[0] * pad + prompt for pad, prompt in zip(pads, prompts, strict=True)], device=device)
+        mask_BT = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=device)
+        self._cache = DynamicCache(config=self.model.config)
+        self._mask_BT, self._positions_BT = mask_BT, (mask_BT.cumsum(-1) - 1).clamp(min=0)
+        logits_BV = self._forward(ids_BT)
+        self._note(lines, sum(map(len, prompts)), ids_BT.numel())
+        if len(prompts) < len(lines):
+            spread = torch.tensor(numbers, device=device)
+            self._select(spread)
+            logits_BV = logits_BV[spread]
+        self._sample(self._lines, logits_BV)
+
+    def advance(self) -> None:
+        ids_BT = torch.tensor([[line.ids[-1]] for line in self.lines], device=self.model.device)
+        self._mask_BT = torch.cat([self._mask_BT, self._mask_BT.new_ones(len(self.lines), 1)], dim=1)
+        self._positions_BT = self._positions_BT[:, -1:] + 1
+        self._counts.passes += 1
+        self._counts.padded += len(self.lines)
+        self._sample(self.lines, self._forward(ids_BT))
+
+    def _forward(self, ids_BT: Tensor) -> Tensor:
+        output = self.model(
+            input_ids=ids_BT,
+            attention_mask=self._mask_BT,
+            position_ids=self._positions_BT,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1, :].float()
+        return logits
+
+    def take_ended(self) -> list[Line]:
+        ended = [line for line in self._lines if line.stop is not None]
+        kept = [place for place, line in enumerate(self._lines) if line.stop is None]
+        self._lines = [self._lines[place] for place in kept]
+        if ended and kept:
+            self._select(torch.tensor(kept, device=self.model.device))
+        return ended
+
+    def _select(self, rows: Tensor) -> None:
+        self._cache.batch_select_indices(rows)
+        self._mask_BT, self._positions_BT = self._mask_BT[rows], self._positions_BT[rows]
+
+
+class _Layer(DynamicLayer):
+    """A layer of the cache: a row for each place of a batch, and room to spare in it, so that a new token is written
+    where it belongs. Otherwise everything would be copied for it.
+
+    All rows end in the same column; `begin` is the first that is still in use by one of them.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
+        self.begin = self.end = 0
+        self._held = [like.new_zeros(0, like.shape[1], 0, like.shape[3]) for _ in range(2)]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write the next token of each row, (B, heads, 1, D), and return all."""
+        self._make_room(self._held[0].shape[0], self.end + 1)
+        for held, new in zip(self._held, (key_states, value_states), strict=True):
+            held[:, :, self.end : self.end + 1] = new
+        self.end += 1
+        self.keys, self.values = (held[:, :, self.begin : self.end] for held in self._held)
+        return self.keys, self.values
+
+    def put(self, places: Tensor, both: Sequence[Tensor], rows: int) -> None:
+        """Fill places with (B, heads, T, D), keys and values, so that they end where the others do."""
+        length = both[0].shape[2]
+        if length > self.end:  # the others move to the right
+            self._held = [pad(held, (0, 0, length - self.end, 0)) for held in self._held]
+            self.begin, self.end = self.begin + length - self.end, length
+        self._make_room(rows, self.end)
+        for held, new in zip(self._held, both, strict=True):
+            held[places, :, self.end - length : self.end] = new
+
+    def keep(self, places: Tensor) -> None:
+        """Hold only these rows, from `begin` on."""
+        self._held = [held[places, :, self.begin :] for held in self._held]
+        self.begin, self.end = 0, self.end - self.begin
+
+    def _make_room(self, rows: int, columns: int) -> None:
+        missing = rows - self._held[0].shape[0], columns - self._held[0].shape[2]
+        if missing[0] > 0 or missing[1] > 0:
+            more = (0, 0, 0, missing[1] + _ROOM if missing[1] > 0 else 0, 0, 0, 0, max(missing[0], 0))
+            self._held = [pad(held, more) for held in self._held]
+
+
+class TreeDecoder(Decoder):
+    """Prompts are read as trees; lines come and go between two tokens.
+
+    A line that has ended leaves its place empty, for one that joins.
+
+    Args:
+        model: the causal LM itself, which reads trees.
+        head: its head.
+    """
+
+    def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts, head: Head) -> None:
+        super().__init__(model, end_ids, counts)
+        self._head = head
+        self._cache: DynamicCache | None = None
+        self._places: list[Line | None] = []
+        self._lengths: list[int] = []
+        """Tokens of each place that are in the cache; 0 where it is empty."""
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for line in self._places if line is not None]
+
+    @property
+    def open(self) -> bool:
+        return True
+
+    def join(self, lines: Sequence[Line]) -> None:
+        prompts, numbers = _distinct([line.prompt_ids for line in lines])
+        places = [place for place, line in enumerate(self._places) if line is None][: len(lines)]
+        more = len(lines) - len(places)
+        places += range(len(self._places), len(self._places) + more)
+        self._places += [None] * more
+        self._lengths += [0] * more
+        wanted: list[list[int]] = [[] for _ in prompts]
+        for place, line, number in zip(places, lines, numbers, strict=True):
+            self._places[place], self._lengths[place] = line, len(line.prompt_ids)
+            wanted[number].append(place)
+        hidden: list[Any] = [None] * len(prompts)
+        rows = rows_shared(prompts)
+        for batch in plan_batches([row.places for row in rows], _READ_AT_ONCE):
+            self._read([rows[number] for number in batch], prompts, wanted, hidden)
+        self._counts.prompt += sum(len(line.prompt_ids) for line in lines)
+        self._begin()
+        self._sample(lines, self._head(torch.stack([hidden[number] for number in numbers])).float())
+
+    def _read(
+        self,
+        rows: Sequence[TreeRow],
+        prompts: Sequence[list[int]],
+        wanted: Sequence[list[int]],
+        hidden: list[Any],
+    ) -> None:
+        """Read the prompts of some rows into the places where they are wanted.
+
+        Args:
+            wanted: by prompt.
+            hidden: gets the last hidden state of each prompt.
+        """
+        device = self.model.device
+        trees = [grow([prompts[member] for member in row.members]) for row in rows]
+        length = max(len(tree.ids) for tree in trees)
+        read = DynamicCache()
+        output = self.model.base_model(
+            input_ids=torch.tensor([tree.ids + [0] * (length - len(tree.ids)) for tree in trees], device=device),
+            past_key_values=read,
+            use_cache=True,
+            **_mask_of(self.model, trees, length),
+        )
+        self._counts.passes += 1
+        self._counts.read += sum(len(tree.ids) for tree in trees)
+        self._counts.padded += len(trees) * length
+        members = [member for row in rows for member in row.members]
+        paths = [path for tree in trees for path in tree.paths]
+        tree_of = [number for number, tree in enumerate(trees) for _ in tree.paths]
+        ends = torch.tensor([path[-1] for path in paths], device=device)
+        for member, state in zip(members, output.last_hidden_state[tree_of, ends], strict=True):
+            hidden[member] = state
+        # Each place gets its path, padded on the left.
+        longest = max(map(len, paths))
+        places = [place for member in members for place in wanted[member]]
+        repeats = [number for number, member in enumerate(members) for _ in wanted[member]]
+        sources = torch.tensor([tree_of[number] for number in repeats], device=device)[:, None]
+        columns = torch.tensor([[0] * (longest - len(paths[n])) + paths[n] for n in repeats], device=device)
+        target = torch.tensor(places, device=device)
+        if self._cache is None:
+            self._cache = DynamicCache()
+            self._cache.layers = [_Layer(layer.keys) for layer in read.layers]
+        for layer, found in zip(self._layers, read.layers, strict=True):
+            both = [held.transpose(1, 2)[sources, columns].transpose(1, 2) for held in (found.keys, found.values)]
+            layer.put(target, both, len(self._places))
+
+    @property
+    def _layers(self) -> list[Any]:
+        return [] if self._cache is None else self._cache.layers
+
+    def _begin(self) -> None:
+        """Note in all layers where the longest line begins."""
+        for layer in self._layers:
+            layer.begin = layer.end - max(self._lengths)
+
+    def advance(self) -> None:
+        self._close_ranks()
+        device = self.model.device
+        self._lengths = [length + (line is not None) for length, line in zip(self._lengths, self._places, strict=True)]
+        width = max(self._lengths)
+        for layer in self._layers:
+            layer.begin = layer.end + 1 - width
+        begins = torch.tensor([width - max(length, 1) for length in self._lengths], device=device)
+        seen = torch.arange(width, device=device) >= begins[:, None]
+        output = self.model.base_model(
+            input_ids=torch.tensor([[0 if line is None else line.ids[-1]] for line in self._places], device=device),
+            attention_mask=as_mask(self.model, seen[:, None, None]),
+            position_ids=torch.tensor([[max(length - 1, 0)] for length in self._lengths], device=device),
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._counts.passes += 1
+        self._counts.padded += len(self._places)
+        live = [place for place, line in enumerate(self._places) if line is not None]
+        self._sample(self.lines, self._head(output.last_hidden_state[live, -1]).float())
+
+    def take_ended(self) -> list[Line]:
+        ended = [line for line in self.lines if line.stop is not None]
+        for place, line in enumerate(self._places):
+            if line is not None and line.stop is not None:
+                self._places[place], self._lengths[place] = None, 0
+        return ended
+
+    def _close_ranks(self) -> None:
+        """Give up empty places once there are many of them."""
+        held = [place for place, line in enumerate(self._places) if line is not None]
+        if (len(self._places) - len(held)) * _EMPTY < len(self._places):
+            return
+        self._begin()
+        places = torch.tensor(held, device=self.model.device)
+        for layer in self._layers:
+            layer.keep(places)
+        self._places = [self._places[place] for place in held]
+        self._lengths = [self._lengths[place] for place in held]
+
+
+def _mask_of(model: Any, trees: Sequence[Tree], length: int) -> dict[str, Tensor]:
+    """Return what a forward pass over trees needs beside the ids; over single sequences, nothing."""
+    if all(len(tree.paths) == 1 for tree in trees):
+        return {}
+    depths = [tree.depths + [0] * (length - len(tree.depths)) for tree in trees]
+    mask = as_mask(model, visible(trees, length).to(model.device))
+    return {"attention_mask": mask, "position_ids": torch.tensor(depths, device=model.device)}
