@@ -1,11 +1,17 @@
 """memrl: train an agent to keep a memory, and see whether it did."""
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
     from memrl.engines.endpoint_engine import Served
 
+if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    # Before torch reads it: its threads spin while they wait for each other, and where another program has the core of
+    # one of them, all others burn theirs for a whole time slice at every operation (docs/performance.md).
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 __version__ = "0.1.0"
 __all__ = ["MemoryAgent", "Served", "__version__"]
 

@@ -392,7 +392,7 @@ def test_the_canary_catches_an_adapter_that_is_missing_or_half_loaded(
     class Half(TransformersEngine):
         async def load_adapter(self, ref: AdapterRef) -> None:
             await super().load_adapter(ref)
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in self._weights.model.named_parameters():
                 if f"lora_B.{ref.name}" in name and (
                     kept == "none of it" or ".layers.0." in name or ".layers.2." in name
                 ):

@@ -30,21 +30,21 @@ WAYS_TO_DIE = {
     "in the first evaluation": f"""
 import os, signal
 from memrl.engines.transformers_engine import TransformersEngine
-TransformersEngine._run = lambda *_: {DIE}
+TransformersEngine._work = lambda *_: {DIE}
 """,
     "in a rollout": f"""
 import os, signal
 from memrl.rollout.pool import InProcessPool
 from memrl.engines.transformers_engine import TransformersEngine
-play, generate = InProcessPool.play_groups, TransformersEngine._run
+play, generate = InProcessPool.play_groups, TransformersEngine._work
 def played(self, *arguments, step, **options):
     calls = []
-    def dying(self, requests):
+    def dying(self, *given):
         calls.append(1)
         if step == 1 and len(calls) == 2:
             {DIE}
-        return generate(self, requests)
-    TransformersEngine._run = dying
+        return generate(self, *given)
+    TransformersEngine._work = dying
     return play(self, *arguments, step=step, **options)
 InProcessPool.play_groups = played
 """,
