@@ -34,6 +34,9 @@ class Dialect(Protocol):
         ...
 
 
+AUTO = "auto"
+"""The name that stands for the dialect that a chat template teaches (`memrl.engines.prompting.open_prompter`)."""
+
 DIALECTS: Registry[Callable[[], Dialect]] = Registry(
     "dialect", "memrl.dialects", shape(takes=0, members=("name", "own_tools", "parse", "format", "describe"))
 )
