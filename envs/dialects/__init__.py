@@ -42,3 +42,8 @@ DIALECTS: Registry[Callable[[], Dialect]] = Registry(
 )
 DIALECTS.add("hermes", "memrl.envs.dialects.hermes:HermesDialect")
 DIALECTS.add("memalpha", "memrl.envs.dialects.memalpha:MemAlphaDialect")
+DIALECTS.add("llama_json", "memrl.envs.dialects.llama_json:LlamaJsonDialect")
+DIALECTS.add("mistral", "memrl.envs.dialects.mistral:MistralDialect")
+DIALECTS.add("qwen_xml", "memrl.envs.dialects.qwen_xml:QwenXmlDialect")
+DIALECTS.add("glm", "memrl.envs.dialects.glm:GlmDialect")
+DIALECTS.add("lfm2", "memrl.envs.dialects.lfm2:Lfm2Dialect")

@@ -91,8 +91,8 @@ def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequ
 
 
 def end_ids(config: ModelConfig, tokenizer: Any) -> list[int]:
-    """Every id that ends a turn: the tokenizer's, the one that the chat template writes after the assistant's words, and
-    those that the model's generation config adds."""
+    """Every id that ends a turn: the tokenizer's, the chat template's, and those that the model's generation config
+    adds."""
     path = model_path(config)
     try:
         more = GenerationConfig.from_pretrained(path).eos_token_id

@@ -20,7 +20,7 @@ from memrl.envs.dialects.thoughts import said, speech
 from memrl.envs.tools import ToolSchema
 from memrl.errors import ConfigError
 
-DAY = datetime.datetime(2024, 7, 26)  # noqa: DTZ001 # no zone: it stands for every day
+DAY = datetime.datetime(2024, 7, 26)
 """The day that a template is told when it asks for today's: the one that Llama 3.1's takes where there is no clock."""
 _CLOCK = "strftime_now"
 _DIRECTIVES = ("%-d", "%-m", *(f"%{letter}" for letter in "aAbBcdDefFHIjlmMpRSTuUwWxXyYZz"))
@@ -227,8 +227,8 @@ def _taken(template: Template) -> tuple[bool, bool]:
     called = {_INSTRUCTION: "the instruction", _MEMORY: "the memory", _CHUNK: "the text that is read"}
     raise ConfigError(
         f"the chat template of {template.name!r} leaves out, or writes more than once: "
-        f"{', '.join(called[word] for word in _lacking(text))}, as strings and as lists of parts, with a system message "
-        "and without. Use a model whose template takes them, or mend the template (chat_template.jinja)."
+        f"{', '.join(called[word] for word in _lacking(text))}, as strings and as lists of parts, with a system "
+        "message and without. Use a model whose template takes them, or mend the template (chat_template.jinja)."
     )
 
 

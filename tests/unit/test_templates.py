@@ -1,4 +1,4 @@
-"""What the prompter makes of the chat templates of different families: everything arrives, once, or it is said why not."""
+"""The prompter and the chat templates of different families: everything arrives, once, or it is said why not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from memrl.config import ModelConfig
 from memrl.config.shipped import TINY_MODEL
 from memrl.engines.models import load_tokenizer
 from memrl.engines.probe import turn_end
@@ -15,7 +16,6 @@ from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.dialects.thoughts import said
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError
-from memrl.config import ModelConfig
 from tests.templates import ASKS, CHATML, END, NO_SYSTEM, PARTS, START, TURN, byte_tokenizer
 
 CHUNK = "Ann lives in Oslo and keeps 42 bees."
