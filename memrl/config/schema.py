@@ -62,7 +62,7 @@ class RolloutConfig:
     max_prompt_tokens: int = 6144  # a longer prompt stops the run
     max_completion_tokens: int = 2048  # of one step; a call that is cut off there fails
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
-    dialect: str = "hermes"  # how calls are written: hermes | memalpha | a plug-in's
+    dialect: str = "hermes"  # how calls are written: a name, or auto: as the chat template teaches (docs/models.md)
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
     step_timeout: float = 600.0  # seconds that one completion may take, waiting for its turn included

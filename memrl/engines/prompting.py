@@ -60,6 +60,20 @@ class Prompter:
         closing = {mark for mark in self._marks if mark.startswith(("</", "[/"))}
         self._trailing = self._outer | {self._marks[mark] for mark in self._marks.keys() - own - closing}
 
+    def told(self) -> dict[str, str]:
+        """Return how prompts are made for this model, in words."""
+        form = self.form
+        taught_here = taught(form.call, form.hint, PROBE_TOOL.name, PROBE_ARGUMENTS)
+        shown = "as a list of parts" if form.parts else "as a string"
+        return {
+            "system message": "folded into the user's first turn" if form.folded else "taken",
+            "content": shown,
+            "tools": "written by the template" if self._renders_tools else f"described by memrl ({self.dialect.name})",
+            "calls": f"{self.dialect.name}; the template teaches {taught_here or 'no form'}",
+            "assistant begins": "in a thought" if form.thinking else "to speak",
+            "turn ends by": str(self.tokenizer.convert_ids_to_tokens(self.end_id)),
+        }
+
     def _count(self, text: str) -> int:
         return len(self.tokenizer.encode(text, add_special_tokens=False))
 

@@ -18,6 +18,7 @@ from memrl.envs.dialects import DIALECTS, Dialect
 from memrl.envs.dialects.calls import MAX_CALL_CHARS, all_calls
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.tools import ResultCode, ToolCall
+from tests.support import ROOT
 from tests.templates import CHATML, FAMILIES, byte_tokenizer
 
 TOOLS = ["memory_insert", "memory_update", "memory_delete"]
@@ -256,24 +257,65 @@ def test_a_template_that_lists_tools_and_teaches_no_form_keeps_its_list() -> Non
     assert Prompter(byte_tokenizer(lists)).dialect.name == "hermes"
 
 
-TAUGHT = {
-    "qwen2_5": "hermes", "qwen3": "hermes", "qwen3_instruct_2507": "hermes", "qwen3_vl": "hermes",
-    "qwen3_5_think": "qwen_xml", "qwen3_6": "qwen_xml", "nemotron_3_nano": "qwen_xml",
-    "llama3_1": "llama_json", "llama3_2": "llama_json", "glm4moe": "glm", "lfm2_v2": "lfm2", "lfm2_2_5": "lfm2",
-}  # fmt: skip
-"""The dialect of templates as their publishers ship them, by TRL's names of its copies."""
+PUBLISHED: dict[str, tuple[str, str, str]] = {
+    "qwen2_5": ("hermes", "", "<|im_end|>"),
+    "qwen3": ("hermes", "", "<|im_end|>"),
+    "qwen3_instruct_2507": ("hermes", "", "<|im_end|>"),
+    "qwen3_vl": ("hermes", "", "<|im_end|>"),
+    "qwen3_5_think": ("qwen_xml", "", "<|im_end|>"),
+    "qwen3_6": ("qwen_xml", "", "<|im_end|>"),
+    "nemotron_3_nano": ("qwen_xml", "", "<|im_end|>"),
+    "llama3_1": ("llama_json", "", "<|eot_id|>"),
+    "llama3_2": ("llama_json", "", "<|eot_id|>"),
+    "glm4moe": ("glm", "", "<|user|>"),
+    "lfm2_v2": ("lfm2", "", "<|im_end|>"),
+    "lfm2_2_5": ("lfm2", "", "<|im_end|>"),
+    "llama3": ("ours", "", "<|eot_id|>"),
+    "gemma": ("ours", "folded", "<end_of_turn>"),
+    "gemma3": ("ours", "", "<end_of_turn>"),
+    "gemma4": ("ours", "", "<turn|>"),
+    "phi3": ("ours", "", "<|end|>"),
+    "cohere": ("ours", "", "<|END_OF_TURN_TOKEN|>"),
+    "deepseekv3": ("ours", "thinking", "<｜end▁of▁sentence｜>"),
+    "deepseek_r1_distill": ("ours", "thinking", "<｜end▁of▁sentence｜>"),
+    "gptoss": ("ours", "opening", "<|return|>"),
+    "smolvlm": ("ours", "parts", "<end_of_utterance>"),
+    "idefics3": ("ours", "parts", "<end_of_utterance>"),
+    "llava_next": ("ours", "parts", "</s>"),
+}
+"""Templates as their publishers ship them, by TRL's names of its copies: the dialect that they teach, or `ours` where
+memrl describes the tools; what is particular; the token that ends a turn. docs/models.md has the same table."""
 
 
-@pytest.mark.parametrize("copy", TAUGHT)
-def test_published_templates_teach_what_we_read_there(copy: str) -> None:
+@pytest.mark.parametrize("copy", PUBLISHED)
+def test_published_templates_teach_and_take_what_is_written_of_them(copy: str) -> None:
     import trl
 
     path = Path(trl.__file__).parent / "chat_templates" / f"{copy}.jinja"
     if not path.is_file():
         pytest.skip(f"this version of TRL has no copy of {copy}")
-    tokenizer = byte_tokenizer(path.read_text(encoding="utf-8"), bos="<s>")
+    dialect, particular, end = PUBLISHED[copy]
+    eos = "<|endoftext|>" if end != "</s>" else end
+    tokenizer = byte_tokenizer(path.read_text(encoding="utf-8"), bos="<s>", eos=eos, special=(end,))
     prompter = open_prompter(tokenizer, "auto")
-    assert prompter.dialect.name == TAUGHT[copy]
+    messages = [{"role": "system", "content": "Keep."}, {"role": "user", "content": "Ann has bees."}]
+    text = tokenizer.decode(prompter.encode(messages, StoreMemory.tools))
+    assert text.count("Keep.") == text.count("Ann has bees.") == 1 and text.count("memory_insert") >= 1
+    assert tokenizer.convert_ids_to_tokens(prompter.end_id) == end
+    found = {name for name in ("folded", "parts", "thinking", "opening") if getattr(prompter.form, name)}
+    assert found == set(filter(None, [particular]))
+    if dialect == "ours":
+        assert prompter.dialect.name == "hermes" and prompter.dialect.describe(StoreMemory.tools) in text
+        return
+    assert prompter.dialect.name == dialect and prompter.dialect.describe(StoreMemory.tools) not in text
     assert plain(prompter.dialect.parse(prompter.form.call)) == [(PROBE_TOOL.name, PROBE_ARGUMENTS, None)]
     own = prompter.dialect.format([ToolCall(name=PROBE_TOOL.name, arguments=PROBE_ARGUMENTS)])
     assert own in prompter.form.call  # an example looks as it does there
+
+
+def test_the_table_of_the_docs_is_the_one_that_is_tested() -> None:
+    lines = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    for copy, (dialect, _, end) in PUBLISHED.items():
+        (written,) = [line for line in lines if f"| `{copy}` |" in line]
+        assert ("memrl's description" if dialect == "ours" else f"| `{dialect}` |") in written, copy
+        assert "`" + end.replace("|", "\\|") + "` |" in written, copy

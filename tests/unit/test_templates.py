@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memrl.config import ModelConfig
+from memrl.cli import main as cli
+from memrl.config import ModelConfig, load_config
 from memrl.config.shipped import TINY_MODEL
 from memrl.engines.models import load_tokenizer
 from memrl.engines.probe import turn_end
-from memrl.engines.prompting import Prompter
+from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.dialects.thoughts import said
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError
+from memrl.policies.agent_file import describe
 from tests.templates import ASKS, CHATML, END, NO_SYSTEM, PARTS, START, TURN, byte_tokenizer
 
 CHUNK = "Ann lives in Oslo and keeps 42 bees."
@@ -167,3 +171,28 @@ def test_the_prompts_of_the_embedded_model_are_what_they_were() -> None:
     assert prompter.encode(MESSAGES, TOOLS) == tokenizer.apply_chat_template(MESSAGES, tools=schemas, **options)
     assert prompter.encode(MESSAGES) == tokenizer.apply_chat_template(MESSAGES, **options)
     assert TINY_MODEL.is_dir() and Prompter(tokenizer).dialect.name == "hermes"
+
+
+def broken_model(folder: Path) -> Path:
+    """The embedded model with a template that loses what it is told."""
+    shutil.copytree(TINY_MODEL, folder)
+    (folder / "chat_template.jinja").write_text(CHATML.replace("{{ m.content }}", "..."))
+    return folder
+
+
+def test_doctor_and_dry_run_say_what_a_template_loses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = broken_model(tmp_path / "model")
+    assert cli.main(["doctor", "tiny", f"model.path={model}"]) != cli.OK
+    assert "leaves out" in " ".join(capsys.readouterr().out.split())
+    words = ["train", "tiny", "--dry-run", f"model.path={model}", f"run.dir={tmp_path / 'run'}"]
+    assert cli.main(words) == cli.USAGE
+    assert "leaves out" in " ".join(capsys.readouterr().err.split())
+
+
+def test_auto_is_a_setting_and_an_export_names_the_dialect_that_it_found() -> None:
+    config = load_config("tiny", ["rollout.dialect=auto"])
+    prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect)
+    assert describe(config, "v1", "adapter", prompter, 10)["dialect"] == "hermes"
+    assert prompter.told()["turn ends by"] == END
+    with pytest.raises(ConfigError, match=r"rollout\.dialect is 'autos'"):
+        load_config("tiny", ["rollout.dialect=autos"])
