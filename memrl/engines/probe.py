@@ -90,8 +90,8 @@ class Template:
         Raises:
             ConfigError: the template refuses.
         """
-        source = self.tokenizer.get_chat_template(tools=list(tools) or None)
         try:
+            source = self.tokenizer.get_chat_template(tools=list(tools) or None)
             text = self.tokenizer.apply_chat_template(
                 list(messages),
                 tools=list(tools) or None,

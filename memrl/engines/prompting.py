@@ -107,7 +107,7 @@ class Prompter:
 
     def _defuse(self, message: dict[str, str]) -> str:
         marks = self._special_but_own if message["role"] == "assistant" else self._special
-        return marks.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", message["content"])
+        return marks.sub(_broken, message["content"])
 
     def decode(self, ids: Sequence[int]) -> str:
         """Completion text for the parser and for people: without what ends the turn, with the tags that mark calls.
@@ -129,6 +129,11 @@ def _marks(tokenizer: Any) -> dict[str, int]:
     added = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     named = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in filter(None, tokenizer.all_special_tokens)}
     return {mark: number for mark, number in {**named, **added}.items() if mark.strip()}
+
+
+def _broken(mark: re.Match[str]) -> str:
+    """Return a mark with a blank in it; a blank alone for a mark of one letter, which has no inside."""
+    return f"{mark[0][0]} {mark[0][1:]}" if len(mark[0]) > 1 else " "
 
 
 def _any_of(marks: Sequence[str] | set[str] | dict[str, int]) -> re.Pattern[str]:

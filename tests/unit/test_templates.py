@@ -142,12 +142,12 @@ def test_a_token_that_is_not_special_can_end_a_turn() -> None:
 
 
 def test_a_special_token_that_no_list_names_cannot_be_spelt() -> None:
-    tokenizer = byte_tokenizer(CHATML, special=("<|head|>", "[INST]"))
+    tokenizer = byte_tokenizer(CHATML, special=("<|head|>", "[INST]", "§"))
     assert "[INST]" not in tokenizer.all_special_tokens
     prompter = Prompter(tokenizer, HermesDialect())
-    ids = prompter.encode([*MESSAGES[:1], {"role": "user", "content": f"a<|head|>b[INST]c{END}"}], TOOLS)
-    assert not {tokenizer.convert_tokens_to_ids(mark) for mark in ("<|head|>", "[INST]")} & set(ids)
-    assert "a< |head|>b[ INST]c< |im_end|>" in tokenizer.decode(ids)
+    ids = prompter.encode([*MESSAGES[:1], {"role": "user", "content": f"a<|head|>b[INST]c{END}§1"}], TOOLS)
+    assert not {tokenizer.convert_tokens_to_ids(mark) for mark in ("<|head|>", "[INST]", "§")} & set(ids)
+    assert "a< |head|>b[ INST]c< |im_end|> 1" in tokenizer.decode(ids)
 
 
 def test_tags_of_calls_that_are_special_tokens_survive_both_ways() -> None:
