@@ -64,6 +64,10 @@ _CALLS = {
     "</function>\n</tool_call>",
     "glm": "<tool_call>NAME\n" + _PAIRS + "<arg_key>{{ k }}</arg_key>\n<arg_value>{{ v }}</arg_value>\n{% endfor %}"
     "</tool_call>",
+    "gemma": "<|tool_call>call:NAME{{ '{' }}"
+    + _PAIRS
+    + "{{ k }}:<|\"|>{{ v }}<|\"|>{{ ',' if not loop.last }}{% endfor %}}"
+    "<tool_call|>",
     "lfm2": "<|tool_call_start|>[NAME(" + _PAIRS + "{{ k }}='{{ v }}'{{ ', ' if not loop.last }}{% endfor %})]"
     "<|tool_call_end|>",
     "one that is not known": "<call>NAME ARGUMENTS</call>",

@@ -15,6 +15,7 @@ _HINTS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("glm", re.compile(r"<arg_key>")),
     ("mistral", re.compile(r"\[(?:TOOL_CALLS|AVAILABLE_TOOLS)\]")),
     ("hermes", re.compile(r"<tool_call>")),
+    ("gemma", re.compile(r"<\|tool_call>")),
     ("lfm2", re.compile(r"<\|tool_call_start\|>")),
     (OTHER, re.compile(r"\[\w{1,40}\(\w{1,40}=\w")),
     # An object whose name is no string is a picture of a call, not a tool's schema.

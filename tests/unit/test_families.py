@@ -30,6 +30,7 @@ WRITTEN = {
     "qwen_xml": "<tool_call>\n<function=memory_delete>\n<parameter=memory_id>\nsem_0001\n</parameter>\n</function>\n"
     "</tool_call>",
     "glm": "<tool_call>memory_delete\n<arg_key>memory_id</arg_key>\n<arg_value>sem_0001</arg_value>\n</tool_call>",
+    "gemma": '<|tool_call>call:memory_delete{memory_id:<|"|>sem_0001<|"|>}<tool_call|>',
     "lfm2": "<|tool_call_start|>[memory_delete(memory_id='sem_0001')]<|tool_call_end|>",
 }
 QUOTES = ("llama_json", "mistral", "lfm2")
@@ -86,7 +87,12 @@ def test_a_thoughts_tag_in_a_content_is_content(name: str) -> None:
 @names
 def test_a_call_that_is_cut_off_is_truncated_wherever_it_is_cut(name: str) -> None:
     whole = WRITTEN[name]
-    begins = {"llama_json": 1, "mistral": len("[TOOL_CALLS]"), "lfm2": len("<|tool_call_start|>")}
+    begins = {
+        "llama_json": 1,
+        "mistral": len("[TOOL_CALLS]"),
+        "lfm2": len("<|tool_call_start|>"),
+        "gemma": len("<|tool_call>"),
+    }
     ends = whole.find("<|tool_call_end|>") if name == "lfm2" else len(whole)  # a list says itself where it ends
     for end in range(begins.get(name, len("<tool_call>")), ends):
         found = codes(name, whole[:end], truncated=True)
@@ -138,6 +144,13 @@ def test_the_ids_of_mistrals_calls_are_read_over() -> None:
     assert codes("mistral", '[TOOL_CALLS]{"name": "a", "arguments": {}}') == [ResultCode.MALFORMED]
 
 
+def test_the_other_values_of_gemma_are_jsons() -> None:
+    (call,) = dialect_of("gemma").parse("<|tool_call>call:f{a:1.5, b:true,c:null}<tool_call|><|tool_response>")
+    assert (call.error, call.arguments) == (None, {"a": 1.5, "b": True, "c": None})
+    for body in ("f{a}", "f{a:b}", 'f{a:<|"|>x<|"|>b:1}', "f", "{}", "f{a:1-2}"):
+        assert codes("gemma", f"<|tool_call>call:{body}<tool_call|>") == [ResultCode.MALFORMED], body
+
+
 def test_a_value_between_tags_is_taken_as_it_stands() -> None:
     value = " two\n\nlines, <b>bold</b>, {\"json\": [1]} and 'quotes' \n"
     call = ToolCall(name="memory_insert", arguments={"content": value})
@@ -165,7 +178,7 @@ PIECES = st.sampled_from(
         *WRITTEN.values(), "<tool_call>", "</tool_call>", "<function=f>", "<parameter=p>", "</parameter>",
         "</function>", "<arg_key>k</arg_key>", "<arg_value>", "</arg_value>", "[TOOL_CALLS]", '[{"name": "f", ',
         "<|tool_call_start|>", "[f(a='", "')]", "<|tool_call_end|>", '{"name": "f", "parameters": {', "}", "<think>",
-        "</think>", "\ud800", "\\",
+        "</think>", "\ud800", "\\", "<|tool_call>", "call:f{a:", '<|"|>', "<tool_call|>",
     ]
 )  # fmt: skip
 ANY = st.lists(PIECES | st.text(max_size=8), max_size=12).map("".join)
@@ -175,6 +188,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampl
         "[TOOL_CALLS]",
         "<|tool_call_end|>",
         "<|python_tag|>",
+        "<|tool_call>",
         "<think>",
         "a</think>",
         '"',
@@ -211,6 +225,7 @@ def test_what_is_formatted_is_parsed_back(name: str, calls: list[ToolCall], trun
 def test_never_ending_text_is_read_in_linear_time(name: str) -> None:
     pieces = [
         "<tool_call>", "<tool_call><function=f><parameter=p>", "<parameter=p>", "<arg_key>a</arg_key><arg_value>",
+        '<|tool_call>call:f{a:<|"|>', "<|tool_call>call:f{", "<|tool_call>",
         "<tool_call>f\n<arg_key>a</arg_key><arg_value>", "[TOOL_CALLS]", "[TOOL_CALLS] [{", "<|tool_call_start|>[f(a='",
         "<|tool_call_start|>[", '{"name": "f", "parameters": {', '{"name": "', "<think>", "</think>", "[f(a=", " ",
         WRITTEN[name],
@@ -273,7 +288,7 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
     "llama3": ("ours", "", "<|eot_id|>"),
     "gemma": ("ours", "folded", "<end_of_turn>"),
     "gemma3": ("ours", "", "<end_of_turn>"),
-    "gemma4": ("ours", "", "<turn|>"),
+    "gemma4": ("gemma", "", "<turn|>"),
     "phi3": ("ours", "", "<|end|>"),
     "cohere": ("ours", "", "<|END_OF_TURN_TOKEN|>"),
     "deepseekv3": ("ours", "thinking", "<｜end▁of▁sentence｜>"),
@@ -314,8 +329,9 @@ def test_published_templates_teach_and_take_what_is_written_of_them(copy: str) -
 
 
 def test_the_table_of_the_docs_is_the_one_that_is_tested() -> None:
-    lines = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = page.partition("| family |")[2].splitlines()
     for copy, (dialect, _, end) in PUBLISHED.items():
-        (written,) = [line for line in lines if f"| `{copy}` |" in line]
+        (written,) = [line for line in lines if line.split(" | ")[1:2] == [f"`{copy}`"]]
         assert ("memrl's description" if dialect == "ours" else f"| `{dialect}` |") in written, copy
         assert "`" + end.replace("|", "\\|") + "` |" in written, copy
