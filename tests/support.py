@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,17 @@ def untrained_run(model: Path, folder: Path, changes: Mapping[str, Any] | None =
     save_config(config, folder / CONFIG_FILE)
     with new_folder(folder / "adapters" / "v00001") as adapter:
         wrapped.save_pretrained(str(adapter), save_embedding_layers=False)
+    return folder
+
+
+def with_other_eos(model: Path, folder: Path) -> Path:
+    """A copy of a model folder whose eos is `<|endoftext|>`, and turns end by `<|im_end|>`, as base models have it."""
+    shutil.copytree(model, folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "eos_token": "<|endoftext|>"}))
+    for name in ("config.json", "generation_config.json"):
+        told = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**told, "eos_token_id": told.get("pad_token_id", 0)}))
     return folder
 
 

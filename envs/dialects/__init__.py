@@ -34,8 +34,17 @@ class Dialect(Protocol):
         ...
 
 
+AUTO = "auto"
+"""The name that stands for the dialect that a chat template teaches (`memrl.engines.prompting.open_prompter`)."""
+
 DIALECTS: Registry[Callable[[], Dialect]] = Registry(
     "dialect", "memrl.dialects", shape(takes=0, members=("name", "own_tools", "parse", "format", "describe"))
 )
 DIALECTS.add("hermes", "memrl.envs.dialects.hermes:HermesDialect")
 DIALECTS.add("memalpha", "memrl.envs.dialects.memalpha:MemAlphaDialect")
+DIALECTS.add("llama_json", "memrl.envs.dialects.llama_json:LlamaJsonDialect")
+DIALECTS.add("mistral", "memrl.envs.dialects.mistral:MistralDialect")
+DIALECTS.add("qwen_xml", "memrl.envs.dialects.qwen_xml:QwenXmlDialect")
+DIALECTS.add("glm", "memrl.envs.dialects.glm:GlmDialect")
+DIALECTS.add("gemma", "memrl.envs.dialects.gemma:GemmaDialect")
+DIALECTS.add("lfm2", "memrl.envs.dialects.lfm2:Lfm2Dialect")

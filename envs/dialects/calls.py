@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from memrl.envs.dialects.thoughts import said
-from memrl.envs.tools import ResultCode, ToolCall, clean_text
+from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 if TYPE_CHECKING:
     from memrl.envs.dialects import Dialect
@@ -108,6 +108,27 @@ def json_spans(text: str, mark: re.Pattern[str]) -> Iterator[tuple[int, int]]:
         if span is not None:
             yield span
         found = mark.search(text, found.end() if span is None else span[1])
+
+
+def call_of(body: str, arguments_key: str) -> ToolCall:
+    """Return the call of a JSON object with a name and, under `arguments_key`, arguments; a failed one of any other."""
+    try:
+        parsed = read_json(body)
+    except Unreadable as error:
+        return failed_call(body, error.code, str(error))
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
+        return failed_call(body, ResultCode.MALFORMED, "a call is an object with a name and " + arguments_key)
+    name = parsed["name"][:80]
+    arguments = parsed.get(arguments_key, {})
+    if not isinstance(arguments, dict):
+        return failed_call(body, ResultCode.BAD_ARGUMENTS, f"{arguments_key} must be an object", name)
+    return ToolCall(name=name, arguments=arguments, raw=clean_text(body))
+
+
+def listed_schemas(tools: Iterable[ToolSchema], example: str) -> str:
+    """Return the description of tools by their JSON schemas, with the form of a call."""
+    schemas = "\n".join(json.dumps(tool.json_schema()) for tool in tools)
+    return f"# Tools\n\nYou may call one or more of these tools:\n<tools>\n{schemas}\n</tools>\n\n{example}"
 
 
 def _tidy(value: Any, depth: int = 0) -> Any:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from memrl.envs.dialects.calls import Unreadable, failed_call, json_span, json_spans, read_json, stray_call
+from memrl.envs.dialects.calls import call_of, failed_call, json_span, json_spans, listed_schemas, stray_call
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
@@ -36,7 +36,7 @@ class HermesDialect:
             closed = text.find(_CLOSES, ends, opened if opened >= 0 else len(text))
             end = opened if opened >= 0 else len(text)
             if closed >= 0:
-                call, end = _parse_call(text[body:closed]), closed + len(_CLOSES)
+                call, end = call_of(text[body:closed], "arguments"), closed + len(_CLOSES)
             elif truncated and opened < 0 and not thinking:
                 call = failed_call(text[body:], ResultCode.TRUNCATED, "the completion ended inside the call")
             else:
@@ -55,23 +55,5 @@ class HermesDialect:
         return "\n".join(blocks)
 
     def describe(self, tools: Sequence[ToolSchema]) -> str:
-        schemas = "\n".join(json.dumps(tool.json_schema()) for tool in tools)
         example = '<tool_call>\n{"name": <tool name>, "arguments": <arguments as a JSON object>}\n</tool_call>'
-        return (
-            "# Tools\n\nYou may call one or more of these tools:\n"
-            f"<tools>\n{schemas}\n</tools>\n\nWrite each call as a JSON object between tags:\n{example}"
-        )
-
-
-def _parse_call(body: str) -> ToolCall:
-    try:
-        parsed = read_json(body)
-    except Unreadable as error:
-        return failed_call(body, error.code, str(error))
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
-        return failed_call(body, ResultCode.MALFORMED, "a call is an object with a name and arguments")
-    name = parsed["name"][:80]
-    arguments = parsed.get("arguments", {})
-    if not isinstance(arguments, dict):
-        return failed_call(body, ResultCode.BAD_ARGUMENTS, "arguments must be an object", name)
-    return ToolCall(name=name, arguments=arguments, raw=clean_text(body))
+        return listed_schemas(tools, f"Write each call as a JSON object between tags:\n{example}")

@@ -21,7 +21,7 @@ from memrl.config import Config, ReaderConfig, check_config, load_config
 from memrl.config.load import config_folders
 from memrl.errors import MemrlError
 from memrl.packages import installed_version, vllm_version
-from memrl.training.cost import GIB, model_memory, model_shape
+from memrl.training.cost import GIB, model_folder, model_memory, model_shape
 
 ENDPOINT_SECONDS = 10.0
 """How long an endpoint has to answer."""
@@ -109,6 +109,8 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Outlook:
         missing += _refused(lambda: _reader(config.reader))
     if not any(complaint.startswith("judge.") for complaint in complaints):
         missing += _refused(lambda: _grader(config))
+    if model_folder(config.model.path) and not any("model.path" in each or "dialect" in each for each in complaints):
+        missing += _refused(lambda: _prompts(config))
     if config.model.device == "cuda" and not found.gpus:
         missing.append("model.device is cuda, and no GPU is visible here")
     missing += _memory(config, found)
@@ -124,6 +126,13 @@ def _refused(check: Callable[[], None]) -> list[str]:
     except MemrlError as error:
         return [str(error)]
     return []
+
+
+def _prompts(config: Config) -> None:
+    from memrl.engines.models import load_tokenizer
+    from memrl.engines.prompting import open_prompter
+
+    open_prompter(load_tokenizer(config.model), config.rollout.dialect)
 
 
 def _reader(config: ReaderConfig) -> None:

@@ -296,6 +296,11 @@ def _dry_run(config: Config, folder: Path) -> None:
         step = result["per_step"].get(key)
         table.add_row(key.replace("_", " "), "" if step is None else f"{step:,}", f"{value:,}")
     console.print(table)
+    if prompter is not None:
+        prompts = Table("", "", title="prompts, by the model's chat template", show_header=False)
+        for key, value in prompter.told().items():
+            prompts.add_row(key, escape(value))
+        console.print(prompts)
     if result["model"] is not None:
         memory = Table("", "", title=f"model {escape(config.model.path)}", show_header=False)
         for key, value in result["model"].items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from memrl.config.check_endpoint import check_endpoint
-from memrl.config.registries import BY_KEY, TRACKERS
+from memrl.config.registries import BESIDE, BY_KEY, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
 from memrl.config.tree import values
@@ -136,6 +136,8 @@ def _choices(config: Config) -> Iterator[str]:
     for key, value in values(config):
         if key in CHOICES and value not in CHOICES[key]:
             yield f"{key} is {value!r}{did_you_mean(value, CHOICES[key])}"
+        elif value in BESIDE.get(key, ()):
+            continue
         elif key in BY_KEY and (complaint := _named(BY_KEY[key], value)):
             yield f"{key} is {value!r}{complaint}"
     for name in config.run.trackers:

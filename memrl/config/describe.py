@@ -17,7 +17,7 @@ from typing import Any
 
 from memrl.config import schema
 from memrl.config.check import CHOICES
-from memrl.config.registries import BY_KEY
+from memrl.config.registries import BESIDE, BY_KEY
 from memrl.config.renamed import RENAMED, present_name
 from memrl.envs.sources import SOURCES
 from memrl.envs.suggest import nearest_dotted
@@ -140,7 +140,7 @@ def _walk(section: Any, prefix: str, meanings: dict[tuple[str, str], str]) -> It
             key = prefix + field.name
             meaning = meanings.get((type(section).__name__, field.name), "")
             registry = BY_KEY.get(key)
-            choices = CHOICES.get(key, ()) if registry is None else tuple(registry.shipped)
+            choices = CHOICES.get(key, ()) if registry is None else (*registry.shipped, *BESIDE.get(key, ()))
             another = registry is not None and registry.group is not None
             yield SettingInfo(key, str(field.type), value, meaning, choices, another)
     for value, deeper in below:

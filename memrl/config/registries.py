@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from memrl.envs.designs import DESIGNS
-from memrl.envs.dialects import DIALECTS
+from memrl.envs.dialects import AUTO, DIALECTS
 from memrl.envs.registry import Registry, shape
 from memrl.errors import ConfigError
 
@@ -55,6 +55,8 @@ BY_KEY: dict[str, Registry[Any]] = {
     "loss.type": LOSSES,
 }
 """The registry from which the value of a setting is taken."""
+BESIDE: dict[str, tuple[str, ...]] = {"rollout.dialect": (AUTO,)}
+"""Values of such a setting that are no names of its registry."""
 
 
 def chosen(key: str, name: str) -> Any:

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from memrl.config import ModelConfig
 from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.engines.probe import turn_end
 from memrl.errors import ConfigError
 
 
@@ -90,11 +91,13 @@ def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequ
 
 
 def end_ids(config: ModelConfig, tokenizer: Any) -> list[int]:
-    """Every id that ends a turn: the tokenizer's, and those that the model's generation config adds."""
+    """Every id that ends a turn: the tokenizer's, the chat template's, and those that the model's generation config
+    adds."""
     path = model_path(config)
     try:
         more = GenerationConfig.from_pretrained(path).eos_token_id
     except OSError:  # a folder without generation_config.json
         more = AutoConfig.from_pretrained(path).get_text_config().eos_token_id
     listed = more if isinstance(more, list) else [] if more is None else [more]
-    return sorted({tokenizer.eos_token_id, *listed})
+    end = turn_end(tokenizer) if tokenizer.chat_template else None
+    return sorted({tokenizer.eos_token_id, *listed, *([] if end is None else [end])})

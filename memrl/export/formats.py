@@ -31,7 +31,10 @@ def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any,
         settings["base_model_name_or_path"] = model_path(config)  # it may have moved since the run began
         write_json_atomic(folder / "adapter_config.json", settings)
     elif format == "merged":
-        merge(config, adapter).save_pretrained(folder)
+        merged = merge(config, adapter)
+        ends = end_ids(config, tokenizer)  # other programs know no more than what stands there
+        merged.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+        merged.save_pretrained(folder)
     else:
         write_gguf(merge(config, adapter), tokenizer, folder)
     if format != "gguf":

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.config import ModelConfig
 from memrl.engines.models import device_of, model_path
+from memrl.engines.probe import turn_end
 from memrl.errors import CheckpointError, ConfigError
 from memrl.packages import installed_version
 
@@ -210,6 +211,9 @@ def _add_tokenizer(writer: Any, tokenizer: Any, size: int) -> None:
     for name, number in ids.items():
         if number is not None:
             getattr(writer, f"add_{name}_token_id")(number)
+    end = turn_end(tokenizer)
+    if end not in (None, tokenizer.eos_token_id):
+        writer.add_eot_token_id(end)
     begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     writer.add_add_bos_token(begins)
     writer.add_chat_template(tokenizer.get_chat_template())

@@ -8,6 +8,7 @@ from typing import Any
 import memrl
 from memrl.config import Config, MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
+from memrl.envs.dialects import AUTO
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.packages import installed_version
@@ -44,7 +45,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
         "dtype": config.model.dtype,
         "adapter": adapter,
         "memory": asdict(config.memory),
-        "dialect": rollout.dialect,
+        "dialect": prompter.dialect.name if rollout.dialect == AUTO else rollout.dialect,
         "instruction": rollout.instruction,
         "example": rollout.example,
         "max_prompt_tokens": rollout.max_prompt_tokens,

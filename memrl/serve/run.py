@@ -18,6 +18,7 @@ from mcp.server.stdio import stdio_server
 
 from memrl.config.keys import read_key
 from memrl.errors import ConfigError
+from memrl.serve.answered import Answered
 from memrl.serve.app import MCP_PATH, create_app
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
@@ -39,7 +40,8 @@ def serve_stdio(open_agent: Callable[[], MemoryAgent], limits: Limits) -> None:
     async def run() -> None:
         server = create_mcp(agent, ModelCalls(limits.model_calls))
         async with stdio_server() as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+            messages = Answered(incoming, outgoing)
+            await server.run(messages, outgoing, server.create_initialization_options())
 
     with agent:
         anyio.run(run)

@@ -25,7 +25,7 @@ class Example:
 
 def _example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
     ids = prompter.tokenizer.encode(text, add_special_tokens=False) if text else []
-    return Example(prompt_ids, [*ids, prompter.tokenizer.eos_token_id])
+    return Example(prompt_ids, [*ids, prompter.end_id])
 
 
 def memorising(

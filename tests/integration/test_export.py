@@ -19,8 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import memrl.export.formats
 from memrl.cli import main as cli
+from memrl.config import ModelConfig
 from memrl.data.feed import StreamFeed
-from memrl.engines.models import load_model
+from memrl.engines.models import end_ids, load_model
 from memrl.engines.prompting import Prompter
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.policies.agent_file import AGENT_FILE
@@ -29,7 +30,7 @@ from memrl.rollout.preflight import first_prompt
 from memrl.storage.files import find_damage
 from memrl.training.trainer import Trainer
 from tests.hub import Hub
-from tests.support import ROOT, quiet, rows, small_config, untrained_run
+from tests.support import ROOT, quiet, rows, small_config, untrained_run, with_other_eos
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +252,14 @@ def test_the_launch_script_writes_both(finished: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert find_damage(tmp_path / "out" / "adapter") is None
     assert find_damage(tmp_path / "out" / "merged") is None
+
+
+def test_a_merged_export_names_every_token_that_ends_a_turn(quick_model: Path, tmp_path: Path) -> None:
+    model = with_other_eos(quick_model, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    ends = sorted(tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"]))
+    assert tokenizer.eos_token == "<|endoftext|>"
+    run = untrained_run(model, tmp_path / "run")
+    memrl.export.export(run, tmp_path / "out", format="merged")
+    assert json.loads((tmp_path / "out" / "generation_config.json").read_text())["eos_token_id"] == ends
+    assert end_ids(ModelConfig(path=str(tmp_path / "out")), tokenizer) == ends

@@ -33,7 +33,7 @@ from memrl.export.gguf import FILE, SPLITS
 from memrl.policies.exported import open_exported
 from memrl.storage.files import find_damage
 from memrl.tiny.tokenizer import CHAT_TEMPLATE
-from tests.support import small_config, untrained_run
+from tests.support import small_config, untrained_run, with_other_eos
 
 SHAPE = {
     "hidden_size": 64,
@@ -187,3 +187,12 @@ def test_without_the_package_it_says_how_to_get_it(
     monkeypatch.setattr(memrl.export.gguf, "installed_version", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'memrl\[gguf\]'"):
         export(llama, tmp_path / "out", format="gguf")
+
+
+def test_the_file_names_the_token_that_ends_a_turn(tmp_path: Path) -> None:
+    model = with_other_eos(make_model(tmp_path / "whole", *FAMILIES["llama"]), tmp_path / "model")
+    export(untrained_run(model, tmp_path / "run"), tmp_path / "out", format="gguf")
+    fields = GGUFReader(tmp_path / "out" / FILE).fields
+    read = AutoTokenizer.from_pretrained(model)
+    found = [int(fields[f"tokenizer.ggml.{name}_token_id"].parts[-1][0]) for name in ("eos", "eot")]
+    assert found == read.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])

@@ -174,6 +174,42 @@ def test_an_mcp_client_uses_the_command_over_standard_input_and_output(exported_
         assert {change.by for change in ann.history("sem_0001")} == {"mcp"}
 
 
+def test_each_request_on_standard_input_is_answered(exported_policy: Path, tmp_path: Path) -> None:
+    def asks(number: Any, method: Any, **params: Any) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+    def inserts(number: int, content: str) -> dict[str, Any]:
+        return asks(number, "tools/call", name="memory_insert", arguments={**BERN, "content": content})
+
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    sent = [
+        asks(1, "initialize", **client),
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        inserts(2, "cut \ud83d off"),  # half of a surrogate pair, as some programs cut a text
+        inserts(3, "whole \U0001f600, and \\ud83d is text"),
+        asks("four", 5),
+        {"jsonrpc": "2.0", "method": 6},  # a notification: nobody waits
+        {"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": [1]},
+        asks(8, "tools/call", name="memory_list", arguments={}),
+    ]
+    lines = [*map(json.dumps, sent[:-1]), "", "{nonsense", "[]", json.dumps(sent[-1])]
+    words = command(exported_policy, tmp_path / "m.sqlite", "--mcp")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment()}
+    with subprocess.Popen(words, **pipes) as server:
+        server.stdin.write("\n".join([*lines, ""]))
+        server.stdin.flush()
+        replies = []
+        while len(replies) < 8:
+            replies.append(json.loads(server.stdout.readline()))
+        server.stdin.close()
+    found: dict[Any, Any] = {reply["id"]: reply for reply in replies if reply["id"] is not None}
+    assert set(found) == {1, 2, 3, "four", 7, 8}
+    assert found[2]["result"]["structuredContent"]["results"][0]["content"] == "cut ? off"
+    assert found[3]["result"]["structuredContent"]["results"][0]["content"] == "whole \U0001f600, and \\ud83d is text"
+    assert {found[name]["error"]["code"] for name in ("four", 7)} == {-32600}
+    assert sorted(reply["error"]["code"] for reply in replies if reply["id"] is None) == [-32700, -32600]
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_an_mcp_client_uses_it_over_http_beside_rest(port: int, mode: str) -> None:
     url = f"{HERE}:{port}"

@@ -248,7 +248,7 @@ def test_the_description_names_each_tool_and_holds_no_good_call_of_its_own() -> 
 
 
 def test_dialects_are_found_by_name() -> None:
-    assert {name: kind().name for name, kind in DIALECTS.items()} == {"hermes": "hermes", "memalpha": "memalpha"}
+    assert {"hermes", "memalpha"} < {name for name, kind in DIALECTS.items() if kind().name == name}
 
 
 TOOLS = ["memory_insert", "memory_update", "memory_delete"]

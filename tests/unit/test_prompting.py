@@ -34,18 +34,6 @@ def test_a_template_that_renders_tools_gets_them(tokenizer: Any) -> None:
     assert "<tools>" not in text
 
 
-@pytest.mark.parametrize("tools", [[], [INSERT]])
-def test_a_template_that_refuses_the_system_role_is_refused_in_words(tokenizer: Any, tools: list[Any]) -> None:
-    shipped = tokenizer.chat_template
-    refuses = "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    tokenizer.chat_template = PLAIN.replace("<|im_start|>{{ m.role }}", refuses + "<|im_start|>{{ m.role }}")
-    try:
-        with pytest.raises(ConfigError, match=r"refuses a conversation of system, user: System role not supported"):
-            Prompter(tokenizer, HermesDialect()).encode(messages("hello"), tools)
-    finally:
-        tokenizer.chat_template = shipped
-
-
 def test_a_template_that_ignores_tools_has_them_in_the_system_prompt(tokenizer: Any) -> None:
     shipped = tokenizer.chat_template
     tokenizer.chat_template = PLAIN

@@ -1,0 +1,112 @@
+"""The guard before the MCP server on standard input: a line that holds no request still gets a reply.
+
+The protocol's library drops such lines, and their sender would wait for ever. Over HTTP it answers them itself.
+"""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Any
+
+from anyio import EndOfStream
+from mcp import types
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+from memrl.serve.messages import complaints
+
+# Escapes of JSON, the two halves of a pair together; what is left of \uD800 to \uDFFF stands alone.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+class Answered:
+    """A stream of messages in which each request can be carried out; the others are answered by an error.
+
+    Args:
+        incoming: messages, and what a line that is none raised.
+        outgoing: where answers go.
+    """
+
+    def __init__(self, incoming: Any, outgoing: Any) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+
+    @property
+    def last_context(self) -> Any:
+        return self._incoming.last_context
+
+    async def receive(self) -> SessionMessage | Exception:
+        """The next message."""
+        while True:
+            item: SessionMessage | Exception = await self._incoming.receive()
+            if isinstance(item, ValidationError):
+                message = read_again(item)
+                if isinstance(message, types.JSONRPCError):
+                    await self._outgoing.send(SessionMessage(message))
+                if message is None or isinstance(message, types.JSONRPCError):
+                    continue
+                item = SessionMessage(message)
+            return item
+
+    def close(self) -> None:
+        self._incoming.close()
+
+    async def aclose(self) -> None:
+        await self._incoming.aclose()
+
+    def __aiter__(self) -> Answered:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Answered:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def read_again(error: ValidationError) -> types.JSONRPCMessage | None:
+    """Return the message of a line that could not be read: halves of surrogate pairs, which JSON can spell and no text
+    can hold, become "?" as everywhere here. Of any other line, the error that answers it; None where none is due.
+
+    Args:
+        error: what reading the line raised.
+    """
+    found = error.errors()
+    line = next((each["input"] for each in found if each["type"] == "json_invalid"), None)
+    if isinstance(line, str):
+        if not line.strip():
+            return None
+        try:
+            return types.jsonrpc_message_adapter.validate_json(whole_pairs(line), by_name=False)
+        except ValidationError as second:
+            found = second.errors()
+            if any(each["type"] == "json_invalid" for each in found):
+                return _refusal(None, types.PARSE_ERROR, "the line is not JSON")
+    # Every message lacks something of some form, so that the whole of it stands among what was found.
+    lacking = (each["input"] for each in found if each["type"] == "missing" and len(each["loc"]) == 2)
+    given = next((each for each in lacking if isinstance(each, dict)), {})
+    if "id" not in given and "method" in given:
+        return None  # a notification: nobody waits
+    asked = given.get("id")
+    who = asked if isinstance(asked, int | str) and not isinstance(asked, bool) else None
+    return _refusal(who, types.INVALID_REQUEST, f"no request of JSON-RPC: {complaints(found)}")
+
+
+def whole_pairs(line: str) -> str:
+    """Return a line of JSON in which no half of a surrogate pair is spelt."""
+    return _ESCAPE.sub(lambda escape: "?" if escape[1] else escape[0], line)
+
+
+def _refusal(who: int | str | None, code: int, why: str) -> types.JSONRPCError:
+    return types.JSONRPCError(jsonrpc="2.0", id=who, error=types.ErrorData(code=code, message=why))
