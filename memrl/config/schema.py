@@ -64,7 +64,7 @@ class RolloutConfig:
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
     max_batch_tokens: int = 65536  # transformers: tokens that the cache of one batch may have room for, with padding
     share_prefixes: bool = True  # transformers: read what prompts begin with alike once, where the model can
-    merge_adapters: bool = False  # transformers: hold adapters merged into copies of the model: faster, as large again
+    merge_adapters: bool = False  # transformers, float32: hold adapters merged into copies of the model: faster
     dialect: str = "hermes"  # how calls are written: a name, or auto: as the chat template teaches (docs/models.md)
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one

@@ -52,7 +52,7 @@ def open_transformers(config: Config, ends: list[int], keep_versions: int) -> En
         max_batch_tokens=rollout.max_batch_tokens,
         keep_versions=keep_versions,
         share_prefixes=rollout.share_prefixes,
-        merge=rollout.merge_adapters,
+        merge=rollout.merge_adapters and config.model.dtype == "float32",  # else rounding eats small updates
     )
 
 

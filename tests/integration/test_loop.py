@@ -392,13 +392,18 @@ def test_the_canary_catches_an_adapter_that_is_missing_or_half_loaded(
     class Half(TransformersEngine):
         async def load_adapter(self, ref: AdapterRef) -> None:
             await super().load_adapter(ref)
-            for name, parameter in self._weights.model.named_parameters():
-                if f"lora_B.{ref.name}" in name and (
-                    kept == "none of it" or ".layers.0." in name or ".layers.2." in name
-                ):
+            base = dict(self._weights.model.named_parameters())
+            merged = self._weights._merged.get(ref.name)
+            for name, parameter in base.items() if merged is None else merged.named_parameters():
+                if kept != "none of it" and ".layers.0." not in name and ".layers.2." not in name:
+                    continue
+                if merged is not None:
+                    parameter.data.copy_(base[name])
+                elif f"lora_B.{ref.name}" in name:
                     parameter.data.zero_()
 
     config = small_config(quick_model, tmp_path / "run", {"model.dtype": dtype})
+    assert config.rollout.merge_adapters, "in float32, that is"
     trainer = make_trainer(config, monkeypatch, Half)
     with pytest.raises(EngineError, match=r"canary: an adapter that changes log-probs by .* only a part of it"):
         trainer.run()
