@@ -33,10 +33,10 @@ _FEW = 2048
 """Entries of postings a term, and ten times more, that are cheaper to add up than to think about."""
 _TINY = 5e-324
 """The least number above 0."""
-_APART = 16
-"""Entries of a posting that are read for one item while that is cheaper than looking the item up."""
 _SCORED = 8
 """Items for each wanted one that are cheaper to score than to thin out."""
+_SHARE = 12
+"""Part of all entries that the rarest terms' are likely to be enough of."""
 _PROBED = 8
 """Entries of the rarest terms for each wanted item that are read for a first guess of the last one's score."""
 _ROUNDING = 1e-9
@@ -211,6 +211,7 @@ class BM25Index:
         mean_length = self._total / number if self._total else 1.0
         counts, lengths = self._kinds.counts, self._kinds.lengths
         norms = self.k1 * (1 - self.b + self.b * lengths / mean_length)
+        norms[0] = 1.0  # of the kind that is not there: any number, so that it adds 0
         found = []
         for term in dict.fromkeys(terms(query)):
             posting = self._postings.get(term)
@@ -242,13 +243,13 @@ class BM25Index:
         # rests[n]: the most that the terms behind the first n can add.
         rests = [bounds[-1] - bound + slack for bound in (0.0, *bounds)]
         # A guess: a tenth of the entries, of the rarest terms, tells the last of the wanted from the others.
-        number = bisect_left(entries, max(_PROBED * wanted, entries[-1] // 10)) + 1
+        number = bisect_left(entries, max(_PROBED * wanted, entries[-1] // _SHARE)) + 1
         if number > len(ordered) or 2 * entries[number - 1] > entries[-1]:
             return None
         places, sums = self._added_up(ordered[:number])
         if len(places) < wanted:
             return None
-        best = np.argpartition(sums, -wanted)[-wanted:] if len(places) > wanted else np.arange(wanted)
+        best = np.sort(np.argpartition(sums, -wanted)[-wanted:]) if len(places) > wanted else np.arange(wanted)
         least = float(sums[best].min()) - slack
         if least <= rests[number]:
             least = float(self._scored(asked, places[best]).min()) - slack
@@ -264,7 +265,7 @@ class BM25Index:
             places, sums = places[hopeful], sums[hopeful]
             if len(places) <= _SCORED * wanted:
                 break
-            sums += self._of_term(one, places)
+            sums += self._scored([one], places)
             number += 1
         places = places[sums + rests[number] >= least]
         scores = self._scored(asked, places)
@@ -296,25 +297,12 @@ class BM25Index:
         self._sums[places] = 0
         return found, sums
 
-    def _of_term(self, one: _Asked, places: Integers) -> Numbers:
-        """Return what a term adds to the scores of items at sorted places."""
-        posting = one.posting
-        if len(places) * _APART < posting.size:
-            return self._scored([one], places)
-        self.entries_read += posting.size
-        self._sums[posting.places] = one.weights[posting.kinds]
-        found = self._sums[places]
-        self._sums[posting.places] = 0
-        return found
-
     def _scored(self, asked: Sequence[_Asked], places: Integers) -> Numbers:
         """Return what terms add to the scores of items: the whole scores, if these are all terms of the query."""
         self.entries_read += len(asked) * len(places)
-        scores = np.zeros(len(places))
+        scores, used = np.zeros(len(places)), len(self._ids)
         for one in asked:
-            held = one.posting.places
-            at = held[:-1].searchsorted(places)
-            scores += (held[at] == places) * one.weights[one.posting.kinds[at]]
+            scores += one.weights[one.posting.kinds_at(places, used)]
         return scores
 
 
