@@ -4,7 +4,7 @@ One index lives as long as its memory: a write costs the words of one item, a se
 terms. Nothing is rebuilt, and what nobody looks at is not ranked. Every score is the whole formula's, summed in the
 order of the query's terms: what a search leaves out could not have come among the first.
 
-How it leaves out (after MaxScore: Turtle and Flood 1995, section 4): a term can add no more to a score than its bound.
+How it leaves out (after MaxScore, Turtle and Flood 1995, "Query evaluation: strategies and optimizations"): a term can add no more to a score than its bound.
 Where `wanted` items score more by the query's rarest terms than all other terms could add together, an item with none
 of the rare ones is not among the first, so the postings of the others are looked at only for the items that lead.
 """

@@ -38,7 +38,10 @@ class Kinds:
 
     def number(self, count: int, length: int) -> int:
         """Return the number of a kind, the next one where it is new."""
-        number = self._numbers.setdefault((count, length), len(self._numbers))
+        known = self._numbers.get((count, length))
+        if known is not None:
+            return known
+        number = self._numbers[count, length] = len(self._numbers)
         if number == len(self._counts):
             self._counts = np.concatenate([self._counts, np.zeros(number)])
             self._lengths = np.concatenate([self._lengths, np.zeros(number)])

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.envs.retrieval import bm25
 from memrl.envs.retrieval.bm25 import BM25Index
+from memrl.envs.retrieval.postings import Posting
 from memrl.envs.terms import terms
 
 VOCABULARY = ["cat", "dog", "Oslo", "tea", "the"]
@@ -185,8 +187,9 @@ def many(rng: random.Random, number: int) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(4))
-def test_leaving_out_what_cannot_lead_changes_no_bit(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seed", "dense"), [(0, 0), (1, 32), (2, 32), (3, 10**9)])
+def test_leaving_out_what_cannot_lead_changes_no_bit(seed: int, dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memrl.envs.retrieval.postings._DENSE", dense)
     monkeypatch.setattr(bm25, "_FEW", 1)
     monkeypatch.setattr(bm25, "_PROBED", 1)
     monkeypatch.setattr(bm25, "_FIRST", 16)
@@ -261,3 +264,25 @@ def test_writes_are_undone_the_last_first(
         len(index),
         [posting.held for posting in index._postings.values()],
     )
+
+
+@pytest.mark.parametrize("dense", [0, 10**9])
+def test_what_stands_at_a_place_is_found_by_search_and_by_row(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memrl.envs.retrieval.postings._DENSE", dense)
+    rng = random.Random(0)
+    posting = Posting()
+    stands: dict[int, int] = {}
+    used = 0
+    for _ in range(400):
+        if stands and rng.random() < 0.3:  # the last place is given back, and may be another term's next
+            used = max(stands)
+            del stands[used]
+            posting.pop()
+        else:
+            used += rng.randint(0, 3)
+            stands[used] = rng.randint(1, 9)
+            posting.append(used, stands[used], 1, 5)
+            used += 1
+        if stands:
+            places = np.arange(used)
+            assert posting.kinds_at(places, used).tolist() == [stands.get(place, 0) for place in range(used)]
