@@ -4,15 +4,15 @@ One index lives as long as its memory: a write costs the words of one item, a se
 terms. Nothing is rebuilt, and what nobody looks at is not ranked. Every score is the whole formula's, summed in the
 order of the query's terms: what a search leaves out could not have come among the first.
 
-How it leaves out (after MaxScore, Turtle and Flood 1995, "Query evaluation: strategies and optimizations"): a term can add no more to a score than its bound.
-Where `wanted` items score more by the query's rarest terms than all other terms could add together, an item with none
-of the rare ones is not among the first, so the postings of the others are looked at only for the items that lead.
+How it leaves out (after MaxScore: Turtle and Flood 1995): a term can add no more to a score than its bound. Where
+`wanted` items score more by the rarest terms of the query than all its other terms could add together, an item with
+none of the rare ones is not among the first, so the postings of the others are looked at only for items that lead.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _FEW = 2048
 """Entries of postings a term, and ten times more, that are cheaper to add up than to think about."""
 _TINY = 5e-324
 """The least number above 0."""
-_SCORED = 8
+_SCORED = 4
 """Items for each wanted one that are cheaper to score than to thin out."""
 _SHARE = 12
 """Part of all entries that the rarest terms' are likely to be enough of."""
@@ -242,8 +242,8 @@ class BM25Index:
         slack = _ROUNDING * bounds[-1]
         # rests[n]: the most that the terms behind the first n can add.
         rests = [bounds[-1] - bound + slack for bound in (0.0, *bounds)]
-        # A guess: a tenth of the entries, of the rarest terms, tells the last of the wanted from the others.
-        number = bisect_left(entries, max(_PROBED * wanted, entries[-1] // _SHARE)) + 1
+        # A guess: a share of the entries, of the rarest terms, tells the last of the wanted from the others.
+        number = max(bisect_right(entries, entries[-1] // _SHARE), bisect_left(entries, _PROBED * wanted) + 1)
         if number > len(ordered) or 2 * entries[number - 1] > entries[-1]:
             return None
         places, sums = self._added_up(ordered[:number])
@@ -254,12 +254,14 @@ class BM25Index:
         if least <= rests[number]:
             least = float(self._scored(asked, places[best]).min()) - slack
             # The shortest row of terms, behind which all others together cannot lift an item to `least`.
-            number = next((number for number, rest in enumerate(rests) if rest < least), len(ordered))
-            if 2 * entries[number - 1] > entries[-1]:
+            needed = next((number for number, rest in enumerate(rests) if rest < least), len(ordered))
+            if 2 * entries[needed - 1] > entries[-1]:
                 return None
-            places, sums = self._added_up(ordered[:number], least - rests[number])
-            if len(places) > wanted:
-                least = max(least, float(np.partition(sums, -wanted)[-wanted]) - slack)
+            if needed > number:
+                number = needed
+                places, sums = self._added_up(ordered[:number], least - rests[number])
+                if len(places) > wanted:
+                    least = max(least, float(np.partition(sums, -wanted)[-wanted]) - slack)
         for one in ordered[number:]:
             hopeful = sums + rests[number] >= least
             places, sums = places[hopeful], sums[hopeful]
