@@ -262,14 +262,14 @@ class BM25Index:
                 places, sums = self._added_up(ordered[:number], least - rests[number])
                 if len(places) > wanted:
                     least = max(least, float(np.partition(sums, -wanted)[-wanted]) - slack)
-        for one in ordered[number:]:
-            hopeful = sums + rests[number] >= least
-            places, sums = places[hopeful], sums[hopeful]
-            if len(places) <= _SCORED * wanted:
+        for one in (*ordered[number:], None):
+            hopeful = np.flatnonzero(sums >= least - rests[number])
+            if len(hopeful) < len(places):
+                places, sums = places[hopeful], sums[hopeful]
+            if one is None or len(places) <= _SCORED * wanted:
                 break
             sums += self._scored([one], places)
             number += 1
-        places = places[sums + rests[number] >= least]
         scores = self._scored(asked, places)
         first = scores >= least
         return places[first], scores[first]
@@ -285,16 +285,19 @@ class BM25Index:
         for one in asked:
             np.add.at(self._sums, one.posting.places, one.weights[one.posting.kinds])
         if 8 * entries > used:
-            found = np.flatnonzero((self._sums[:used] >= max(least, _TINY)) & self._held[:used])
+            held = self._sums[:used] >= max(least, _TINY)
+            held &= self._held[:used]
+            found = np.flatnonzero(held)
             sums = self._sums[found]
             self._sums[:used] = 0
             return found, sums
         places = np.concatenate([one.posting.places for one in asked])
-        found = places[(self._sums[places] >= least) & self._held[places]]
+        found = places[np.flatnonzero(self._sums[places] >= least)] if least > 0 else places.copy()
         found.sort()
         once = np.ones(len(found), dtype=bool)
         np.not_equal(found[1:], found[:-1], out=once[1:])
-        found = found[once]
+        once &= self._held[found]
+        found = found[np.flatnonzero(once)]
         sums = self._sums[found]
         self._sums[places] = 0
         return found, sums
