@@ -35,10 +35,12 @@ _TINY = 5e-324
 """The least number above 0."""
 _SCORED = 4
 """Items for each wanted one that are cheaper to score than to thin out."""
-_SHARE = 12
+_SHARE = 16
 """Part of all entries that the rarest terms' are likely to be enough of."""
 _PROBED = 8
 """Entries of the rarest terms for each wanted item that are read for a first guess of the last one's score."""
+_PASS = 16
+"""Places that are looked at in one pass while one of them is found by itself."""
 _ROUNDING = 1e-9
 """Share of a sum that the order of its terms could change, and far more."""
 
@@ -246,22 +248,26 @@ class BM25Index:
         number = max(bisect_right(entries, entries[-1] // _SHARE), bisect_left(entries, _PROBED * wanted) + 1)
         if number > len(ordered) or 2 * entries[number - 1] > entries[-1]:
             return None
-        places, sums = self._added_up(ordered[:number])
-        if len(places) < wanted:
-            return None
-        best = np.sort(np.argpartition(sums, -wanted)[-wanted:]) if len(places) > wanted else np.arange(wanted)
-        least = float(sums[best].min()) - slack
-        if least <= rests[number]:
-            least = float(self._scored(asked, places[best]).min()) - slack
-            # The shortest row of terms, behind which all others together cannot lift an item to `least`.
-            needed = next((number for number, rest in enumerate(rests) if rest < least), len(ordered))
-            if 2 * entries[needed - 1] > entries[-1]:
+        read = self._read(ordered[:number])
+        try:
+            places, sums = self._best(read, wanted)
+            if len(places) < wanted:
                 return None
-            if needed > number:
-                number = needed
-                places, sums = self._added_up(ordered[:number], least - rests[number])
-                if len(places) > wanted:
-                    least = max(least, float(np.partition(sums, -wanted)[-wanted]) - slack)
+            least = float(sums.min()) - slack
+            if least <= rests[number]:
+                least = float(self._scored(asked, places).min()) - slack
+                # The shortest row of terms, behind which all others together cannot lift an item to `least`.
+                needed = next((number for number, rest in enumerate(rests) if rest < least), len(ordered))
+                if 2 * entries[needed - 1] > entries[-1]:
+                    return None
+                if needed > number:
+                    read = np.concatenate([read, self._read(ordered[number:needed])])
+                    number = needed
+            places, sums = self._found(read, least - rests[number])
+        finally:
+            self._sums[read] = 0
+        if len(places) > wanted:
+            least = max(least, float(np.partition(sums, -wanted)[-wanted]) - slack)
         for one in (*ordered[number:], None):
             hopeful = np.flatnonzero(sums >= least - rests[number])
             if len(hopeful) < len(places):
@@ -274,33 +280,50 @@ class BM25Index:
         first = scores >= least
         return places[first], scores[first]
 
-    def _added_up(self, asked: Sequence[_Asked], least: float = 0.0) -> tuple[Integers, Numbers]:
-        """Return the items that hold any of these terms, sorted, and what the terms add, summed in their order.
+    def _added_up(self, asked: Sequence[_Asked]) -> tuple[Integers, Numbers]:
+        """Return the items that hold any of these terms, sorted, and what the terms add, summed in their order."""
+        read = self._read(asked)
+        found = self._found(read, 0.0)
+        self._sums[read] = 0
+        return found
 
-        Args:
-            least: items with less are left out.
-        """
-        entries, used = sum(one.posting.size for one in asked), len(self._ids)
-        self.entries_read += entries
+    def _read(self, asked: Sequence[_Asked]) -> Integers:
+        """Add what terms add to `_sums`. Returns the places where they did, one for each entry."""
         for one in asked:
             np.add.at(self._sums, one.posting.places, one.weights[one.posting.kinds])
-        if 8 * entries > used:
+        places = np.concatenate([one.posting.places for one in asked])
+        self.entries_read += len(places)
+        return places
+
+    def _found(self, read: Integers, least: float) -> tuple[Integers, Numbers]:
+        """Return the items at these places that have `least` in `_sums`, each once and sorted, and what they have."""
+        used = len(self._ids)
+        if _PASS * len(read) > used:
             held = self._sums[:used] >= max(least, _TINY)
             held &= self._held[:used]
             found = np.flatnonzero(held)
-            sums = self._sums[found]
-            self._sums[:used] = 0
-            return found, sums
-        places = np.concatenate([one.posting.places for one in asked])
-        found = places[np.flatnonzero(self._sums[places] >= least)] if least > 0 else places.copy()
-        found.sort()
-        once = np.ones(len(found), dtype=bool)
-        np.not_equal(found[1:], found[:-1], out=once[1:])
-        once &= self._held[found]
-        found = found[np.flatnonzero(once)]
-        sums = self._sums[found]
-        self._sums[places] = 0
-        return found, sums
+        else:
+            found = read[np.flatnonzero(self._sums[read] >= least)]
+            found.sort()
+            once = np.ones(len(found), dtype=bool)
+            np.not_equal(found[1:], found[:-1], out=once[1:])
+            once &= self._held[found]
+            found = found[np.flatnonzero(once)]
+        return found, self._sums[found]
+
+    def _best(self, read: Integers, wanted: int) -> tuple[Integers, Numbers]:
+        """Return the `wanted` items at these places that have the most in `_sums`, sorted by place, and what they have;
+        fewer where there are not so many."""
+        least, many = 0.0, 4 * wanted  # an item may be there several times, and some are removed
+        if len(read) > 4 * many:
+            least = float(np.partition(self._sums[read], -many)[-many])
+        places, sums = self._found(read, least)
+        if len(places) < wanted and least:
+            places, sums = self._found(read, 0.0)
+        if len(places) > wanted:
+            best = np.sort(np.argpartition(sums, -wanted)[-wanted:])
+            places, sums = places[best], sums[best]
+        return places, sums
 
     def _scored(self, asked: Sequence[_Asked], places: Integers) -> Numbers:
         """Return what terms add to the scores of items: the whole scores, if these are all terms of the query."""
