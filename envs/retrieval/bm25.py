@@ -314,11 +314,12 @@ class BM25Index:
     def _best(self, read: Integers, wanted: int) -> tuple[Integers, Numbers]:
         """Return the `wanted` items at these places that have the most in `_sums`, sorted by place, and what they have;
         fewer where there are not so many."""
-        least, many = 0.0, 4 * wanted  # an item may be there several times, and some are removed
+        many = 4 * wanted  # an item may be there several times, and some are removed
+        first = read
         if len(read) > 4 * many:
-            least = float(np.partition(self._sums[read], -many)[-many])
-        places, sums = self._found(read, least)
-        if len(places) < wanted and least:
+            first = read[np.argpartition(self._sums[read], -many)[-many:]]
+        places, sums = self._found(first, 0.0)
+        if len(places) < wanted and len(first) < len(read):
             places, sums = self._found(read, 0.0)
         if len(places) > wanted:
             best = np.sort(np.argpartition(sums, -wanted)[-wanted:])
