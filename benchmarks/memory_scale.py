@@ -54,6 +54,8 @@ from memrl.storage.files import write_json_atomic
 SIZES = (100, 1_000, 10_000, 100_000)
 STEPS = 20
 """Steps of one size in one round."""
+WARM = 5
+"""Steps before them that are not measured: what was measured before has filled the processor's caches."""
 TOP = 20
 """Items that the reference's search gives, as in its own prompts."""
 EMBEDDING = 1536
@@ -170,8 +172,10 @@ class Spent:
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
 
-    def measure(self, work: Callable[[], object], times: int) -> None:
-        """Do `work` so many times, and note what one took."""
+    def measure(self, work: Callable[[], object], times: int, warm: int = 0) -> None:
+        """Do `work` so many times, after `warm` times unmeasured, and note what one took."""
+        for _ in range(warm):
+            work()
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(times):
             work()
@@ -216,13 +220,13 @@ class Size:
         """Measure everything once."""
         memory, dialect = self._memory, HermesDialect()
         with open_journal(memory) as journal:
-            self.spent["step"].measure(self._step, STEPS)
+            self.spent["step"].measure(self._step, STEPS, WARM)
             journal.undo()
-        chunks = tuple(Chunk(text=self._of(self._found.chunks)) for _ in range(STEPS))
+        chunks = tuple(Chunk(text=self._of(self._found.chunks)) for _ in range(STEPS + WARM))
         env = self._env(chunks)
-        written = [dialect.format([insert(self._of(self._spare))]) for _ in range(STEPS)]
+        written = [dialect.format([insert(self._of(self._spare))]) for _ in range(STEPS + WARM)]
         with open_journal(memory) as journal:
-            self.spent["env_step"].measure(lambda: env.step(written.pop()), STEPS)
+            self.spent["env_step"].measure(lambda: env.step(written.pop()), STEPS, WARM)
             journal.undo()
         for chunk in chunks[:3]:
             self.spent["observe"].measure(self._env((chunk,)).observe, 1)
@@ -249,7 +253,7 @@ class Size:
 
     def _reference_step(self) -> None:
         assert self.reference is not None
-        self.reference.insert(self._of(self._spare))
+        self.reference.insert(f"{self._of(self._spare)} ({next(self._next)})")  # it keeps them; none twice
         assert self.reference.search(self._of(self._found.questions))
 
     def _of(self, texts: Sequence[str]) -> str:
@@ -282,7 +286,7 @@ def main() -> None:
     asked = parser.parse_args()
     build, name = open_reference(asked.reference)
     rounds = asked.rounds
-    spare = 2 * STEPS * rounds + rounds
+    spare = 2 * (STEPS + WARM) + 1
     progress = RunProgress(Console(stderr=True))
     with progress:
         with progress.phase("write dialogues", 1):

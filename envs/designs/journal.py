@@ -1,4 +1,4 @@
-"""What calls have changed in a memory, without a look at the rest of it.
+"""The changes that calls make in a memory, told without a look at the rest of it.
 
     with open_journal(memory) as journal:
         memory.execute(call)
