@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memrl.envs.designs import MemoryDesign, diff
+from memrl.envs.designs import MemoryDesign, open_journal
 from memrl.envs.dialects import Dialect
 from memrl.envs.dialects.calls import all_calls
 from memrl.envs.errors import EnvironmentFault
@@ -108,20 +108,19 @@ class MemoryEnv:
             EnvironmentFault: the stream is finished.
         """
         chunk = self._current()
-        before = self.memory.snapshot()
         tools = [tool.name for tool in self.memory.tools]
         calls = all_calls(self._dialect, text, tools, truncated=truncated)
         results = []
-        for number, call in enumerate(calls):
-            if number < self._max_calls:
-                results.append(self.memory.execute(call, time=chunk.time))
-            else:
-                message = f"a step may make {self._max_calls} calls"
-                results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
+        with open_journal(self.memory) as journal:
+            for number, call in enumerate(calls):
+                if number < self._max_calls:
+                    results.append(self.memory.execute(call, time=chunk.time))
+                else:
+                    message = f"a step may make {self._max_calls} calls"
+                    results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
+            changes = journal.diff()
         self.position += 1
-        return StepResult(
-            calls[: self._max_calls], results, diff(before, self.memory.snapshot()), self.memory.token_count()
-        )
+        return StepResult(calls[: self._max_calls], results, changes, self.memory.token_count())
 
     def _turns_of_example(self) -> list[dict[str, str]]:
         text, calls = self.memory.example

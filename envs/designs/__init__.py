@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memrl.envs.designs.design import MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words, diff
+from memrl.envs.designs.journal import Journal, open_journal
 from memrl.envs.registry import Registry, shape
 
-__all__ = ["DESIGNS", "MemoryDesign", "MemoryItem", "MemoryView", "TokenCounter", "count_words", "diff"]
+__all__ = [
+    "DESIGNS",
+    "Journal",
+    "MemoryDesign",
+    "MemoryItem",
+    "MemoryView",
+    "TokenCounter",
+    "count_words",
+    "diff",
+    "open_journal",
+]
 
 DESIGNS: Registry[Callable[[int, int, TokenCounter], MemoryDesign]] = Registry(
     "memory design",

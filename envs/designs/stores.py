@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, count_words
-from memrl.envs.retrieval import Index
-from memrl.envs.retrieval.bm25 import BM25Index
+from memrl.envs.designs.held import HeldItems, ItemJournal, counted
+from memrl.envs.errors import EnvironmentFault
+from memrl.envs.retrieval import WANTED
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
 
@@ -50,6 +52,8 @@ _EXAMPLE_CALLS = tuple(
     )
 )
 _PREFIX = {"semantic": "sem", "episodic": "epi"}
+_NAME = 3
+"""Tokens, about, that a view adds to an item's own: its id and the line break."""
 _MISFITS = 8
 """Items that may lack room in a view before it counts as full."""
 
@@ -74,37 +78,24 @@ class StoreMemory:
         self.core_budget = core_budget
         self.recent = recent
         self._count = count_tokens
-        self._clear()
-
-    def _clear(self) -> None:
-        self._core: MemoryItem | None = None
-        self._items: dict[str, MemoryItem] = {}
-        self._tokens: dict[str, int] = {}
-        self._held = 0
-        self._latest: dict[str, MemoryItem] = {}
-        """All items, the last written last."""
-        self._seen: dict[tuple[str, str], str] = {}
-        self._counters = {"semantic": 0, "episodic": 0}
-        self._writes = 0
-        self._index: Index = BM25Index()
+        self.held = HeldItems(count_tokens)
 
     @property
     def items(self) -> tuple[MemoryItem, ...]:
         """All items but the core, oldest id first within each store."""
-        return tuple(self._items.values())
+        return self.held.items
 
     def get(self, item_id: str) -> MemoryItem | None:
         """The item of that id (`core` for the core paragraph), if it is held; white space around it does not count, as
         in calls."""
-        name = _one_line(item_id)
-        return self._core if name == "core" else self._items.get(name)
+        return self.held.get(_one_line(item_id))
 
     @property
     def core(self) -> str:
-        return self._core.content if self._core else ""
+        return self.held.core.content if self.held.core else ""
 
     def token_count(self) -> int:
-        return self._held
+        return self.held.total
 
     # Tools ------------------------------------------------------------------------------------------------------
 
@@ -131,91 +122,70 @@ class StoreMemory:
 
     def _insert(self, store: str, content: str, time: str | None) -> ToolResult:
         time = time if store == "episodic" else None
-        item = MemoryItem(f"{_PREFIX[store]}_{self._counters[store] + 1:04d}", store, content, time, self._writes + 1)
-        refused = self._refuse(INSERT.name, item)
-        if refused:
-            return refused
-        self._counters[store] += 1
-        return self._put(INSERT.name, item)
+        number = self.held.counters[store] + 1
+        item = MemoryItem(f"{_PREFIX[store]}_{number:04d}", store, content, time, self.held.writes + 1)
+        result = self._write(INSERT.name, item)
+        self.held.counters[store] += result.ok
+        return result
 
     def _update(self, item_id: str, content: str) -> ToolResult:
-        if item_id == "core":
-            old = self._core or MemoryItem("core", "core", "", None, 0)
-        elif item_id in self._items:
-            old = self._items[item_id]
-        else:
+        old = self.held.get(item_id)
+        if old is None and item_id == "core":
+            old = MemoryItem("core", "core", "", None, 0)
+        if old is None:
             return ToolResult(name=UPDATE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
-        item = replace(old, content=content, order=self._writes + 1)
-        return self._refuse(UPDATE.name, item) or self._put(UPDATE.name, item)
+        return self._write(UPDATE.name, replace(old, content=content, order=self.held.writes + 1))
 
     def _delete(self, item_id: str) -> ToolResult:
-        item = self._items.get(item_id)
+        item = None if item_id == "core" else self.held.get(item_id)
         if item is None:
             return ToolResult(name=DELETE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
-        self._forget(item)
-        del self._items[item_id]
+        self.held.delete(item)
         return ToolResult(name=DELETE.name, code=ResultCode.OK, item_id=item_id, store=item.store)
 
-    def _refuse(self, tool: str, item: MemoryItem) -> ToolResult | None:
-        """Return why `item` may not be written, or None."""
-        twin = self._seen.get(_key(item))
-        held = self.get(twin) if twin else None
+    def _write(self, tool: str, item: MemoryItem) -> ToolResult:
+        """Hold an item, in the place of the one of its id if there is one, unless that is refused."""
+        twin = self.held.twin(item)
         # An item may correct its own capitals, not repeat itself.
-        if held is not None and (twin != item.id or held.content == item.content):
-            return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin} says the same")
-        tokens = self._count(_counted(item))
+        if twin is not None and (twin.id != item.id or twin.content == item.content):
+            return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin.id} says the same")
+        tokens = self._count(counted(item))
         if item.store == "core" and tokens > self.core_budget:
             message = f"{tokens} tokens are more than core memory holds ({self.core_budget})"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
-        total = self.token_count() - self._tokens.get(item.id, 0) + tokens
+        total = self.held.total - self.held.tokens(item.id) + tokens
         if total > self.budget:
             message = f"the memory would hold {total} tokens, {self.budget} are allowed"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
-        return None
-
-    def _put(self, tool: str, item: MemoryItem) -> ToolResult:
-        old = self._core if item.store == "core" else self._items.get(item.id)
-        if old is not None:
-            self._forget(old)
-        self._writes += 1
-        self._keep(item)
+        self.held.write(item, tokens)
         return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content)
-
-    def _keep(self, item: MemoryItem) -> None:
-        self._tokens[item.id] = self._count(_counted(item))
-        self._held += self._tokens[item.id]
-        self._latest[item.id] = item
-        self._seen[_key(item)] = item.id
-        if item.store == "core":
-            self._core = item
-        else:
-            self._items[item.id] = item
-            self._index.add(item.id, _counted(item))
-
-    def _forget(self, item: MemoryItem) -> None:
-        self._held -= self._tokens.pop(item.id)
-        del self._latest[item.id]
-        del self._seen[_key(item)]
-        self._index.remove(item.id)
 
     # Views ------------------------------------------------------------------------------------------------------
 
     def render(self, chunk: str, budget: int) -> MemoryView:
         """Core, then the last `recent` writes, then the items most relevant to the chunk, then the others."""
         recent = itertools.islice(self.newest(), self.recent)
-        return self.view(itertools.chain(recent, self.relevant(chunk)), budget)
+        return self.view(itertools.chain(recent, self.relevant(chunk, budget)), budget)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         """Core, then the items that match the question best, then the others."""
-        return self.view(self.relevant(question), budget)
+        return self.view(self.relevant(question, budget), budget)
 
     def newest(self) -> Iterator[MemoryItem]:
         """Return the items but for the core, the last written first."""
-        return (item for item in reversed(self._latest.values()) if item is not self._core)
+        return self.held.newest()
 
-    def relevant(self, text: str) -> Iterator[MemoryItem]:
-        """Return the items but for the core, those that match a text best first."""
-        return (self._items[item_id] for item_id, _ in self._index.ranked(text))
+    def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
+        """Return the items but for the core, those that match a text best first.
+
+        Args:
+            budget: tokens that are looked at, where that is known: the items that fit are found faster.
+        """
+        wanted = WANTED
+        if budget is not None:
+            wanted = _MISFITS + budget * len(self.held) // (self.held.total + _NAME * len(self.held) + 1)
+        ranked = self.held.index.ranked(text, wanted)
+        return (item for item_id, _ in ranked if (item := self.held.get(item_id)) is not None)
 
     def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         """Return what is shown in `budget` tokens: the core, `wanted`, and in what is left the newest of the others.
@@ -227,7 +197,7 @@ class StoreMemory:
         seen: set[str] = set()
         best: MemoryItem | None = None
         left, misfits = budget, 0
-        core = [self._core] if self._core else []
+        core = [self.held.core] if self.held.core else []
         for matches, item in itertools.chain(
             zip(itertools.repeat(False), core),
             zip(itertools.repeat(True), wanted),
@@ -236,7 +206,7 @@ class StoreMemory:
             if item.id in seen:
                 continue
             seen.add(item.id)
-            tokens = self._count(item.line()) + 1  # the line break
+            tokens = self.held.line_tokens(item) + 1  # the line break
             if tokens > left:
                 # What could never be shown must not hide what can; what only lacks room may leave some to smaller ones.
                 misfits += tokens <= budget
@@ -247,37 +217,41 @@ class StoreMemory:
             left -= tokens
             if matches and best is None:
                 best = item
-        held = len(self._items) + (self._core is not None)
-        return MemoryView(tuple(sorted(chosen, key=lambda item: item.order)), held - len(chosen), best)
+        hidden = len(self.held) - len(chosen)
+        return MemoryView(tuple(sorted(chosen, key=lambda item: item.order)), hidden, best)
 
     # State ------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        held = ([self._core] if self._core else []) + list(self._items.values())
+        held = ([self.held.core] if self.held.core else []) + list(self.items)
         return {"items": [dict(vars(item)) for item in held], **self.counts()}
 
     def counts(self) -> dict[str, Any]:
         """Return what `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
-        return {"counters": dict(self._counters), "writes": self._writes}
+        return {"counters": dict(self.held.counters), "writes": self.held.writes}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._clear()
+        """Become what `snapshot` described.
+
+        Raises:
+            EnvironmentFault: a journal is open.
+        """
+        if self.held.journals:
+            raise EnvironmentFault("a memory cannot be restored while its journal is open; leave the journal first")
+        self.held = HeldItems(self._count)
         # In the order of writing, so that the index ranks equals as it did.
         for raw in sorted(state["items"], key=lambda raw: raw["order"]):
-            self._keep(MemoryItem(**raw))
-        self._items = {raw["id"]: self._items[raw["id"]] for raw in state["items"] if raw["store"] != "core"}
-        self._counters = dict(state["counters"])
-        self._writes = state["writes"]
+            item = MemoryItem(**raw)
+            self.held.keep(item, self._count(counted(item)))
+        self.held.sort([raw["id"] for raw in state["items"] if raw["store"] != "core"])
+        self.held.counters = dict(state["counters"])
+        self.held.writes = state["writes"]
+
+    def open_journal(self) -> AbstractContextManager[ItemJournal]:
+        """Return a journal that is kept until the context is left. Journals may be opened one in another."""
+        return self.held.open_journal()
 
 
 def _one_line(text: str) -> str:
     """One line an item: no content can draw a heading or a second item into a prompt."""
     return " ".join(clean_text(text).split())
-
-
-def _counted(item: MemoryItem) -> str:
-    return f"{item.time} {item.content}" if item.time else item.content
-
-
-def _key(item: MemoryItem) -> tuple[str, str]:
-    return item.store, fold(_counted(item))

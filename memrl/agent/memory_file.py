@@ -120,16 +120,9 @@ class MemoryFile:
         """
         with self._transaction():
             self._refresh()
-            touched: dict[str, MemoryItem | None] = {}
-            results = []
-            for call in calls:
-                named = call.arguments.get("memory_id")
-                before = self._memory.get(named) if isinstance(named, str) else None
-                result = self._memory.execute(call, time=time)
-                results.append(result)
-                if result.item_id is not None:
-                    touched.setdefault(result.item_id, before)
-            self._write(touched, by, why)
+            with self._memory.open_journal() as journal:
+                results = [self._memory.execute(call, time=time) for call in calls]
+                self._write(journal.touched(), by, why)
         return results
 
     def undo(self, *, by: str = "") -> list[Change]:

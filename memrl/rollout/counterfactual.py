@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from memrl.envs.designs import MemoryDesign, MemoryView
+from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.records import AnswerRecord, Step
@@ -84,27 +84,29 @@ class StepWorth:
         """
         results = [step.results[: len(made)] for step, made in zip(steps, calls, strict=True)]
         memory = self._new_memory()
-        before = []
         for number in range(len(steps)):
-            before.append(memory.snapshot())
             play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         shown = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         known: dict[tuple[str, str], float] = {}
         worth: list[dict[str, float]] = [{} for _ in steps]
-        for number in self._chosen(steps, shown):
-            memory = self._new_memory()
-            memory.restore(before[number])
-            play_again(memory, stream, calls, results, number + 1)
-            for question, view, answer in zip(stream.questions, shown, answers, strict=True):
-                other = memory.retrieve(question.text, self._budget)
-                if _contents(other) == _contents(view):
-                    continue
-                place = (question.id, other.text())
-                if place not in known:
-                    self.asked += 1
-                    known[place] = (await self._ask(question, memory)).score
-                if loss := answer.score - known[place]:
-                    worth[number][question.id] = loss
+        left_out = self._chosen(steps, shown)
+        memory = self._new_memory()
+        for number in range(max(left_out, default=-1) + 1):
+            if number in left_out:
+                with open_journal(memory) as journal:
+                    play_again(memory, stream, calls, results, number + 1)
+                    for question, view, answer in zip(stream.questions, shown, answers, strict=True):
+                        other = memory.retrieve(question.text, self._budget)
+                        if _contents(other) == _contents(view):
+                            continue
+                        place = (question.id, other.text())
+                        if place not in known:
+                            self.asked += 1
+                            known[place] = (await self._ask(question, memory)).score
+                        if loss := answer.score - known[place]:
+                            worth[number][question.id] = loss
+                    journal.undo()
+            play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         return worth
 
     def _chosen(self, steps: Sequence[Step], shown: Sequence[MemoryView]) -> list[int]:

@@ -152,3 +152,32 @@ def test_a_question_is_asked_again_only_if_it_would_be_shown_something_else() ->
     worth = StepWorth(lambda: StoreMemory(1000, 1000), one_item, answer)
     asyncio.run(worth(stream_of(3), steps, [[HOME], [JOB], [HOME]], answers))
     assert worth.asked == 1  # the job without its step; without the first step the third stores the home
+
+
+class WithoutJournal(StoreMemory):
+    """A design whose snapshot is its own, so that no journal of its parent can know what it holds."""
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), "mine": True}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [[[HOME], [CHATTER], [JOB]], [[ROME], [MOVED], [delete("sem_0001")], [HOME]], [[HOME], [HOME]]],
+)
+def test_a_steps_worth_is_the_same_without_a_journal(calls: list[list[ToolCall]]) -> None:
+    steps, answers, _ = played(calls)
+    worth = StepWorth(lambda: WithoutJournal(1000, 1000), BUDGET, answer)
+    assert asyncio.run(worth(stream_of(len(calls)), steps, calls, answers)) == worths(calls)
+
+
+def test_finding_out_what_steps_are_worth_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [[HOME], [CHATTER], [MOVED], [JOB]]
+    wanted = worths(calls)
+
+    def refused(*_: Any) -> Any:
+        raise AssertionError("the whole memory was copied")
+
+    monkeypatch.setattr(StoreMemory, "snapshot", refused)
+    monkeypatch.setattr(StoreMemory, "restore", refused)
+    assert worths(calls) == wanted

@@ -361,7 +361,7 @@ def test_a_memory_saved_and_restored_on_the_way_is_one_that_never_was(
         fresh = BM25Index()
         for item in sorted(lived.items, key=lambda item: item.order):
             fresh.add(item.id, f"{item.time or ''} {item.content}")
-        assert lived._index.search(question) == fresh.search(question)
+        assert lived.held.index.search(question) == fresh.search(question)
 
 
 def test_equals_rank_as_before_after_restoring() -> None:
