@@ -48,7 +48,7 @@ class Line:
 
 @dataclass
 class Counts:
-    """What decoding has cost so far."""
+    """The cost of decoding so far."""
 
     passes: int = 0
     """Forward passes."""
@@ -82,7 +82,7 @@ class Decoder(ABC):
     @property
     @abstractmethod
     def open(self) -> bool:
-        """Whether lines may join now."""
+        """True where lines may join now."""
 
     @abstractmethod
     def join(self, lines: Sequence[Line]) -> None:

@@ -31,7 +31,7 @@ _JOIN = 4
 
 
 class _Kind(NamedTuple):
-    """What the requests of one batch share, in the order in which kinds are taken.
+    """The things that the requests of one batch share, in the order in which kinds are taken.
 
     The step is part of it: how far one step's rollout has come when the next one's begins depends on timing, and a
     batch must not. What the base model is asked (by readers, judges) comes last, when all of a step's is there: much of
@@ -241,7 +241,7 @@ class TransformersEngine:
         return TreeDecoder(causal, self.end_ids, self.counts, head)
 
     def _again_with_fewer(self, requests: list[_Request], error: Exception) -> bool:
-        """After running out of memory, put requests back and decode half as many at once from now on."""
+        """Put requests back after running out of memory, and decode half as many at once from now on."""
         lines = len({request.twin for request in requests})
         if lines < 2 or not _out_of_memory(error):
             return False
