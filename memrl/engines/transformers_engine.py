@@ -51,16 +51,17 @@ class _Request:
     adapter: AdapterRef | None
     place: Place
     future: asyncio.Future[Completion]
+    kind: _Kind = field(init=False)
+    twin: object = field(init=False)
+    """Equal for requests whose completions are equal."""
+    order: tuple[object, ...] = field(init=False)
 
-    @property
-    def kind(self) -> _Kind:
+    def __post_init__(self) -> None:
+        place, greedy = self.place, self.sampling.temperature == 0
         version = -1 if self.adapter is None else self.adapter.version
-        return _Kind(self.place.step, self.adapter is None, version, self.sampling.temperature == 0)
-
-    @property
-    def twin(self) -> object:
-        """Equal for requests whose completions are equal."""
-        return (tuple(self.prompt_ids), self.sampling.max_tokens) if self.sampling.temperature == 0 else id(self)
+        self.kind = _Kind(place.step, self.adapter is None, version, greedy)
+        self.twin = (tuple(self.prompt_ids), self.sampling.max_tokens) if greedy else id(self)
+        self.order = (place.step, place.stream, place.episode, place.stage, place.number, len(self.prompt_ids))
 
     @property
     def tokens(self) -> int:
@@ -153,7 +154,7 @@ class TransformersEngine:
     def _waiting(self) -> list[_Request]:
         """Drop the requests that nobody waits for any more (cancelled, timed out) and return the others in order."""
         waiting = [request for request in self._queue if not request.future.done()]
-        waiting.sort(key=lambda request: (request.place, len(request.prompt_ids)))
+        waiting.sort(key=lambda request: request.order)
         self._queue = waiting
         return waiting
 
