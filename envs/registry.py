@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memrl.envs.errors import PluginError
 from memrl.envs.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -263,6 +265,8 @@ def _plugins(kind: str, group: str, path: tuple[str, ...]) -> list[Plugin]:
 @lru_cache(maxsize=4)
 def _entry_points(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
     """The entry points of groups that begin like ours; `path` is sys.path, on which they are looked for."""
+    from importlib.metadata import entry_points
+
     everything = entry_points()
     return {
         group: sorted(everything.select(group=group), key=lambda point: (point.name, _distribution(point)))

@@ -17,7 +17,7 @@ __all__ = ["MemoryAgent", "Served", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """`MemoryAgent` and `Served`, which bring torch and a client with them; the rest of the package does without."""
+    """Import `MemoryAgent` or `Served` when it is asked for; the rest of the package does without what they bring."""
     if name == "MemoryAgent":
         from memrl.agent.agent import MemoryAgent
 

@@ -16,17 +16,6 @@ from memrl.envs.tools import ResultCode, ToolResult
 from memrl.rewards.content import content_words
 from memrl.rewards.injection import gives_orders
 
-ALARMS: dict[str, float] = {
-    "bogus_calls": 0.5,
-    "copied": 0.95,
-    "duplicates": 0.3,
-    "growth": 1.0,
-    "hallucination": 0.5,
-    "instructions": 0.05,
-    "leakage": 0.05,
-    "length": 0.9,
-}
-"""Each meter, and the mean over a step's episodes above which it raises an alarm."""
 BOGUS = {
     ResultCode.MALFORMED,
     ResultCode.UNKNOWN_TOOL,

@@ -18,10 +18,12 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from memrl.envs.registry import Registry
-from memrl.envs.tools import ToolResult
+
+if TYPE_CHECKING:
+    from memrl.envs.tools import ToolResult
 
 LEVELS = ("episode", "step")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memrl.envs.text import is_word, words
-from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
+
+if TYPE_CHECKING:
+    from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 
 TokenCounter = Callable[[str], int]
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")

@@ -7,10 +7,12 @@ A call that cannot be read is still a call: it becomes a `ToolCall` with an erro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memrl.envs.registry import Registry, shape
-from memrl.envs.tools import ToolCall, ToolSchema
+
+if TYPE_CHECKING:
+    from memrl.envs.tools import ToolCall, ToolSchema
 
 
 class Dialect(Protocol):

@@ -1,20 +1,25 @@
-"""Data sources by name: each module here is one, its `SOURCE`. The same options always give the same streams."""
+"""Data sources by name: each module here is one, its `SOURCE`, and bears its name; it is imported when somebody asks
+for it. The same options always give the same streams.
+"""
 
 from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 from memrl.envs.registry import Registry
-from memrl.envs.stream import Stream
+
+if TYPE_CHECKING:
+    from memrl.envs.building.source import Source
+    from memrl.envs.stream import Stream
 
 
 def _wrong(thing: Any) -> str:
     """Return what is wrong with what somebody else gives as a source."""
+    from memrl.envs.building.source import Source
+
     if not isinstance(thing, Source):
         return f"is of the type {type(thing).__name__}; it must be a memrl.envs.building.source.Source"
     if "seed" not in thing.options():
@@ -23,9 +28,8 @@ def _wrong(thing: Any) -> str:
 
 
 SOURCES: Registry[Source] = Registry("source", "memrl.sources", _wrong, named=True)
-for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
-    _source: Source = import_module(_module.name).SOURCE
-    SOURCES.add(_source.name, _source)
+for _module in pkgutil.iter_modules(__path__):
+    SOURCES.add(_module.name, f"{__name__}.{_module.name}:SOURCE")
 
 
 def source_named(name: str) -> Source:

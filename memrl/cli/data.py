@@ -8,22 +8,20 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from memrl.cli.console import wide_console
 from memrl.config import load_config
 from memrl.config.load import read_value
-from memrl.data.card import CARD_FILE, Card, cards_in
-from memrl.envs.building.left_out import explain_left_out
 from memrl.envs.errors import DataError, MemrlError
 from memrl.envs.sources import SOURCES, open_source, source_named
-from memrl.envs.sources.jsonl import READERS
-from memrl.envs.stream import Stream, explain
 from memrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from memrl.data.card import Card
+    from memrl.envs.stream import Stream
 
 EXAMPLES = {
     "list": "memrl data list data",
@@ -91,6 +89,7 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from memrl.data.card import cards_in
     from memrl.data.show import cards_markdown, cards_table, sources_table
 
     cards = [] if arguments.folder is None else cards_in(arguments.folder)
@@ -120,8 +119,18 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     from memrl.data.build import Job, build_sets, find_jobs, unknown_files
     from memrl.data.show import cards_table
+    from memrl.envs.building.left_out import explain_left_out
 
     names, options = _source_words(arguments.words)
     if len(names) > 1:
@@ -180,6 +189,9 @@ def streams_at(path: Path) -> Iterator[Stream]:
     Raises:
         DataError: there is no such thing.
     """
+    from memrl.data.card import CARD_FILE, cards_in
+    from memrl.envs.sources.jsonl import READERS
+
     files = [path]
     if path.is_dir():
         cards = cards_in(path) if (path / CARD_FILE).is_file() else []
@@ -215,8 +227,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
     from memrl.data.check import check, parts_at, parts_of_run
     from memrl.data.leaks import Thresholds
+    from memrl.envs.sources.jsonl import READERS
+    from memrl.envs.stream import explain
     from memrl.frozen.closed_book import closed_book_table
 
     given = {"similarity": arguments.similarity, "passages": arguments.passages}

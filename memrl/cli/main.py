@@ -31,13 +31,9 @@ from memrl.cli.plugins import add_plugins_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
 from memrl.config import Config, config_name, load_config, save_config
-from memrl.data.feed import StreamFeed, check_data
-from memrl.data.guard import guard
 from memrl.envs.faults import gathering
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
-from memrl.storage.lock import lock_folder
-from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, RUN_FILE, check_run, holds_run
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 QUIET_ENVIRONMENT = {
@@ -46,8 +42,6 @@ QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
-RUN_MARKS = (CONFIG_FILE, RUN_FILE)
-"""One of them is in every run folder; the older runs lack the second."""
 log = logging.getLogger("memrl")
 
 
@@ -245,6 +239,8 @@ def _set_up(debug: bool) -> None:
 
 
 def _load(arguments: argparse.Namespace, *, records: bool = True) -> Config:
+    from memrl.data.feed import check_data
+
     config = load_config(arguments.config, arguments.overrides)
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
     check_data(config.data, config.seed, records=records)
@@ -257,6 +253,10 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _dry_run(config, folder)
         return
+    from memrl.data.guard import guard
+    from memrl.storage.lock import lock_folder
+    from memrl.storage.rundir import RUN_MARKS, check_run, holds_run
+
     if arguments.resume and not folder.is_dir():
         raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
     if arguments.resume and holds_run(folder) and not any((folder / name).is_file() for name in RUN_MARKS):
@@ -277,10 +277,13 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _dry_run(config: Config, folder: Path) -> None:
+    from memrl.data.feed import StreamFeed
+    from memrl.data.guard import guard
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
     from memrl.rollout.build import check_records
     from memrl.storage.files import write_json_atomic
+    from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
     from memrl.training.cost import estimate, measure, model_folder
 
     here = model_folder(config.model.path) is not None

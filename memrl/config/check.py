@@ -20,9 +20,9 @@ from memrl.envs.registry import Registry
 from memrl.envs.sources import SOURCES, open_source, option_names
 from memrl.envs.specs import parse_spec
 from memrl.envs.suggest import did_you_mean
+from memrl.rewards.alarms import ALARMS
 from memrl.rewards.compose import PRESETS, open_part, resolve_weights
 from memrl.rewards.judge import ANSWER_RUBRICS
-from memrl.rewards.meters import ALARMS
 from memrl.rewards.parts import SHIPPED
 
 SCHEDULES = (

@@ -5,7 +5,6 @@ Settings are applied one by one, not merged whole, so that each wrong key or typ
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -50,6 +49,8 @@ def config_folders() -> list[Path]:
     clone = Path(__file__).resolve().parents[2] / "configs"
     if clone.is_dir():
         return [clone]
+    import importlib.metadata
+
     try:
         installed = importlib.metadata.files("memrl") or []
     except importlib.metadata.PackageNotFoundError:

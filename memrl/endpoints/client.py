@@ -2,6 +2,8 @@
 
 Invariant: what comes back is an answer of the model, or an error is raised. No failure ever becomes a text: a refused
 or cut connection, a timeout, an error page, a reply without an answer are asked again until `retries` are used up.
+
+The library of the client is imported where a client is opened: it costs a second, and most runs ask no endpoint.
 """
 
 from __future__ import annotations
@@ -12,16 +14,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
-
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError
 
 from memrl.config import EndpointConfig
 from memrl.config.keys import hide, read_key, without
 from memrl.endpoints.cache import AnswerCache, CachedAnswer, Role, open_cache, request_key
 from memrl.envs.tools import clean_text
 from memrl.errors import ConfigError, InfrastructureError, JudgeError, ReaderError
+
+if TYPE_CHECKING:
+    from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 Messages = Sequence[Mapping[str, str]]
 ERRORS: dict[Role, type[InfrastructureError]] = {"reader": ReaderError, "judge": JudgeError}
@@ -56,6 +59,8 @@ def open_client(url: str | None, key: str, *, timeout: float, retries: int) -> A
     Args:
         timeout: seconds for one request.
     """
+    from openai import AsyncOpenAI
+
     return AsyncOpenAI(
         base_url=url,
         api_key=key or "none",
@@ -174,6 +179,8 @@ class Endpoint:
 
     async def _request(self, messages: Messages, max_tokens: int) -> Reply:
         """Send it until there is an answer: `retries` is the patience of the client and of this loop together."""
+        from openai import APIConnectionError, APIStatusError, OpenAIError
+
         patience = self._config.retries
         attempts = 0
         while True:
@@ -237,6 +244,8 @@ class Endpoint:
         )
 
     def _unreachable(self, error: APIConnectionError) -> _Unanswered:
+        from openai import APITimeoutError
+
         if isinstance(error, APITimeoutError):
             why = f"no answer within {self._config.timeout:g} s, {self._role}.endpoint.timeout"
         else:

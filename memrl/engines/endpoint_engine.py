@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from openai import APIConnectionError, APIStatusError, NotFoundError, OpenAIError
+from typing import TYPE_CHECKING, Any
 
 from memrl.config.keys import read_key
 from memrl.endpoints.client import open_client, shown
 from memrl.engines.engine import ANYWHERE, Place, Sampling
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
+
+if TYPE_CHECKING:
+    from openai import OpenAIError
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class EndpointEngine:
         Raises:
             EngineError: nobody answers, or no model of that name is served.
         """
+        from openai import OpenAIError
+
         try:
             names = [model.id async for model in self._client.models.list()]
         except OpenAIError as error:
@@ -76,6 +79,8 @@ class EndpointEngine:
         *,
         place: Place = ANYWHERE,
     ) -> Completion:
+        from openai import OpenAIError
+
         try:
             reply = await self._client.completions.create(
                 model=self._base if adapter is None else self._served.policy,
@@ -120,6 +125,8 @@ class EndpointEngine:
         return self._served.base or self._served.policy
 
     def _wrong(self, error: OpenAIError) -> str:
+        from openai import APIConnectionError, APIStatusError, NotFoundError
+
         place, says = self._served.url, shown(str(error), self._key)
         if isinstance(error, NotFoundError):
             return (

@@ -1,19 +1,22 @@
-"""Loading a policy's tokenizer and weights, with messages that say what is missing."""
+"""Loading a policy's tokenizer and weights, with messages that say what is missing.
+
+What a dry run asks of the embedded model brings no torch: its tokenizer and the length of its context.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from typing import TYPE_CHECKING, Any
 
 from memrl.config import ModelConfig
 from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.engines.probe import turn_end
 from memrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def model_path(config: ModelConfig) -> str:
@@ -33,6 +36,8 @@ def model_path(config: ModelConfig) -> str:
 
 def device_of(config: ModelConfig) -> torch.device:
     """`model.device`, where "auto" is the GPU if there is one."""
+    import torch
+
     if config.device != "auto":
         return torch.device(config.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,8 +50,12 @@ def load_tokenizer(config: ModelConfig) -> Any:
         ConfigError: the folder or hub name holds none.
     """
     path = model_path(config)
+    if config.path == TINY:  # its class is known; to find it out by the model's config would bring torch
+        from transformers import PreTrainedTokenizerFast as Tokenizer
+    else:
+        from transformers import AutoTokenizer as Tokenizer
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return Tokenizer.from_pretrained(path)
     except Exception as error:  # a damaged tokenizer.json is a bare Exception of the tokenizers library
         raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
 
@@ -58,6 +67,10 @@ def context_length(config: ModelConfig) -> int | None:
         ConfigError: the folder or hub name holds no model config.
     """
     path = model_path(config)
+    if config.path == TINY:
+        return int(json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
+    from transformers import AutoConfig
+
     try:
         described = AutoConfig.from_pretrained(path).get_text_config()
     except (OSError, ValueError) as error:
@@ -72,6 +85,10 @@ def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     Raises:
         ConfigError: the folder or hub name holds no causal language model.
     """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
     path = model_path(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.dtype))
@@ -80,19 +97,23 @@ def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     return model.to(device_of(config) if device is None else device).eval()
 
 
-@torch.no_grad()
 def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> list[float]:
     """Log-probs (nats) of given completion ids under the unscaled distribution of a causal LM."""
-    ids = torch.tensor([[*prompt_ids, *completion_ids]], device=model.device)
-    logits = model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
-    wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
-    scored: list[float] = torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
+    import torch
+
+    with torch.no_grad():
+        ids = torch.tensor([[*prompt_ids, *completion_ids]], device=model.device)
+        logits = model(input_ids=ids, logits_to_keep=len(completion_ids) + 1).logits[0, :-1].float()
+        wanted = torch.tensor(list(completion_ids), device=ids.device)[:, None]
+        scored: list[float] = torch.log_softmax(logits, dim=-1).gather(1, wanted).squeeze(1).tolist()
     return scored
 
 
 def end_ids(config: ModelConfig, tokenizer: Any) -> list[int]:
     """Every id that ends a turn: the tokenizer's, the chat template's, and those that the model's generation config
     adds."""
+    from transformers import AutoConfig, GenerationConfig
+
     path = model_path(config)
     try:
         more = GenerationConfig.from_pretrained(path).eos_token_id

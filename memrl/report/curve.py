@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from itertools import cycle
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from memrl.envs.whole import whole_file
 from memrl.report.progress import part_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe-Ito: told apart with any kind of colour vision; the line styles and markers tell them apart without colour.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -61,6 +59,10 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
             and `reward/` with any other part. Rows without a key are passed over for that line.
         path: the PNG; written whole or not at all.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(8.6, 5.4), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])

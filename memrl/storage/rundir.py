@@ -23,6 +23,8 @@ EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
 RUN_FILE = "run.json"
 """Says the format of the run folder, and which memrl wrote there last."""
+RUN_MARKS = (CONFIG_FILE, RUN_FILE)
+"""One of them is in every run folder; the older runs lack the second."""
 NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE}
 """What a dry run leaves in a folder, or a process that was killed before its run began."""
 

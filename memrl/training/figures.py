@@ -13,7 +13,8 @@ from typing import Any
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
 from memrl.records import Episode, Group, part_values
-from memrl.rewards.meters import ALARMS, raised
+from memrl.rewards.alarms import ALARMS
+from memrl.rewards.meters import raised
 
 COUNTED = ("retries", "workers", "judge")
 """What a pool counts beside failed episodes: tasks tried again, workers lost, cases that the judge was down for."""

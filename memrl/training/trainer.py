@@ -32,8 +32,8 @@ from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adap
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
 from memrl.report.trackers import RunInfo, open_trackers
+from memrl.rewards.alarms import ALARMS
 from memrl.rewards.compose import resolve_weights
-from memrl.rewards.meters import ALARMS
 from memrl.rollout.build import check_records, open_pool
 from memrl.rollout.preflight import check_judge, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.cli import main as cli
-from memrl.config.shipped import TINY_MODEL
+from memrl.config import ModelConfig
+from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects.hermes import HermesDialect
@@ -96,3 +98,14 @@ def test_the_shipped_model_is_what_its_recipe_recorded() -> None:
     check_record(TINY_MODEL)
     assert sum(path.stat().st_size for path in TINY_MODEL.iterdir()) <= 6 * 2**20
     AutoModelForCausalLM.from_pretrained(TINY_MODEL)
+
+
+def test_what_is_read_of_it_without_torch_is_what_transformers_finds() -> None:
+    ours, found = load_tokenizer(ModelConfig(path=TINY)), AutoTokenizer.from_pretrained(TINY_MODEL)
+    assert type(ours) is type(found)
+    assert ours.backend_tokenizer.to_str() == found.backend_tokenizer.to_str()
+    assert ours.init_kwargs == found.init_kwargs
+    assert (ours.chat_template, ours.special_tokens_map) == (found.chat_template, found.special_tokens_map)
+    assert (ours.name_or_path, ours.padding_side) == (found.name_or_path, found.padding_side)
+    described = AutoConfig.from_pretrained(TINY_MODEL).get_text_config()
+    assert context_length(ModelConfig(path=TINY)) == described.max_position_embeddings

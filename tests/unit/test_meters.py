@@ -6,7 +6,8 @@ import pytest
 
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ResultCode, ToolResult
-from memrl.rewards.meters import ALARMS, Written, copied_share, duplicate_share, measure, raised
+from memrl.rewards.alarms import ALARMS
+from memrl.rewards.meters import Written, copied_share, duplicate_share, measure, raised
 from memrl.training.figures import meter_figures
 
 TEXT = "Ann Berg moved to Lisbon on the third of May because of her new work there."

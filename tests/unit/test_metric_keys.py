@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memrl.envs.tools import ResultCode
-from memrl.rewards.meters import ALARMS
+from memrl.rewards.alarms import ALARMS
 from memrl.training.metric_keys import METRICS, metric_meaning
 
 
