@@ -19,8 +19,8 @@ class AdaptedModel:
     Args:
         model: the base model.
         keep_versions: adapters held at once; the one that was loaded first is unloaded.
-        merge: hold each adapter merged into a copy of the base model: faster, and as large again. Log-probs then differ
-            from the learner's by rounding.
+        merge: hold each adapter merged into a copy of the base model: faster, and as large again for each. Log-probs
+            then differ from the learner's by rounding.
     """
 
     def __init__(self, model: Any, *, keep_versions: int, merge: bool) -> None:
@@ -76,6 +76,10 @@ class AdaptedModel:
                 raise
         self.model.eval()
 
+    def require(self, adapter: AdapterRef) -> None:
+        """Raise EngineError where an adapter is not loaded."""
+        self._shelf.require(adapter)
+
     def under(self, adapter: AdapterRef | None) -> Any:
         """Return the causal LM, with `adapter` acting in it until this is asked again; None: the base model.
 
@@ -83,7 +87,7 @@ class AdaptedModel:
             EngineError: the adapter is not loaded.
         """
         if adapter is not None:
-            self._shelf.require(adapter)
+            self.require(adapter)
             if self._merge:
                 return self._merged[adapter.name]
         if self._merge or not len(self._shelf):

@@ -24,6 +24,8 @@ from memrl.engines.trees import Tree, TreeRow, as_mask, grow, plan_batches, rows
 
 _READ_AT_ONCE = 8192
 """Padded prompt tokens in one forward pass."""
+_SAME = 0.1
+"""Nats by which log-probs of two decoders may differ: rounding, in bfloat16 too."""
 _ROOM = 32
 """Columns by which a cache grows."""
 _EMPTY = 4
@@ -138,25 +140,28 @@ class PlainDecoder(Decoder):
 
     def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts) -> None:
         super().__init__(model, end_ids, counts)
-        self._lines: list[Line] = []
+        self._places: list[Line | None] = []
+        """By row; None: it has ended, and the cache cannot give up its row."""
 
     @property
     def lines(self) -> list[Line]:
-        return self._lines
+        return [line for line in self._places if line is not None]
 
     @property
     def open(self) -> bool:
-        return not self._lines
+        return not self.lines
 
     def join(self, lines: Sequence[Line]) -> None:
-        self._lines = list(lines)
-        prompts, numbers = _distinct([line.prompt_ids for line in lines])
+        self._places = list(lines)
+        self._cache = DynamicCache(config=self.model.config)
+        self._selects = all(hasattr(layer, "batch_select_indices") for layer in self._cache.layers)
+        given = [line.prompt_ids for line in lines]
+        prompts, numbers = _distinct(given) if self._selects else (given, list(range(len(given))))
         device = self.model.device
         longest = max(map(len, prompts))
         pads = [longest - len(prompt) for prompt in prompts]
         ids_BT = torch.tensor([[0] * pad + prompt for pad, prompt in zip(pads, prompts, strict=True)], device=device)
         mask_BT = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=device)
-        self._cache = DynamicCache(config=self.model.config)
         self._mask_BT, self._positions_BT = mask_BT, (mask_BT.cumsum(-1) - 1).clamp(min=0)
         logits_BV = self._forward(ids_BT)
         self._note(lines, sum(map(len, prompts)), ids_BT.numel())
@@ -164,15 +169,17 @@ class PlainDecoder(Decoder):
             spread = torch.tensor(numbers, device=device)
             self._select(spread)
             logits_BV = logits_BV[spread]
-        self._sample(self._lines, logits_BV)
+        self._sample(lines, logits_BV)
 
     def advance(self) -> None:
-        ids_BT = torch.tensor([[line.ids[-1]] for line in self.lines], device=self.model.device)
-        self._mask_BT = torch.cat([self._mask_BT, self._mask_BT.new_ones(len(self.lines), 1)], dim=1)
+        ids = [[0 if line is None else line.ids[-1]] for line in self._places]
+        self._mask_BT = torch.cat([self._mask_BT, self._mask_BT.new_ones(len(ids), 1)], dim=1)
         self._positions_BT = self._positions_BT[:, -1:] + 1
         self._counts.passes += 1
-        self._counts.padded += len(self.lines)
-        self._sample(self.lines, self._forward(ids_BT))
+        self._counts.padded += len(ids)
+        logits_BV = self._forward(torch.tensor(ids, device=self.model.device))
+        live = [place for place, line in enumerate(self._places) if line is not None]
+        self._sample(self.lines, logits_BV if len(live) == len(ids) else logits_BV[live])
 
     def _forward(self, ids_BT: Tensor) -> Tensor:
         output = self.model(
@@ -187,10 +194,13 @@ class PlainDecoder(Decoder):
         return logits
 
     def take_ended(self) -> list[Line]:
-        ended = [line for line in self._lines if line.stop is not None]
-        kept = [place for place, line in enumerate(self._lines) if line.stop is None]
-        self._lines = [self._lines[place] for place in kept]
-        if ended and kept:
+        ended = [line for line in self.lines if line.stop is not None]
+        if not ended:
+            return ended
+        self._places = [None if line is None or line.stop is not None else line for line in self._places]
+        kept = [place for place, line in enumerate(self._places) if line is not None]
+        if kept and self._selects:
+            self._places = [self._places[place] for place in kept]
             self._select(torch.tensor(kept, device=self.model.device))
         return ended
 
@@ -206,11 +216,19 @@ class _Layer(DynamicLayer):
     All rows end in the same column; `begin` is the first that is still in use by one of them.
     """
 
-    def __init__(self, like: Tensor) -> None:
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self.begin = self.end = 0
-        self._held = [like.new_zeros(0, like.shape[1], 0, like.shape[3]) for _ in range(2)]
+        self._held = [like.new_zeros(0, like.shape[1], 0, like.shape[3]) for like in (keys, values)]
+
+    def _forget_views(self) -> None:
+        """Let go of what `update` has returned, so that the memory behind it goes with what is given up."""
+        self.keys = self.values = self._held[0].new_zeros(0)
+
+    def get_seq_length(self) -> int:
+        """Columns that are in use."""
+        return self.end - self.begin
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the next token of each row, (B, heads, 1, D), and return all."""
@@ -229,17 +247,23 @@ class _Layer(DynamicLayer):
             self.begin, self.end = self.begin + length - self.end, length
         self._make_room(rows, self.end)
         for held, new in zip(self._held, both, strict=True):
+            held[places, :, : self.end - length] = 0  # a NaN that was left there would get through the mask
             held[places, :, self.end - length : self.end] = new
 
     def keep(self, places: Tensor) -> None:
         """Hold only these rows, from `begin` on."""
+        self._forget_views()
         self._held = [held[places, :, self.begin :] for held in self._held]
         self.begin, self.end = 0, self.end - self.begin
 
     def _make_room(self, rows: int, columns: int) -> None:
-        missing = rows - self._held[0].shape[0], columns - self._held[0].shape[2]
-        if missing[0] > 0 or missing[1] > 0:
-            more = (0, 0, 0, missing[1] + _ROOM if missing[1] > 0 else 0, 0, 0, 0, max(missing[0], 0))
+        below, right = max(0, rows - self._held[0].shape[0]), columns - self._held[0].shape[2]
+        if right > 0 and self.begin:
+            self._held = [held[:, :, self.begin :] for held in self._held]
+            self.begin, self.end = 0, self.end - self.begin
+        if below or right > 0:
+            self._forget_views()
+            more = (0, 0, 0, right + _ROOM if right > 0 else 0, 0, 0, 0, below)
             self._held = [pad(held, more) for held in self._held]
 
 
@@ -270,6 +294,7 @@ class TreeDecoder(Decoder):
         return True
 
     def join(self, lines: Sequence[Line]) -> None:
+        self._close_ranks(len(lines))
         prompts, numbers = _distinct([line.prompt_ids for line in lines])
         places = [place for place, line in enumerate(self._places) if line is None][: len(lines)]
         more = len(lines) - len(places)
@@ -281,7 +306,7 @@ class TreeDecoder(Decoder):
             self._places[place], self._lengths[place] = line, len(line.prompt_ids)
             wanted[number].append(place)
         hidden: list[Any] = [None] * len(prompts)
-        rows = rows_shared(prompts)
+        rows = rows_shared(prompts, _READ_AT_ONCE)
         for batch in plan_batches([row.places for row in rows], _READ_AT_ONCE):
             self._read([rows[number] for number in batch], prompts, wanted, hidden)
         self._counts.prompt += sum(len(line.prompt_ids) for line in lines)
@@ -329,7 +354,7 @@ class TreeDecoder(Decoder):
         target = torch.tensor(places, device=device)
         if self._cache is None:
             self._cache = DynamicCache()
-            self._cache.layers = [_Layer(layer.keys) for layer in read.layers]
+            self._cache.layers = [_Layer(layer.keys, layer.values) for layer in read.layers]
         for layer, found in zip(self._layers, read.layers, strict=True):
             both = [held.transpose(1, 2)[sources, columns].transpose(1, 2) for held in (found.keys, found.values)]
             layer.put(target, both, len(self._places))
@@ -344,7 +369,7 @@ class TreeDecoder(Decoder):
             layer.begin = layer.end - max(self._lengths)
 
     def advance(self) -> None:
-        self._close_ranks()
+        self._close_ranks(0)
         device = self.model.device
         self._lengths = [length + (line is not None) for length, line in zip(self._lengths, self._places, strict=True)]
         width = max(self._lengths)
@@ -371,10 +396,13 @@ class TreeDecoder(Decoder):
                 self._places[place], self._lengths[place] = None, 0
         return ended
 
-    def _close_ranks(self) -> None:
-        """Give up empty places once there are many of them."""
+    def _close_ranks(self, wanted: int) -> None:
+        """Give up empty places once there are many of them that are not wanted."""
         held = [place for place, line in enumerate(self._places) if line is not None]
-        if (len(self._places) - len(held)) * _EMPTY < len(self._places):
+        if not held:
+            self._cache, self._places, self._lengths = None, [], []
+            return
+        if (len(self._places) - len(held) - wanted) * _EMPTY < len(self._places):
             return
         self._begin()
         places = torch.tensor(held, device=self.model.device)
@@ -391,3 +419,36 @@ def _mask_of(model: Any, trees: Sequence[Tree], length: int) -> dict[str, Tensor
     depths = [tree.depths + [0] * (length - len(tree.depths)) for tree in trees]
     mask = as_mask(model, visible(trees, length).to(model.device))
     return {"attention_mask": mask, "position_ids": torch.tensor(depths, device=model.device)}
+
+
+@torch.no_grad()
+def decodes_trees(model: Any, head: Head) -> bool:
+    """Return whether a model that reads trees also goes on from them, line by line, as it does from plain batches."""
+    size = model.get_input_embeddings().weight.shape[0]
+    prompts = [[(7 * place + row) % size for place in range(9)] + [row % size] * row for row in (1, 1, 2, 4)]
+    found: list[list[Line]] = []
+    for decoder in (TreeDecoder(model, frozenset(), Counts(), head), PlainDecoder(model, frozenset(), Counts())):
+        lines = [Line(prompt, Sampling(2 + number, 1.0, number)) for number, prompt in enumerate(prompts)]
+        try:
+            for part in (lines[:3], lines[3:]) if not found else (lines,):
+                decoder.join(part)
+                decoder.take_ended()
+                decoder.advance()
+            while decoder.lines:
+                decoder.take_ended()
+                if decoder.lines:
+                    decoder.advance()
+        except Exception:  # a cache that is laid out otherwise says so in its own way
+            return False
+        found.append(lines)
+    return all(_alike(one, other) for one, other in zip(*found, strict=True))
+
+
+def _alike(one: Line, other: Line) -> bool:
+    """Compare log-probs for as long as the same ids were drawn."""
+    for first, second, gap in zip(one.ids, other.ids, np.subtract(one.logprobs, other.logprobs), strict=True):
+        if first != second:
+            break
+        if not abs(gap) <= _SAME:  # NaN is no agreement
+            return False
+    return one.ids[0] == other.ids[0] or abs(one.logprobs[0] - other.logprobs[0]) <= _SAME

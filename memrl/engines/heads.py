@@ -22,13 +22,18 @@ def head_of(model: PreTrainedModel) -> Head | None:
     """Return what a model makes logits with: its output embedding, and the factor and the soft cap that its config
     names. It is tried against the model's own logits; None: they are something else."""
     matrix = cast(Any, model).get_output_embeddings()
+    if matrix is None:
+        return None
     config = model.config.get_text_config()
     cap = getattr(config, "final_logit_softcapping", None)
     named = [(getattr(config, name, None), sign) for name, sign in _FACTORS.items()]
     factors = [1.0] + [float(x) ** way for x, sign in named if x not in (None, 0.0) for way in (sign, -sign)]
     ids = torch.arange(4, device=model.device)[None] % matrix.weight.shape[0]
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    wanted = model(input_ids=ids, use_cache=False).logits.float()
+    try:
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        wanted = model(input_ids=ids, use_cache=False).logits.float()
+    except (AttributeError, TypeError):  # another kind of model
+        return None
     for factor in factors:
         head = _Head(matrix, factor, cap)
         if torch.allclose(head(hidden).float(), wanted, rtol=1e-2, atol=1e-4 * float(wanted.abs().max())):

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import torch
 
 from memrl.engines.adapted import AdaptedModel
-from memrl.engines.decoding import Counts, Decoder, Line, PlainDecoder, TreeDecoder
+from memrl.engines.decoding import Counts, Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
 from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
+from memrl.engines.heads import head_of
 from memrl.engines.models import score_completion
 from memrl.engines.trees import reads_trees
 from memrl.errors import EngineError
@@ -26,6 +27,10 @@ from memrl.records import AdapterRef, Completion
 
 log = logging.getLogger(__name__)
 
+_SMALL = 20_000_000
+"""Parameters below which a model on a CPU is computed by one thread."""
+_PATIENCE = 8
+"""Full batches of other kinds that a request lets go first."""
 _JOIN = 4
 """New requests join those that are decoded once there is one for so many of them: a join costs a pass."""
 
@@ -41,6 +46,7 @@ class _Kind(NamedTuple):
     step: int
     base: bool
     version: int
+    name: str
     greedy: bool
 
 
@@ -51,6 +57,8 @@ class _Request:
     adapter: AdapterRef | None
     place: Place
     future: asyncio.Future[Completion]
+    born: int
+    """Lines that had begun when it came."""
     kind: _Kind = field(init=False)
     twin: object = field(init=False)
     """Equal for requests whose completions are equal."""
@@ -58,8 +66,8 @@ class _Request:
 
     def __post_init__(self) -> None:
         place, greedy = self.place, self.sampling.temperature == 0
-        version = -1 if self.adapter is None else self.adapter.version
-        self.kind = _Kind(place.step, self.adapter is None, version, greedy)
+        version, name = (-1, "") if self.adapter is None else (self.adapter.version, self.adapter.name)
+        self.kind = _Kind(place.step, self.adapter is None, version, name, greedy)
         self.twin = (tuple(self.prompt_ids), self.sampling.max_tokens) if greedy else id(self)
         self.order = (place.step, place.stream, place.episode, place.stage, place.number, len(self.prompt_ids))
 
@@ -110,6 +118,13 @@ class TransformersEngine:
         self.counts = Counts()
         """What was computed so far."""
         self._reads_trees = share_prefixes and reads_trees(model)
+        if self._reads_trees:
+            head = head_of(model)
+            self._reads_trees = head is not None and decodes_trees(model, head)
+        # Where a pass takes milliseconds, its threads wait for each other longer than they work (docs/performance.md).
+        self._small = model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _SMALL
+        self._vocabulary = int(model.get_input_embeddings().weight.shape[0])
+        self._begun = 0
         self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
@@ -128,8 +143,14 @@ class TransformersEngine:
         place: Place = ANYWHERE,
     ) -> Completion:
         check_request(prompt_ids, sampling, self.context_length)
+        if not 0 <= min(prompt_ids) <= max(prompt_ids) < self._vocabulary:
+            raise EngineError(
+                f"generation failed: the prompt holds an id that is none of the model's {self._vocabulary}"
+            )
+        if adapter is not None:
+            self._weights.require(adapter)
         loop = asyncio.get_running_loop()
-        request = _Request(list(prompt_ids), sampling, adapter, place, loop.create_future())
+        request = _Request(list(prompt_ids), sampling, adapter, place, loop.create_future(), self._begun)
         self._queue.append(request)
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = loop.create_task(self._pump())
@@ -141,7 +162,8 @@ class TransformersEngine:
         while self._queue:
             await self._settle()
             if waiting := self._waiting():
-                await self._decode(min(request.kind for request in waiting))
+                passed = self._passed_over(waiting)
+                await self._decode(min(request.kind for request in passed or waiting))
 
     async def _settle(self) -> None:
         """Wait until no coroutine adds a request any more."""
@@ -158,6 +180,10 @@ class TransformersEngine:
         self._queue = waiting
         return waiting
 
+    def _passed_over(self, waiting: Sequence[_Request]) -> list[_Request]:
+        """Return those that have let so many others go first that it is their turn."""
+        return [request for request in waiting if self._begun - request.born >= _PATIENCE * self.max_batch]
+
     async def _decode(self, kind: _Kind) -> None:
         """Decode what waits of one kind, and what of it comes meanwhile."""
         running: _Running | None = None
@@ -166,6 +192,7 @@ class TransformersEngine:
             try:
                 # In the loop's own thread: with a worker thread, what joins would depend on timing.
                 running = self._work(running, new)
+                ended = [] if running is None else running.decoder.take_ended()
             except Exception as error:
                 held = [*([] if running is None else running.all()), *new]
                 if not self._again_with_fewer(held, error):
@@ -173,9 +200,8 @@ class TransformersEngine:
                 return
             if running is None:
                 return
-            ended = running.decoder.take_ended()
             for line in ended:
-                version = kind.version if not kind.base else None
+                version = None if kind.base else kind.version
                 for request in running.asked.pop(id(line)):
                     if not request.future.done():
                         request.future.set_result(
@@ -188,12 +214,22 @@ class TransformersEngine:
                         )
             if ended:
                 await self._settle()
+                self._give_up(running)
+
+    def _give_up(self, running: _Running) -> None:
+        """End the lines that nobody waits for any more."""
+        for line in running.decoder.lines:
+            if all(request.future.done() for request in running.asked[id(line)]):
+                line.stop = "length"
 
     def _take(self, kind: _Kind, running: _Running | None) -> list[_Request]:
         """Take from the queue what begins to be decoded now."""
         if running is not None and (not running.decoder.open or not self._queue):
             return []
-        waiting = [request for request in self._waiting() if request.kind == kind]
+        everything = self._waiting()
+        if running is not None and any(request.kind != kind for request in self._passed_over(everything)):
+            return []
+        waiting = [request for request in everything if request.kind == kind]
         held = [] if running is None else running.decoder.lines
         longest = max((len(line.prompt_ids) + line.sampling.max_tokens for line in held), default=0)
         chosen: set[object] = set()
@@ -212,9 +248,19 @@ class TransformersEngine:
         self._queue = [request for request in self._queue if id(request) not in gone]
         return taken
 
-    @torch.no_grad()
     def _work(self, running: _Running | None, new: list[_Request]) -> _Running | None:
         """Begin with new requests, or go on by one token with those that run; None: there is nothing to do."""
+        threads = torch.get_num_threads()
+        if self._small and threads > 1:
+            torch.set_num_threads(1)
+        try:
+            return self._pass(running, new)
+        finally:
+            if threads != torch.get_num_threads():
+                torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def _pass(self, running: _Running | None, new: list[_Request]) -> _Running | None:
         if running is None:
             if not new:
                 return None
@@ -230,6 +276,7 @@ class TransformersEngine:
         for request in new:
             together.setdefault(request.twin, []).append(request)
         lines = [Line(requests[0].prompt_ids, requests[0].sampling) for requests in together.values()]
+        self._begun += len(lines)
         running.decoder.join(lines)
         running.asked |= {id(line): requests for line, requests in zip(lines, together.values(), strict=True)}
         return running

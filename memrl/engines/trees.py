@@ -21,6 +21,8 @@ _WORTH = 8
 """Tokens that a sequence must share with the one before it, to stand in its row."""
 _ROW = 512
 """Places of a row, or twice those of the longest sequence."""
+_WINDOWS = ("attention_chunk_size", "attention_types", "attention_window_size", "local_attention", "window_size")
+"""Further settings by which models attend to the last tokens only."""
 _PAIRS = 640
 """Pairs of places that cost as much to look at as one place costs otherwise (measured on a CPU, 160 dimensions; wider
 models bear more)."""
@@ -54,9 +56,16 @@ def rows_alone(sequences: Sequence[Sequence[int]]) -> list[TreeRow]:
     return [TreeRow((number,), len(ids)) for number, ids in enumerate(sequences)]
 
 
-def rows_shared(sequences: Sequence[list[int]]) -> list[TreeRow]:
-    """Return rows in which sequences that begin alike stand together; each is in one of them, in sorted order."""
-    widest = max(_ROW, 2 * max(map(len, sequences), default=0))
+def rows_shared(sequences: Sequence[list[int]], max_tokens: int | None = None) -> list[TreeRow]:
+    """Return rows in which sequences that begin alike stand together; each is in one of them, in sorted order.
+
+    Args:
+        max_tokens: places of a row, unless one sequence alone has more.
+    """
+    longest = max(map(len, sequences), default=0)
+    widest = max(_ROW, 2 * longest)
+    if max_tokens is not None:
+        widest = min(widest, max(max_tokens, longest))
     order = sorted(range(len(sequences)), key=lambda number: (sequences[number], number))
     rows: list[TreeRow] = []
     for number, before in zip(order, [None, *order], strict=False):
@@ -143,7 +152,7 @@ def reads_trees(model: PreTrainedModel) -> bool:
     config = model.config.get_text_config()
     layers = getattr(config, "layer_types", None)
     windowed = getattr(config, "sliding_window", None) if layers is None else set(layers) != {"full_attention"}
-    if windowed or getattr(config, "attention_chunk_size", None):
+    if windowed or any(getattr(config, name, None) for name in _WINDOWS):
         return False
     device = next(model.parameters()).device
     vocabulary = model.get_input_embeddings().weight.shape[0]

@@ -81,7 +81,7 @@ def plan_rows(samples: Sequence[Sample], max_tokens: int, *, shared: bool) -> li
         shared: let samples that begin alike share a row.
     """
     inputs = [inputs_of(sample) for sample in samples]
-    rows = rows_shared(inputs) if shared else rows_alone(inputs)
+    rows = rows_shared(inputs, max_tokens) if shared else rows_alone(inputs)
     plan = plan_batches([row.places for row in rows], max_tokens)
     return [[rows[number] for number in numbers] for numbers in plan]
 

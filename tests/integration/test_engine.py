@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BambaConfig,
+    DeepseekV3Config,
+    FalconConfig,
+    MistralConfig,
+    OPTConfig,
+)
 
 from memrl.engines.engine import Engine, Place, Sampling
 from memrl.engines.transformers_engine import TransformersEngine
@@ -493,3 +500,105 @@ def test_adapters_that_are_merged_say_what_those_beside_the_model_say(
     for beside, merged in zip(*found, strict=True):
         assert merged == pytest.approx(beside, abs=1e-4)
     assert found[0][1] != pytest.approx(found[0][0], abs=1e-3)
+
+
+SMALL: dict[str, Any] = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+FAMILIES = {
+    # keys and values of other widths; asks how long the cache is; a state that no row can be taken out of; a window
+    "deepseek_v3": (
+        DeepseekV3Config,
+        SMALL
+        | {
+            "num_key_value_heads": 4,
+            "intermediate_size": 48,
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 1,
+            "topk_group": 1,
+            "first_k_dense_replace": 1,
+            "q_lora_rank": 16,
+            "kv_lora_rank": 16,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 8,
+            "v_head_dim": 8,
+        },
+    ),
+    "falcon": (FalconConfig, SMALL | {"alibi": False}),
+    "opt": (OPTConfig, SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    "bamba": (
+        BambaConfig,
+        SMALL
+        | {
+            "num_key_value_heads": 2,
+            "intermediate_size": 48,
+            "attn_layer_indices": [1],
+            "mamba_n_heads": 8,
+            "mamba_d_head": 8,
+            "mamba_d_state": 8,
+        },
+    ),
+    "mistral": (MistralConfig, SMALL | {"num_key_value_heads": 2, "intermediate_size": 48, "sliding_window": 8}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_that_end_at_different_times_are_those_that_stand_alone(family: str) -> None:
+    kind, settings = FAMILIES[family]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(kind(**settings, initializer_range=0.2), dtype=torch.float32)
+    engine = TransformersEngine(model, [])
+    requests = [([5, 9, 11, 7, 20 + n], Sampling(2 + 3 * n, 1.0, n)) for n in range(4)]
+    requests.append((requests[0][0], Sampling(4, 1.0, 9)))
+    found = run(asyncio.wait_for(all_of([engine.generate(*request) for request in requests]), timeout=60))
+    for request, completion in zip(requests, found, strict=True):
+        alone = run(engine.generate(*request))
+        assert (completion.ids, completion.stop) == (alone.ids, alone.stop)
+        assert completion.logprobs == pytest.approx(alone.logprobs, abs=1e-3)
+
+
+def test_an_error_between_two_tokens_reaches_who_waits(plain_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = transformers_engine(plain_model)
+
+    def broken(*_: Any) -> Any:
+        raise AttributeError("no such rows")
+
+    monkeypatch.setattr("memrl.engines.decoding.TreeDecoder.take_ended", broken)
+    with pytest.raises(AttributeError, match="no such rows"):
+        run(asyncio.wait_for(together(engine, PROMPTS), timeout=20))
+
+
+def test_a_cache_does_not_grow_with_the_queue(plain_model: Path) -> None:
+    engine: Any = transformers_engine(plain_model, max_batch=16)
+    held, inner = [0], engine._work
+
+    def work(running: Any, new: list[Any]) -> Any:
+        found = inner(running, new)
+        if found is not None and found.decoder.lines:
+            held.append(found.decoder._cache.layers[0]._held[0].shape[2])
+        return found
+
+    engine._work = work
+    run(all_of([engine.generate([5, 9, 11, 20 + n % 60], Sampling(5 + n % 40, 1.0, n)) for n in range(200)]))
+    assert max(held) < 4 + 45 + 2 * 32
+
+
+def test_who_waits_long_enough_has_their_turn(plain_model: Path) -> None:
+    """Sessions that ask again and again do not keep another kind of request waiting for ever."""
+    engine = transformers_engine(plain_model, max_batch=2)
+    answered: list[str] = []
+
+    async def session(number: int) -> None:
+        for turn in range(40):
+            await engine.generate(PROMPT, sample(2, seed=100 * number + turn))
+            answered.append("session")
+
+    async def question() -> None:
+        await engine.generate(PROMPT, sample(2, temperature=0.0), place=Place(0, 9))
+        answered.append("question")
+
+    async def play() -> None:
+        await asyncio.gather(session(0), session(1), session(2), question())
+
+    run(play())
+    assert answered.index("question") < 30

@@ -16,6 +16,7 @@ from transformers import (
     CohereConfig,
     Gemma2Config,
     GPT2Config,
+    GPTNeoConfig,
     GraniteConfig,
     LlamaConfig,
     MistralConfig,
@@ -23,6 +24,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from memrl.config import Config
 from memrl.engines.heads import head_of
 from memrl.engines.trees import common, grow, reads_trees, rows_alone, rows_shared, visible
 from memrl.learner.batching import inputs_of, make_micro_batches
@@ -92,6 +94,12 @@ def test_a_row_does_not_grow_without_end() -> None:
     assert max(row.places for row in rows_shared(sequences)) <= 512
 
 
+def test_a_row_takes_no_more_than_a_micro_batch_may() -> None:
+    sequences = [[3] * 100 + [number] * 20 for number in range(30)]
+    assert max(row.places for row in rows_shared(sequences, 256)) <= 256
+    assert max(row.places for row in rows_shared(sequences, 50)) == 120
+
+
 def test_common_counts_what_two_begin_with() -> None:
     assert common([1, 2, 3], [1, 2, 4, 5]) == 2
     assert common([1, 2], [1, 2, 3]) == 2
@@ -135,6 +143,13 @@ def test_scores_and_gradients_are_those_of_the_samples_one_by_one(attention: str
     ids=lambda config: config.model_type,
 )
 def test_a_window_is_seen_however_wide_it_is(config: PreTrainedConfig) -> None:
+    assert not reads_trees(build(config))
+
+
+def test_a_window_by_another_name_is_seen() -> None:
+    config = GPTNeoConfig(
+        vocab_size=48, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]
+    )
     assert not reads_trees(build(config))
 
 
@@ -190,7 +205,11 @@ def test_the_learner_learns_the_same_from_fewer_tokens() -> None:
     samples = [replace(found, advantage=(-1) ** number * found.advantage) for number, found in enumerate(group())]
     adapters, tokens = [], []
     for shared in (False, True):
-        learner = make_learner(lambda config, shared=shared: setattr(config.train, "share_prefixes", shared))  # type: ignore[misc]
+
+        def change(config: Config, shared: bool = shared) -> None:
+            config.train.share_prefixes, config.train.micro_batch_tokens = shared, 512
+
+        learner = make_learner(change)
         tokens.append(learner.step(samples)["tokens/learner_padded"])
         adapters.append(torch.cat([parameter.detach().flatten() for parameter in learner.trainable]))
     assert tokens[1] < tokens[0] / 3
