@@ -124,7 +124,8 @@ def test_replies_without_a_verdict_are_asked_for_again_and_change_no_reward(
     for row, other in zip(rows(tmp_path / "run"), rows(whole), strict=True):
         paid = [key for key in other if key.startswith("reward/") or key == "eval/qa"]
         assert {key: row[key] for key in paid} == {key: other[key] for key in paid}
-    assert sum(row["fail/judge"] for row in rows(tmp_path / "run")[1:]) > 0
+    # Whether one request meets three such replies, and its episode is played again, is for the order of arrival to say.
+    assert sum(row.get("judge/retries", 0) + row.get("eval/judge_retries", 0) for row in rows(tmp_path / "run")) > 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)
