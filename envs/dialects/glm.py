@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from memrl.envs.dialects.calls import listed_schemas
-from memrl.envs.dialects.tagged import CLOSES, OPENS, Tags, texts
-from memrl.envs.tools import ToolCall, ToolSchema
+from memrl.envs.dialects.tagged import CLOSES, OPENS, TaggedDialect, Tags
 
 
-class GlmDialect:
+class GlmDialect(TaggedDialect):
     """`<tool_call>` blocks that begin with the tool's name, with `<arg_key>` and `<arg_value>` for each argument."""
 
     name = "glm"
-    own_tools = False
     _tags = Tags(
         name=re.compile(r"([\w.-]{1,80})(?=\s*<)"),
         key=re.compile(r"<arg_key>([^<>\n]{1,80})</arg_key>\s{0,8}<arg_value>"),
@@ -24,17 +20,8 @@ class GlmDialect:
     )
     _own = re.compile(r"<(?=/arg_value>)")
 
-    def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
-        return self._tags.parse(text, truncated=truncated)
+    def _argument(self, name: str, value: str) -> str:
+        return f"<arg_key>{name}</arg_key>\n<arg_value>{value}</arg_value>\n"
 
-    def format(self, calls: Sequence[ToolCall]) -> str:
-        blocks = []
-        for call in calls:
-            values = texts(call.arguments, self._own).items()
-            inside = "".join(f"<arg_key>{name}</arg_key>\n<arg_value>{value}</arg_value>\n" for name, value in values)
-            blocks.append(f"{OPENS}{call.name}\n{inside}{CLOSES}")
-        return "\n".join(blocks)
-
-    def describe(self, tools: Sequence[ToolSchema]) -> str:
-        example = f"{OPENS}TOOL NAME\n<arg_key>ARGUMENT NAME</arg_key>\n<arg_value>its value</arg_value>\n{CLOSES}"
-        return listed_schemas(tools, f"Write each call in tags, and each of its arguments:\n{example}")
+    def _block(self, name: str, arguments: str) -> str:
+        return f"{OPENS}{name}\n{arguments}{CLOSES}"

@@ -6,11 +6,10 @@ import ast
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from memrl.envs.dialects.calls import MAX_CALL_CHARS, failed_call, listed_schemas, stray_call
-from memrl.envs.dialects.thoughts import speech
+from memrl.envs.dialects.calls import MAX_CALL_CHARS, failed_call, listed_schemas
+from memrl.envs.dialects.opened import Marks, Opened
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 _OPENS, _CLOSES = "<|tool_call_start|>", "<|tool_call_end|>"
@@ -24,17 +23,6 @@ _VALUE = re.compile(
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-@dataclass
-class _Listed:
-    """The calls behind an opening mark, where they end, and whether all of it could be read."""
-
-    start: int
-    end: int
-    calls: list[ToolCall] = field(default_factory=list)
-    strings: list[tuple[int, int]] = field(default_factory=list)
-    whole: bool = False
-
-
 class Lfm2Dialect:
     """A Python list of calls, their arguments by name, between `<|tool_call_start|>` and `<|tool_call_end|>`."""
 
@@ -43,26 +31,7 @@ class Lfm2Dialect:
     _tag = re.compile(r"<(?=\|tool_call_(?:start|end)\|>|/?think>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
-        text, thinking = speech(text, (span for listed in _lists(text) for span in listed.strings))
-        calls: list[ToolCall] = []
-        unread: list[str] = []
-        place = 0
-        lists = _lists(text)
-        for number, listed in enumerate(lists, 1):
-            unread.append(text[place : listed.start])
-            calls += listed.calls
-            place = listed.end
-            if not listed.whole:
-                last = number == len(lists)
-                limit = len(text) if last else lists[number].start
-                closed = text.find(_CLOSES, listed.end, limit)
-                cut = truncated and last and not thinking and closed < 0
-                code = ResultCode.TRUNCATED if cut else ResultCode.MALFORMED
-                why = "the completion ended inside the list" if cut else "the mark is followed by no list of calls"
-                place = limit if closed < 0 else closed + len(_CLOSES)
-                calls.append(failed_call(text[listed.end : place], code, why))
-        rest = "\n".join([*unread, text[place:]])
-        return [*calls, *stray_call(rest.replace(_CLOSES, "") if calls else rest)]
+        return _MARKS.parse(text, truncated=truncated)
 
     def format(self, calls: Sequence[ToolCall]) -> str:
         if not calls:
@@ -82,18 +51,8 @@ class Lfm2Dialect:
         return listed_schemas(tools, f"Write all calls as one Python list, arguments by name:\n{example}")
 
 
-def _lists(text: str) -> list[_Listed]:
-    found: list[_Listed] = []
-    start = text.find(_OPENS)
-    while start >= 0:
-        listed = _listed(text, start)
-        found.append(listed)
-        start = text.find(_OPENS, listed.end)
-    return found
-
-
-def _listed(text: str, start: int) -> _Listed:
-    listed = _Listed(start, start + len(_OPENS))
+def _listed(text: str, start: int) -> Opened:
+    listed = Opened(start, start + len(_OPENS))
     opens = _LIST.match(text, listed.end)
     place = None if opens is None else opens.end()
     while place is not None:
@@ -110,7 +69,7 @@ def _listed(text: str, start: int) -> _Listed:
     return listed
 
 
-def _call(text: str, place: int, listed: _Listed) -> int | None:
+def _call(text: str, place: int, listed: Opened) -> int | None:
     """Read the call at a place into the list. Return where it ends; None where there is none."""
     name = _NAME.match(text, place)
     if name is None:
@@ -132,7 +91,7 @@ def _call(text: str, place: int, listed: _Listed) -> int | None:
         end = value.end() if more is None else more.end()
         if more is None and _CLOSE.match(text, end) is None:
             return None
-    listed.strings += strings
+    listed.content += strings
     raw = clean_text(text[place : closes.end()])
     if len(raw) > MAX_CALL_CHARS:
         why = f"the call has {len(raw)} characters, {MAX_CALL_CHARS} are allowed"
@@ -149,3 +108,12 @@ def _told(literal: str) -> Any:
         return _WORDS[literal]
     value = ast.literal_eval(literal)
     return clean_text(value) if isinstance(value, str) else value
+
+
+_MARKS = Marks(
+    opens=_OPENS,
+    read=_listed,
+    closes=_CLOSES,
+    cut="the completion ended inside the list",
+    other="the mark is followed by no list of calls",
+)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memrl.envs.dialects.calls import MAX_CALL_CHARS, failed_call, stray_call
+from memrl.envs.dialects.calls import MAX_CALL_CHARS, failed_call, listed_schemas, stray_call
 from memrl.envs.dialects.thoughts import speech
-from memrl.envs.tools import ResultCode, ToolCall, clean_text
+from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 OPENS, CLOSES = "<tool_call>", "</tool_call>"
 _BLANKS = re.compile(r"\s*")
@@ -107,3 +108,33 @@ def texts(arguments: Mapping[str, Any], own: re.Pattern[str]) -> dict[str, str]:
         for key, value in arguments.items()
     }
     return {key: clean_text(own.sub(lambda tag: f"{tag[0]} ", value)) for key, value in written.items()}
+
+
+class TaggedDialect(ABC):
+    """A dialect of tags. What differs is how an argument and a call are written."""
+
+    own_tools = False
+    _tags: Tags
+    _own: re.Pattern[str]
+    """The beginning of a tag that would end a value."""
+
+    @abstractmethod
+    def _argument(self, name: str, value: str) -> str:
+        """Return an argument in its tags."""
+
+    @abstractmethod
+    def _block(self, name: str, arguments: str) -> str:
+        """Return a call in its tags."""
+
+    def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
+        return self._tags.parse(text, truncated=truncated)
+
+    def format(self, calls: Sequence[ToolCall]) -> str:
+        return "\n".join(
+            self._block(call.name, "".join(self._argument(*each) for each in texts(call.arguments, self._own).items()))
+            for call in calls
+        )
+
+    def describe(self, tools: Sequence[ToolSchema]) -> str:
+        example = self._block("TOOL NAME", self._argument("ARGUMENT NAME", "its value"))
+        return listed_schemas(tools, f"Write each call in tags, and each of its arguments:\n{example}")
