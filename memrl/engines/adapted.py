@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from torch import nn
 
 from memrl.engines.adapters import AdapterShelf, cannot_be_loaded
@@ -106,6 +105,5 @@ class AdaptedModel:
     def head(self, causal: Any) -> Head | None:
         """Return the head of what `under` returned (`head_of`)."""
         if id(causal) not in self._heads:
-            with torch.no_grad():
-                self._heads[id(causal)] = head_of(causal)
+            self._heads[id(causal)] = head_of(causal)
         return self._heads[id(causal)]

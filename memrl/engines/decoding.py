@@ -20,7 +20,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from memrl.engines.engine import Sampling
 from memrl.engines.heads import Head
-from memrl.engines.trees import Tree, TreeRow, as_mask, grow, plan_batches, rows_shared, visible
+from memrl.engines.trees import TreeRow, as_mask, grow, lay_out, plan_batches, rows_shared
 
 _READ_AT_ONCE = 8192
 """Padded prompt tokens in one forward pass."""
@@ -75,11 +75,13 @@ class Decoder(ABC):
         self.model = model
         self._end_ids = end_ids
         self._counts = counts
+        self._places: list[Line | None] = []
+        """The line of each row; None: it has ended, and nothing has taken its row."""
 
     @property
-    @abstractmethod
     def lines(self) -> list[Line]:
         """The lines that are decoded."""
+        return [line for line in self._places if line is not None]
 
     @property
     @abstractmethod
@@ -121,9 +123,9 @@ class Decoder(ABC):
             elif len(line.ids) >= line.sampling.max_tokens:
                 line.stop = "length"
 
-    def _note(self, lines: Sequence[Line], read: int, padded: int) -> None:
+    def _note(self, padded: int, read: int = 0) -> None:
+        """Count a pass over so many positions, in which so many prompt tokens are read."""
         self._counts.passes += 1
-        self._counts.prompt += sum(len(line.prompt_ids) for line in lines)
         self._counts.read += read
         self._counts.padded += padded
 
@@ -137,15 +139,6 @@ def _distinct(prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[int]]
 
 class PlainDecoder(Decoder):
     """Padded on the left, with the cache and the masks that transformers makes itself."""
-
-    def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts) -> None:
-        super().__init__(model, end_ids, counts)
-        self._places: list[Line | None] = []
-        """By row; None: it has ended, and the cache cannot give up its row."""
-
-    @property
-    def lines(self) -> list[Line]:
-        return [line for line in self._places if line is not None]
 
     @property
     def open(self) -> bool:
@@ -164,7 +157,8 @@ class PlainDecoder(Decoder):
         mask_BT = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=device)
         self._mask_BT, self._positions_BT = mask_BT, (mask_BT.cumsum(-1) - 1).clamp(min=0)
         logits_BV = self._forward(ids_BT)
-        self._note(lines, sum(map(len, prompts)), ids_BT.numel())
+        self._counts.prompt += sum(map(len, given))
+        self._note(ids_BT.numel(), sum(map(len, prompts)))
         if len(prompts) < len(lines):
             spread = torch.tensor(numbers, device=device)
             self._select(spread)
@@ -175,8 +169,7 @@ class PlainDecoder(Decoder):
         ids = [[0 if line is None else line.ids[-1]] for line in self._places]
         self._mask_BT = torch.cat([self._mask_BT, self._mask_BT.new_ones(len(ids), 1)], dim=1)
         self._positions_BT = self._positions_BT[:, -1:] + 1
-        self._counts.passes += 1
-        self._counts.padded += len(ids)
+        self._note(len(ids))
         logits_BV = self._forward(torch.tensor(ids, device=self.model.device))
         live = [place for place, line in enumerate(self._places) if line is not None]
         self._sample(self.lines, logits_BV if len(live) == len(ids) else logits_BV[live])
@@ -281,13 +274,8 @@ class TreeDecoder(Decoder):
         super().__init__(model, end_ids, counts)
         self._head = head
         self._cache: DynamicCache | None = None
-        self._places: list[Line | None] = []
         self._lengths: list[int] = []
         """Tokens of each place that are in the cache; 0 where it is empty."""
-
-    @property
-    def lines(self) -> list[Line]:
-        return [line for line in self._places if line is not None]
 
     @property
     def open(self) -> bool:
@@ -328,17 +316,10 @@ class TreeDecoder(Decoder):
         """
         device = self.model.device
         trees = [grow([prompts[member] for member in row.members]) for row in rows]
-        length = max(len(tree.ids) for tree in trees)
+        laid_out = lay_out(trees, device)
         read = DynamicCache()
-        output = self.model.base_model(
-            input_ids=torch.tensor([tree.ids + [0] * (length - len(tree.ids)) for tree in trees], device=device),
-            past_key_values=read,
-            use_cache=True,
-            **_mask_of(self.model, trees, length),
-        )
-        self._counts.passes += 1
-        self._counts.read += sum(len(tree.ids) for tree in trees)
-        self._counts.padded += len(trees) * length
+        output = self.model.base_model(past_key_values=read, use_cache=True, **laid_out.asked_of(self.model))
+        self._note(laid_out.ids_RL.numel(), sum(len(tree.ids) for tree in trees))
         members = [member for row in rows for member in row.members]
         paths = [path for tree in trees for path in tree.paths]
         tree_of = [number for number, tree in enumerate(trees) for _ in tree.paths]
@@ -384,8 +365,7 @@ class TreeDecoder(Decoder):
             past_key_values=self._cache,
             use_cache=True,
         )
-        self._counts.passes += 1
-        self._counts.padded += len(self._places)
+        self._note(len(self._places))
         live = [place for place, line in enumerate(self._places) if line is not None]
         self._sample(self.lines, self._head(output.last_hidden_state[live, -1]).float())
 
@@ -410,15 +390,6 @@ class TreeDecoder(Decoder):
             layer.keep(places)
         self._places = [self._places[place] for place in held]
         self._lengths = [self._lengths[place] for place in held]
-
-
-def _mask_of(model: Any, trees: Sequence[Tree], length: int) -> dict[str, Tensor]:
-    """Return what a forward pass over trees needs beside the ids; over single sequences, nothing."""
-    if all(len(tree.paths) == 1 for tree in trees):
-        return {}
-    depths = [tree.depths + [0] * (length - len(tree.depths)) for tree in trees]
-    mask = as_mask(model, visible(trees, length).to(model.device))
-    return {"attention_mask": mask, "position_ids": torch.tensor(depths, device=model.device)}
 
 
 @torch.no_grad()

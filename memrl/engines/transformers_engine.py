@@ -19,7 +19,6 @@ import torch
 from memrl.engines.adapted import AdaptedModel
 from memrl.engines.decoding import Counts, Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
 from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
-from memrl.engines.heads import head_of
 from memrl.engines.models import score_completion
 from memrl.engines.trees import reads_trees
 from memrl.errors import EngineError
@@ -117,15 +116,13 @@ class TransformersEngine:
         self.context_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
         self.counts = Counts()
         """What was computed so far."""
-        self._reads_trees = share_prefixes and reads_trees(model)
-        if self._reads_trees:
-            head = head_of(model)
-            self._reads_trees = head is not None and decodes_trees(model, head)
         # Where a pass takes milliseconds, its threads wait for each other longer than they work (docs/performance.md).
         self._small = model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _SMALL
         self._vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self._begun = 0
         self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
+        head = self._weights.head(model) if share_prefixes and reads_trees(model) else None
+        self._reads_trees = head is not None and decodes_trees(model, head)
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
 

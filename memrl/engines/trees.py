@@ -51,6 +51,24 @@ class Tree:
     """For each sequence the places of its tokens, in order."""
 
 
+@dataclass(frozen=True)
+class LaidOut:
+    """Trees as a model takes them: R rows of L places, padded on the right."""
+
+    ids_RL: Tensor
+    depths_RL: Tensor | None
+    """The position of each token in its sequence; None: its place in the row, which holds one sequence."""
+    visible_R1LL: Tensor | None
+    """bool: which places each place attends to; None: all up to itself."""
+
+    def asked_of(self, model: nn.Module) -> dict[str, Any]:
+        """Return the arguments of a forward pass."""
+        if self.visible_R1LL is None:
+            return {"input_ids": self.ids_RL}
+        mask = as_mask(model, self.visible_R1LL)
+        return {"input_ids": self.ids_RL, "attention_mask": mask, "position_ids": self.depths_RL}
+
+
 def rows_alone(sequences: Sequence[Sequence[int]]) -> list[TreeRow]:
     """Return a row for each sequence."""
     return [TreeRow((number,), len(ids)) for number, ids in enumerate(sequences)]
@@ -142,6 +160,19 @@ def visible(trees: Sequence[Tree], length: int) -> Tensor:
     return seen
 
 
+def lay_out(trees: Sequence[Tree], device: torch.device | str) -> LaidOut:
+    """Return trees as the rows of a batch."""
+    length = max(len(tree.ids) for tree in trees)
+
+    def rows(of: Sequence[list[int]]) -> Tensor:
+        return torch.tensor([row + [0] * (length - len(row)) for row in of], dtype=torch.long, device=device)
+
+    ids_RL = rows([tree.ids for tree in trees])
+    if all(len(tree.paths) == 1 for tree in trees):
+        return LaidOut(ids_RL, None, None)
+    return LaidOut(ids_RL, rows([tree.depths for tree in trees]), visible(trees, length).to(device))
+
+
 @torch.no_grad()
 def reads_trees(model: PreTrainedModel) -> bool:
     """Return whether a model gives the tokens of a tree the hidden states that they have one by one.
@@ -160,9 +191,9 @@ def reads_trees(model: PreTrainedModel) -> bool:
     stem, *branches = torch.randint(vocabulary, (3, 24), generator=generator).tolist()
     tree = grow(sorted(stem + branch for branch in branches))
     try:
-        whole = _hidden(model, device, [tree.ids], visible([tree], len(tree.ids)), [tree.depths])[0]
+        whole = _hidden(model, lay_out([tree], device))
         for path in tree.paths:
-            alone = _hidden(model, device, [[tree.ids[place] for place in path]], None, None)[0]
+            alone = _hidden(model, lay_out([grow([[tree.ids[place] for place in path]])], device))
             bound = _SAME.get(alone.dtype, _HALF_SAME) * float(alone.abs().max())
             if not float((whole[path] - alone).abs().max()) <= bound:  # NaN is no agreement
                 return False
@@ -171,18 +202,9 @@ def reads_trees(model: PreTrainedModel) -> bool:
     return True
 
 
-def _hidden(
-    model: nn.Module,
-    device: torch.device,
-    ids: Sequence[list[int]],
-    seen: Tensor | None,
-    depths: Sequence[list[int]] | None,
-) -> Tensor:
-    mask = {} if seen is None else {"attention_mask": as_mask(model, seen.to(device))}
-    places = {} if depths is None else {"position_ids": torch.tensor(depths, device=device)}
+def _hidden(model: nn.Module, row: LaidOut) -> Tensor:
     base: Any = model.base_model
-    output = base(input_ids=torch.tensor(ids, device=device), use_cache=False, **mask, **places)
-    hidden: Tensor = output.last_hidden_state
+    hidden: Tensor = base(use_cache=False, **row.asked_of(model)).last_hidden_state[0]
     return hidden
 
 

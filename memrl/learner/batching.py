@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memrl.engines.trees import TreeRow, grow, plan_batches, rows_alone, rows_shared, visible
+from memrl.engines.trees import LaidOut, TreeRow, grow, lay_out, plan_batches, rows_alone, rows_shared
 from memrl.errors import LearnerError
 from memrl.records import Sample
 
@@ -29,11 +29,8 @@ class MicroBatch:
 
     indices: list[int]
     """Places of the samples among those that were batched."""
-    input_ids_RL: Tensor
-    depths_RL: Tensor | None
-    """The position of each token in its sample; None: its place in the row, which holds one sample."""
-    visible_R1LL: Tensor | None
-    """bool: which places each place attends to; None: all up to itself."""
+    laid_out: LaidOut
+    """The rows."""
     rows_B: Tensor
     """Each sample's row."""
     positions_BC: Tensor
@@ -48,7 +45,7 @@ class MicroBatch:
     @property
     def padded_tokens(self) -> int:
         """Positions that go through the model."""
-        return self.input_ids_RL.numel()
+        return self.laid_out.ids_RL.numel()
 
 
 def sample_length(sample: Sample) -> int:
@@ -91,16 +88,12 @@ def collate(samples: Sequence[Sample], rows: Sequence[TreeRow], device: torch.de
     indices = [index for row in rows for index in row.members]
     chosen = [samples[index] for index in indices]
     trees = [grow([inputs_of(samples[index]) for index in row.members]) for row in rows]
-    length = max(len(tree.ids) for tree in trees)
     width = max(len(sample.completion_ids) for sample in chosen)
     paths = [path for tree in trees for path in tree.paths]
     positions = [path[len(sample.prompt_ids) - 1 :] for path, sample in zip(paths, chosen, strict=True)]
-    branched = any(len(tree.paths) > 1 for tree in trees)
     return MicroBatch(
         indices=indices,
-        input_ids_RL=_pad([tree.ids for tree in trees], length, torch.long, device),
-        depths_RL=_pad([tree.depths for tree in trees], length, torch.long, device) if branched else None,
-        visible_R1LL=visible(trees, length).to(device) if branched else None,
+        laid_out=lay_out(trees, device),
         rows_B=torch.tensor([number for number, row in enumerate(rows) for _ in row.members], device=device),
         positions_BC=_pad(positions, width, torch.long, device),
         targets_BC=_pad([sample.completion_ids for sample in chosen], width, torch.long, device),

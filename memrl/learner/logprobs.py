@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from memrl.engines.heads import Head
-from memrl.engines.trees import as_mask
 from memrl.learner.batching import MicroBatch
 
 _SLICE_ELEMENTS = 2**26  # logits held at once; 256 MiB in float32
@@ -49,17 +48,15 @@ def completion_scores(
     flat_positions = batch.positions_BC[batch.mask_BC]
     flat_rows = batch.rows_B.unsqueeze(-1).expand_as(batch.mask_BC)[batch.mask_BC]
     targets = batch.targets_BC[batch.mask_BC]
-    seen: dict[str, Tensor | None] = {}
-    if batch.visible_R1LL is not None:
-        seen = {"attention_mask": as_mask(model, batch.visible_R1LL), "position_ids": batch.depths_RL}
+    asked = batch.laid_out.asked_of(model)
     if head is not None:
-        output = model.base_model(input_ids=batch.input_ids_RL, use_cache=False, **seen)
+        output = model.base_model(use_cache=False, **asked)
         hidden_ND = output.last_hidden_state[flat_rows, flat_positions]
         vocabulary = cast(Any, model).get_output_embeddings().weight.shape[0]
         logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature)
     else:
         columns = torch.unique(flat_positions)  # that hold a completion position in some row
-        output = model(input_ids=batch.input_ids_RL, use_cache=False, logits_to_keep=columns, **seen)
+        output = model(use_cache=False, logits_to_keep=columns, **asked)
         kept = torch.searchsorted(columns, flat_positions)
         logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature)
     return TokenScores(_unpack(logprobs, batch.mask_BC), _unpack(entropy, batch.mask_BC))

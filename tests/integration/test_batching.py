@@ -63,7 +63,7 @@ def test_each_target_is_predicted_from_the_token_before_it() -> None:
         for row, index in enumerate(batch.indices):
             sample = samples[index]
             whole = sample.prompt_ids + sample.completion_ids
-            inputs = batch.input_ids_RL[row].tolist()
+            inputs = batch.laid_out.ids_RL[row].tolist()
             assert inputs == whole[:-1] + [0] * (len(inputs) - len(whole) + 1)
             for position, target in zip(
                 batch.positions_BC[row][batch.mask_BC[row]].tolist(), sample.completion_ids, strict=True
@@ -74,7 +74,7 @@ def test_each_target_is_predicted_from_the_token_before_it() -> None:
 def test_rows_are_padded_to_the_longest_sum_not_the_sum_of_the_longest() -> None:
     samples = [Sample([1] * 20, [2], [-1.0], 0.0, 0), Sample([1], [2] * 20, [-1.0] * 20, 0.0, 0)]
     batch = collate(samples, rows_alone([inputs_of(sample) for sample in samples]))
-    assert batch.input_ids_RL.shape == (2, 20)
+    assert batch.laid_out.ids_RL.shape == (2, 20)
     assert batch.padded_tokens == sum(sample_length(sample) for sample in samples)
 
 

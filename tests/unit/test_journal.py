@@ -183,14 +183,19 @@ def test_a_step_is_the_same_with_a_journal_and_without(steps: list[list[ToolCall
         assert with_one.step(text) == without.step(text)
 
 
-def test_a_step_does_not_look_at_what_it_does_not_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+def counting() -> tuple[StoreMemory, list[str]]:
+    """A memory, and the texts whose tokens it has counted."""
     counted: list[str] = []
 
     def count(text: str) -> int:
         counted.append(text)
         return count_words(text)
 
-    memory = StoreMemory(10**6, 10, count)
+    return StoreMemory(10**6, 10, count), counted
+
+
+def test_a_step_does_not_look_at_what_it_does_not_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, counted = counting()
     for number in range(200):
         insert(memory, f"Ada saw bird {number}.")
     assert len(counted) == 200
@@ -207,13 +212,7 @@ def test_a_step_does_not_look_at_what_it_does_not_touch(monkeypatch: pytest.Monk
 
 
 def test_the_tokens_of_a_line_are_counted_once_for_an_item() -> None:
-    counted: list[str] = []
-
-    def count(text: str) -> int:
-        counted.append(text)
-        return count_words(text)
-
-    held = StoreMemory(10**6, 10, count)
+    held, counted = counting()
     for number in range(20):
         insert(held, f"Ada saw bird {number}.")
     counted.clear()
