@@ -102,7 +102,7 @@ from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
 from memrl.config.registries import chosen
-from memrl.credit.shown import Written
+from memrl.credit.shown import Writers
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample, Step
 from memrl.rewards.compose import (
@@ -399,13 +399,13 @@ def _by_value(values: Sequence[Array], slopes: dict[str, float]) -> list[Array]:
 
 def _shown_value(episode: Episode, config: AdvantageConfig) -> Array:
     """v[i,t] of `retrieved`."""
-    written = Written(episode)
+    writers = Writers(episode)
     uniform = np.full(len(episode.steps), 1.0 / len(episode.steps))
     value = np.zeros(len(episode.steps))
     for answer in episode.answers:
         if not answer.score:
             continue
-        found = written.share(answer, config.spill)
+        found = writers.share(answer, config.spill)
         share = uniform if found is None else (1.0 - config.uniform_share) * found + config.uniform_share * uniform
         value += answer.score * share / len(episode.answers)
     return value

@@ -24,7 +24,7 @@ Texts = list[tuple[int, frozenset[str]]]
 """What an item has said so far, the last text last: the number of the step that wrote it, and its terms."""
 
 
-class Written:
+class Writers:
     """The texts that the steps of an episode wrote, by item."""
 
     def __init__(self, episode: Episode) -> None:

@@ -27,8 +27,8 @@ from memrl.rollout.together import together
 
 
 @dataclass(frozen=True)
-class RerollDoors:
-    """What trying a re-roll takes, all of one episode. Each is given the number of the step, and of the re-roll."""
+class Workbench:
+    """The things that trying a re-roll takes, all of one episode. Numbers are those of the step, and of the re-roll."""
 
     new_memory: Callable[[], MemoryDesign]
     """Makes an empty memory."""
@@ -49,6 +49,7 @@ class Rerolls:
 
     Args:
         config: how many re-rolls, of how many steps.
+        bench: what trying one takes.
         budget: tokens of memory that the reader is shown.
         weights: of the reward parts.
         seed: of the choice of steps; the same for all episodes of a group, so that those steps that are not re-rolled
@@ -56,10 +57,10 @@ class Rerolls:
     """
 
     def __init__(
-        self, config: AdvantageConfig, doors: RerollDoors, *, budget: int, weights: RewardWeights, seed: int
+        self, config: AdvantageConfig, bench: Workbench, *, budget: int, weights: RewardWeights, seed: int
     ) -> None:
         self._config = config
-        self._doors = doors
+        self._bench = bench
         self._budget = budget
         self._weights = weights
         self._seed = seed
@@ -85,11 +86,11 @@ class Rerolls:
         results = [step.results[: len(made)] for step, made in zip(steps, calls, strict=True)]
         chosen = self._chosen(len(steps))
         numbers = [(place, number) for place in chosen for number in range(1, self._config.rerolls + 1)]
-        completions = await together(self._doors.complete(steps[place], number) for place, number in numbers)
+        completions = await together(self._bench.complete(steps[place], number) for place, number in numbers)
         sampled = dict(zip(numbers, completions, strict=True))
         views = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         shown = [(contents(view), answer.score) for view, answer in zip(views, episode.answers, strict=True)]
-        memory = self._doors.new_memory()
+        memory = self._bench.new_memory()
         for place in range(max(chosen) + 1):
             if place in chosen:
                 found = []
@@ -122,9 +123,9 @@ class Rerolls:
         """The episode's steps with a re-roll in the place of one, and what became of the later calls; `memory`, as it
         was before that step, is what they leave."""
         steps = list(episode.steps)
-        env = self._doors.new_env(memory)
+        env = self._bench.new_env(memory)
         env.position = place
-        text = self._doors.decode(completion.ids)
+        text = self._bench.decode(completion.ids)
         done: StepResult = env.step(text, truncated=completion.stop == "length")
         steps[place] = Step(
             chunk=steps[place].chunk,
@@ -176,7 +177,7 @@ class Rerolls:
                 open_questions.append((index, key))
         self._asked += len(open_questions)
         answers = await together(
-            self._doors.ask(stream.questions[index], memory, place, number) for index, _ in open_questions
+            self._bench.ask(stream.questions[index], memory, place, number) for index, _ in open_questions
         )
         for (index, key), answer in zip(open_questions, answers, strict=True):
             self._known[key] = scores[index] = answer.score
@@ -191,7 +192,7 @@ class Rerolls:
             steps: as they would have been.
             scores: of the answers, likewise.
         """
-        steps[place] = await self._doors.grade(steps[: place + 1], number)
+        steps[place] = await self._bench.grade(steps[: place + 1], number)
         *_, texts = held_after(steps)
         other = episode.model_copy(
             update={

@@ -29,7 +29,7 @@ from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.environment import new_env, new_memory, new_stores
 from memrl.rollout.grading import Grading
-from memrl.rollout.reroll import RerollDoors, Rerolls
+from memrl.rollout.reroll import Rerolls, Workbench
 from memrl.rollout.together import together
 
 
@@ -243,7 +243,7 @@ class RolloutWorker:
             return await self.ask(stream.source, question, memory, at)
 
         order = {question.id: number for number, question in enumerate(stream.questions)}
-        doors = RerollDoors(
+        bench = Workbench(
             new_memory=self.new_memory,
             new_env=lambda memory: new_env(self.memory, self.rollout, self.prompter, stream, memory),
             complete=complete,
@@ -253,7 +253,7 @@ class RolloutWorker:
         )
         return Rerolls(
             self._advantage,
-            doors,
+            bench,
             budget=self.memory.retrieve_budget,
             weights=self._weights,
             seed=request_seed(place.step, place.stream),

@@ -23,7 +23,7 @@ from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
-from memrl.rollout.reroll import RerollDoors, Rerolls
+from memrl.rollout.reroll import Rerolls, Workbench
 
 WEIGHTS = resolve_weights("default")
 QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
@@ -122,7 +122,7 @@ class Run:
         self._design = lambda: design(budget, budget)
         config = AdvantageConfig(mode="reroll", rerolls=len(others), **more)
         stream = stream_of(len(made))
-        doors = RerollDoors(
+        bench = Workbench(
             new_memory=self._design,
             new_env=lambda memory: MemoryEnv(stream, memory, DIALECT),
             complete=self._complete,
@@ -130,7 +130,7 @@ class Run:
             grade=self._grade,
             ask=self._ask,
         )
-        self.rerolls = Rerolls(config, doors, budget=1000, weights=WEIGHTS, seed=5)
+        self.rerolls = Rerolls(config, bench, budget=1000, weights=WEIGHTS, seed=5)
         self.episode = asyncio.run(self._play(stream, made))
 
     async def _play(self, stream: Stream, made: Sequence[Calls]) -> Episode:

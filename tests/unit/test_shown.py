@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from memrl.config import AdvantageConfig
 from memrl.credit import group_advantages
-from memrl.credit.shown import Written
+from memrl.credit.shown import Writers
 from memrl.envs.designs import open_journal
 from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
 from memrl.envs.tools import ToolCall
@@ -121,7 +121,7 @@ def test_an_answer_belongs_to_those_who_wrote_its_words(
     calls: list[list[ToolCall]], answer: AnswerRecord, wanted: list[float]
 ) -> None:
     episode = played(calls, [answer])
-    share = Written(episode).share(episode.answers[0], spill=0.2)
+    share = Writers(episode).share(episode.answers[0], spill=0.2)
     assert share is not None
     np.testing.assert_allclose(share, wanted, atol=1e-12)
 
@@ -129,7 +129,7 @@ def test_an_answer_belongs_to_those_who_wrote_its_words(
 def test_a_date_is_brought_by_who_inserted_the_event() -> None:
     calls = [[insert("Ada moved.", "episodic")], [update("epi_0001", "Ada moved house.")], [insert("Ben left.")]]
     episode = played(calls, [asked("When did Ada move?", "7 May", [])], times=["7 May 2023", "9 June 2023", None])
-    share = Written(episode).share(episode.answers[0], spill=0.2)
+    share = Writers(episode).share(episode.answers[0], spill=0.2)
     assert share is not None
     np.testing.assert_allclose(share, [0.8, 0.2, 0.0], atol=1e-12)
 
@@ -148,7 +148,7 @@ def test_where_nothing_can_be_told_nobody_is_named(calls: list[list[ToolCall]], 
         answer = answer.model_copy(update={"metric": "abstention"})
         assert not answer.answerable
     episode = played(calls, [answer])
-    assert Written(episode).share(episode.answers[0], spill=0.2) is None
+    assert Writers(episode).share(episode.answers[0], spill=0.2) is None
 
 
 def advantages(episodes: list[Episode], config: AdvantageConfig = CONFIG) -> np.ndarray:
@@ -225,7 +225,7 @@ def episodes(draw: st.DrawFn) -> list[Episode]:
 def test_credit_is_conserved(made: list[Episode], spill: float, uniform: float) -> None:
     for episode in made:
         for answer in episode.answers:
-            share = Written(episode).share(answer, spill)
+            share = Writers(episode).share(answer, spill)
             assert share is None or (share.sum() == pytest.approx(1.0) and share.min() >= 0.0)
     totals = np.array([total(e.parts, [step.parts for step in e.steps], WEIGHTS) for e in made])
     report = group_advantages(
