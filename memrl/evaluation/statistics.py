@@ -191,6 +191,33 @@ def _sign_flip(gaps: NDArray[np.float64], seed: int) -> float:
     return (1 + sum(drawn)) / (1 + len(drawn))
 
 
+def fall_p(gaps: Sequence[float]) -> float:
+    """Return the p of the one-sided sign-flip test that the mean of paired differences is no fall: how often chance
+    alone would give a mean so low.
+
+    Exact for up to 16 differences, and so never below 1 / 2^n: a few streams cannot say much, however much they differ.
+    Beyond, the share among drawn flips of the signs, up to 100,000, the observed ones counted in.
+
+    Raises:
+        ValueError: no difference, or one that is not finite.
+    """
+    found = np.asarray(gaps, dtype=np.float64)
+    if not len(found) or not np.isfinite(found).all():
+        raise ValueError("the test of a fall needs at least one difference, all of them finite.")
+    observed = float(found.sum()) + 1e-9
+    if len(found) <= 16:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(found))))
+        return float((signs @ found <= observed).mean())
+    if observed >= 0:
+        return 0.5  # no fall: how little it is one is not asked
+    rng = np.random.default_rng(0)
+    drawn = as_low = 0
+    while drawn < 100_000 and as_low < 1_000:  # where p is large, a tenth of them tells it as well
+        as_low += int((rng.choice((1.0, -1.0), (10_000, len(found))) @ found <= observed).sum())
+        drawn += 10_000
+    return (1 + as_low) / (1 + drawn)
+
+
 def mean(values: Sequence[float]) -> float:
     """The plain mean of at least one value."""
     return sum(values) / len(values)

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_worth
@@ -101,6 +102,7 @@ class RolloutWorker:
         adapter: AdapterRef | None,
         place: Place = ANYWHERE,
         temperature: float | None = None,
+        memory: MemoryConfig | None = None,
     ) -> Episode:
         """One attempt at one stream.
 
@@ -109,24 +111,26 @@ class RolloutWorker:
             seed: of the whole episode; each request's seed derives from it and the chunk.
             place: the step, the stream and the episode.
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
+            memory: settings in place of this worker's own, but for `retrieve_budget`, which the reader has.
 
         Raises:
             InfrastructureError: the engine, the reader or the judge failed. Never raised for what the policy wrote.
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
             PluginError: somebody's reward part failed, or its value is no finite number.
         """
-        memory = self.new_memory()
-        steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
-        answers = await self.ask_all(stream, memory, place.at(len(steps)))
+        sizes = self.memory if memory is None else memory
+        held = new_memory(sizes, self.prompter)
+        steps, calls = await self._read(stream, held, sizes, seed, adapter, place, temperature)
+        answers = await self.ask_all(stream, held, place.at(len(steps)))
         steps = await self._grading.grade(stream, steps, place.at(len(steps) + 2))
         asked_again = 0
         if self._needs_worth and temperature is None:  # evaluations need no credit
-            worth = self._step_worth(stream.source, place.at(len(steps) + 1))
+            worth = self._step_worth(stream.source, sizes, place.at(len(steps) + 1))
             worths = await worth(stream, steps, calls, answers)
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
             asked_again = worth.asked
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
-        snapshot = memory.snapshot()
+        snapshot = held.snapshot()
         items = [item["content"] for item in snapshot["items"]]
         return Episode(
             stream_id=stream.id,
@@ -138,8 +142,8 @@ class RolloutWorker:
             answers=answers,
             memory=snapshot,
             chunk_tokens=chunk_tokens,
-            memory_tokens=memory.token_count(),
-            meters=self._grading.meters(stream, steps, items, growth=memory.token_count() / chunk_tokens),
+            memory_tokens=held.token_count(),
+            meters=self._grading.meters(stream, steps, items, growth=held.token_count() / chunk_tokens),
             asked_again=asked_again,
         ).paid(self._weights)
 
@@ -147,6 +151,7 @@ class RolloutWorker:
         self,
         stream: Stream,
         memory: MemoryDesign,
+        sizes: MemoryConfig,
         seed: int,
         adapter: AdapterRef | None,
         place: Place,
@@ -154,7 +159,7 @@ class RolloutWorker:
     ) -> tuple[list[Step], list[list[ToolCall]]]:
         """The steps, and the calls that each carried out."""
         rollout = self.rollout
-        env = new_env(self.memory, rollout, self.prompter, stream, memory)
+        env = new_env(sizes, rollout, self.prompter, stream, memory)
         heat = rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
@@ -197,15 +202,17 @@ class RolloutWorker:
             )
         return steps, calls
 
-    def _step_worth(self, source: str, place: Place) -> StepWorth:
+    def _step_worth(self, source: str, sizes: MemoryConfig, place: Place) -> StepWorth:
         """Return the function that finds out the worth of one episode's steps; `place` is where its questions to the
-        reader stand."""
+        reader stand, and `sizes` are those of its memory."""
         numbers = itertools.count()
 
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
             return await self.ask(source, question, memory, place.under(next(numbers)))
 
-        return StepWorth(self.new_memory, self.memory.retrieve_budget, ask, self._most_left_out)
+        return StepWorth(
+            partial(new_memory, sizes, self.prompter), self.memory.retrieve_budget, ask, self._most_left_out
+        )
 
     async def ask_all(self, stream: Stream, memory: MemoryDesign, place: Place) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""

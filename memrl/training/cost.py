@@ -169,6 +169,8 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         notes.append(
             f"judge calls go to {who}; they assume {WRITES_PER_CHUNK} stored texts a chunk where it grades these"
         )
+    if config.data.curriculum:
+        notes.append(f"the estimate takes the {len(config.data.curriculum)} stages of data.curriculum for equally long")
     if rollout.refill_rounds:
         notes.append(f"groups that teach nothing are refilled: up to {1 + rollout.refill_rounds} times the rollout")
     if config.memory.render_budget + stats.longest_chunk_tokens > rollout.max_prompt_tokens:

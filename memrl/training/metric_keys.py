@@ -54,7 +54,14 @@ METRICS: dict[str, str] = {
     "meters/instructions": "Share of the stored texts that give orders to whoever reads them.",
     "meters/leakage": "Share of the stored texts that hold an answer before the text that gives it was read.",
     "meters/length": "Mean length of a completion over the longest allowed.",
+    "alarm/kind_fell": "1 where a kind of held-out question has fallen below its score before training beyond what "
+    "chance does, over all kinds and evaluations of the run; in the rows that have an evaluation.",
     "alarm/<meter>": "1 where the meter of that name is above its alarm (`rewards.alarms`), else 0.",
+    # Which streams were played.
+    "curriculum/stage": "Stage that the step was played in, from 1; only with `data.curriculum`.",
+    "difficulty/<pool>": "Share of the step's streams that were drawn from a pool: `new`, `mixed`, `easy` (its last "
+    "group solved all) or `hard` (it solved nothing); only with `data.difficulty`.",
+    "difficulty/passed_over": "Streams of the pools `easy` and `hard` that were passed over for the step's.",
     # Credit.
     "advantage/groups_used": "Groups that became samples.",
     "advantage/groups_no_spread": "Groups whose episodes were all paid the same: they teach nothing and are replaced.",
@@ -87,6 +94,8 @@ METRICS: dict[str, str] = {
     "eval/qa_low": "Lower end of its 95 % interval over streams (Student's t); absent where one of several is left.",
     "eval/qa_high": "Upper end of it.",
     "eval/qa_<kind>": "The same over the questions of one kind: the mean over streams of each stream's mean.",
+    "eval/kinds_below": "Kinds of question that lie significantly below their score before training (one-sided "
+    "sign-flip test over streams, p at most 0.025). The best adapter has none.",
     "eval/answerable": "As `eval/qa`, over the questions that the text answers; only where there are others too.",
     "eval/answerable_low": "Lower end of its interval.",
     "eval/answerable_high": "Upper end of it.",
