@@ -155,10 +155,12 @@ def _memory(where: str, changed: Mapping[str, Any], config: Config) -> Iterator[
 
 def _difficulty(config: Config) -> Iterator[str]:
     difficulty = config.data.difficulty
-    if not LEAST_KEEP <= difficulty.keep <= 1:  # nan too
+    if not math.isfinite(difficulty.keep + difficulty.easy + difficulty.hard):
+        return  # that is said of all numbers
+    if not LEAST_KEEP <= difficulty.keep <= 1:
         yield f"data.difficulty.keep is {difficulty.keep}; it must lie between {LEAST_KEEP:g} and 1 (1: off)"
         return
-    if math.isfinite(difficulty.easy + difficulty.hard) and difficulty.hard >= difficulty.easy:
+    if difficulty.hard >= difficulty.easy:
         yield (
             f"data.difficulty.hard ({difficulty.hard:g}) is not below data.difficulty.easy ({difficulty.easy:g}): a "
             "stream could be both; lower the first"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from memrl.config.stages import SCORE_STEPS, Stage
@@ -60,7 +61,7 @@ class Curriculum:
         if until.score is None:
             return ""
         if until.of == "training":
-            score = sum(self._training) / SCORE_STEPS if len(self._training) == SCORE_STEPS else None
+            score = fmean(self._training) if len(self._training) == SCORE_STEPS else None
             what = f"training score over {SCORE_STEPS} steps"
         else:
             score = self._held_out.get(until.kind or "")

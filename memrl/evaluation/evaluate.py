@@ -41,6 +41,12 @@ class Evaluation:
         """Accuracy of the answers."""
         return self.parts["qa"]
 
+    @property
+    def worst_fall(self) -> float:
+        """The mean difference of the kind that lies furthest below its score before training, of those that do so
+        significantly; 0 where none does."""
+        return min((fall.value for fall in (self.falls or {}).values()), default=0.0)
+
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> Evaluation:
         """Return the evaluation of which `saved` is `asdict`. In checkpoints of runs before parts were open, each part
@@ -64,7 +70,7 @@ class Evaluation:
                 row |= {f"eval/{name}_low": interval.low, f"eval/{name}_high": interval.high}
         row |= {f"eval/qa_{kind}": found.value for kind, found in sorted(self.by_kind.items())}
         if self.falls is not None:
-            row["eval/kinds_below"] = len(self.falls)
+            row["eval/worst_fall"] = self.worst_fall
             row["alarm/kind_fell"] = float(any(fall.alarm for fall in self.falls.values()))
         return row
 

@@ -180,12 +180,17 @@ def paired_difference(
     return Difference(interval.value, interval.low, interval.high, _sign_flip(units, seed), len(gaps), over)
 
 
+@lru_cache(maxsize=16)
+def _all_signs(count: int) -> NDArray[np.float64]:
+    """Return all 2^count ways to give so many numbers a sign, one a row."""
+    return np.array(list(itertools.product((1.0, -1.0), repeat=count)))
+
+
 def _sign_flip(gaps: NDArray[np.float64], seed: int) -> float:
     """Return the p of the sign-flip test."""
     observed = abs(gaps.mean()) - 1e-12
     if len(gaps) <= 12:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(gaps))))
-        return float((np.abs((signs * gaps).mean(axis=1)) >= observed).mean())
+        return float((np.abs((_all_signs(len(gaps)) * gaps).mean(axis=1)) >= observed).mean())
     rng = np.random.default_rng(seed)
     drawn = [abs((rng.choice((1.0, -1.0), len(gaps)) * gaps).mean()) >= observed for _ in range(10_000)]
     return (1 + sum(drawn)) / (1 + len(drawn))
@@ -206,8 +211,7 @@ def fall_p(gaps: Sequence[float]) -> float:
         raise ValueError("the test of a fall needs at least one difference, all of them finite.")
     observed = float(found.sum()) + 1e-9
     if len(found) <= 16:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(found))))
-        return float((signs @ found <= observed).mean())
+        return float((_all_signs(len(found)) @ found <= observed).mean())
     if observed >= 0:
         return 0.5  # no fall: how little it is one is not asked
     rng = np.random.default_rng(0)

@@ -140,7 +140,7 @@ class EpisodeWriter:
 def best_row(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the row of the best evaluation (`memrl.evaluation.kinds.BEST_RULE`); None where there is none."""
     scored = [row for row in rows if "eval/qa" in row]
-    return min(scored, key=lambda row: (row.get("eval/kinds_below", 0) > 0, -row["eval/qa"], row["step"]), default=None)
+    return min(scored, key=lambda row: (-row["eval/qa"] - row.get("eval/worst_fall", 0.0), row["step"]), default=None)
 
 
 def find_adapter(run: Path, wanted: str) -> Path:

@@ -94,8 +94,9 @@ METRICS: dict[str, str] = {
     "eval/qa_low": "Lower end of its 95 % interval over streams (Student's t); absent where one of several is left.",
     "eval/qa_high": "Upper end of it.",
     "eval/qa_<kind>": "The same over the questions of one kind: the mean over streams of each stream's mean.",
-    "eval/kinds_below": "Kinds of question that lie significantly below their score before training (one-sided "
-    "sign-flip test over streams, p at most 0.025). The best adapter has none.",
+    "eval/worst_fall": "Mean difference to before training of the kind of question that lies furthest below its score "
+    "then, of those that do so significantly (one-sided sign-flip test over streams, p at most 0.05), else 0. The best "
+    "adapter is that of the highest `eval/qa` with this added.",
     "eval/answerable": "As `eval/qa`, over the questions that the text answers; only where there are others too.",
     "eval/answerable_low": "Lower end of its interval.",
     "eval/answerable_high": "Upper end of it.",

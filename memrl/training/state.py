@@ -86,7 +86,7 @@ class RunState:
 
     def ranked(self) -> list[Evaluation]:
         """Return the evaluations, the best first (`memrl.evaluation.kinds.BEST_RULE`)."""
-        return sorted(self.evaluations, key=lambda found: (bool(found.falls), -found.qa.value, found.step))
+        return sorted(self.evaluations, key=lambda found: (-found.qa.value - found.worst_fall, found.step))
 
     # Leaving it behind ------------------------------------------------------------------------------------------
 

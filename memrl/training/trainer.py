@@ -320,8 +320,8 @@ class Trainer:
                 log.warning(
                     "step %d: questions of the kind %r have fallen: %.3f before training, %+.3f now (p %.2g over %d "
                     "held-out streams, below the alarm's level for all kinds and evaluations; docs/evaluation.md). See "
-                    "eval/qa_%s in %s. A mean that rises hides it; the best adapter is not taken from such an "
-                    "evaluation.",
+                    "eval/qa_%s in %s. A mean that rises hides it; the fall counts against this evaluation when the "
+                    "best adapter is chosen.",
                     self.step, kind, before, fall.value, fall.p, fall.streams, kind, state.metrics.path,
                 )  # fmt: skip
         return replace(evaluation, falls=found)
@@ -367,9 +367,10 @@ class Trainer:
         highest = max(state.evaluations, key=lambda evaluation: evaluation.qa.value)
         if highest.qa.value > best.qa.value:
             log.warning(
-                "the best adapter is that of step %d (held-out QA %.3f): step %d had %.3f, but there questions of the "
-                "kind %s lay significantly below their scores before training.",
-                best.step, best.qa.value, highest.step, highest.qa.value, " and ".join(map(repr, highest.falls or {})),
+                "the best adapter is that of step %d (held-out QA %.3f): step %d had %.3f, but there a kind of "
+                "question (%s) had fallen below its score before training, the worst by %.3f.",
+                best.step, best.qa.value, highest.step, highest.qa.value, ", ".join(highest.falls or {}),
+                -highest.worst_fall,
             )  # fmt: skip
         summary = {
             "name": self.name,
