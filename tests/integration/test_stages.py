@@ -31,7 +31,7 @@ STAGED: dict[str, Any] = {
     "eval.every": 2,
     "rollout.refill_rounds": 1,
     "data.train": FINITE,
-    "data.curriculum": "[{until: {step: 3}, train: {chunks: 1}, memory: {budget: 30, max_calls: 1}}, "
+    "data.curriculum": "[{until: {step: 3}, train: {chunks: 1}, memory: {budget: 8, core_budget: 4, max_calls: 1}}, "
     "{until: {score: 0.9, step: 5}}, {train: {chunks: 3}}]",
     "data.difficulty.keep": 0.5,
 }
@@ -56,7 +56,7 @@ def test_each_step_is_played_in_its_stage_and_says_so(whole: Any) -> None:
     played = [EpisodeWriter(folder / "episodes").read(step) for step in range(1, 7)]
     assert [{len(episode.steps) for episode in episodes} for episodes in played] == [{1}, {1}, {1}, {2}, {2}, {3}]
     assert [(one["stage"], one["first_step"]) for one in summary["curriculum"]] == [(1, 1), (2, 4), (3, 6)]
-    assert summary["curriculum"][0]["changes"] == "chunks=1, memory.budget=30, memory.max_calls=1"
+    assert summary["curriculum"][0]["changes"] == "chunks=1, memory.budget=8, memory.core_budget=4, memory.max_calls=1"
     for row in metrics[1:]:
         assert sum(row[f"difficulty/{pool}"] for pool in ("new", "mixed", "easy", "hard")) == pytest.approx(1)
     # The quick model knows nothing: no question is answered, so every stream that was played is hard.
@@ -94,27 +94,29 @@ def test_a_run_that_was_stopped_beside_a_change_of_stage_is_resumed_to_the_bit(
 
 def test_an_episode_is_played_with_the_memory_of_its_stage(tmp_path: Path) -> None:
     """By the embedded model, which does store what it reads."""
-    changes = {**STAGED, "data.difficulty.keep": 1, "rollout.max_completion_tokens": 48, "data.train": FINITE}
-    changes |= {"advantage.mode": "counterfactual", "reader.type": "lexical"}
+    changes = {**STAGED, "data.difficulty.keep": 1, "rollout.max_completion_tokens": 48, "reader.type": "lexical"}
+    changes |= {"data.train": FINITE.replace("chunks", "metric: substring, chunks"), "advantage.mode": "counterfactual"}
     config = small_config(Path("tiny"), tmp_path, changes)
     pool = open_pool(config)
     assert isinstance(pool, InProcessPool)
     adapter = build_learner(config, 1).publish(tmp_path)
     pool.load_adapter(adapter)
-    small, plain, _ = stages(config.data, config.memory)
-    streams = StreamFeed(plain.train, None, 0).take(2)
+    small, plain, longer = stages(config.data, config.memory)
+    streams = StreamFeed(longer.train, None, 0).take(2)
 
     def play(**settings: Any) -> list[Episode]:
         groups = pool.run(pool.play_groups(streams, adapter, step=0, first=0, **settings))
         return [episode for group in groups for episode in group.episodes]
 
+    def codes(episodes: list[Episode]) -> set[str]:
+        return {found.code.value for episode in episodes for step in episode.steps for found in step.results}
+
     tight, loose = play(memory=small.memory), play()
     assert loose == play(memory=plain.memory), "a stage that changes nothing is the configuration"
-    assert max(episode.memory_tokens for episode in tight) <= 30 < max(episode.memory_tokens for episode in loose)
-    codes = {result.code.value for episode in tight for step in episode.steps for result in step.results[1:]}
-    assert codes == {"too_many_calls"}
-    assert "too_many_calls" not in {r.code.value for episode in loose for step in episode.steps for r in step.results}
-    assert any(step.worth for episode in tight for step in episode.steps)
+    assert max(episode.memory_tokens for episode in tight) <= 8 < max(episode.memory_tokens for episode in loose)
+    assert {"too_many_calls", "over_budget"} <= codes(tight)
+    assert not {"too_many_calls", "over_budget"} & codes(loose)
+    assert any(step.worth for episode in tight for step in episode.steps), "the worth of a step is found out in it too"
     pool.close()
 
 
@@ -148,13 +150,16 @@ def test_a_kind_that_falls_rings_the_alarm_and_is_not_the_best(
     run = Trainer(small_config(Path("tiny"), folder, changes), name="falls", resume=False, console=quiet())
     greedy = run.pool.play_greedy
 
-    def turned(episode: Episode, version: int) -> Episode:
-        right = {"when": version == 0}
-        answers = [one.model_copy(update={"score": float(right.get(one.kind, version > 0))}) for one in episode.answers]
+    evaluated = []
+
+    def turned(episode: Episode) -> Episode:
+        first = len(evaluated) == 1
+        answers = [one.model_copy(update={"score": float((one.kind == "when") == first)}) for one in episode.answers]
         return episode.model_copy(update={"answers": answers})
 
     def falling(streams: Any, adapter: AdapterRef, *more: Any) -> Any:
-        return [turned(episode, adapter.version) for episode in greedy(streams, adapter, *more)]
+        evaluated.append(adapter.version)
+        return [turned(episode) for episode in greedy(streams, adapter, *more)]
 
     monkeypatch.setattr(run.pool, "play_greedy", falling)
     summary = run.run()
