@@ -22,7 +22,7 @@ STAGE_MEMORY = ("budget", "core_budget", "render_budget", "max_calls")
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """One stage, merged over the configuration."""
 
     number: int
@@ -36,10 +36,10 @@ class Stage:
     """What it changes, for people; empty where it changes nothing."""
 
 
-def stages(data: DataConfig, memory: MemoryConfig) -> list[Stage]:
+def stages(data: DataConfig, memory: MemoryConfig) -> list[TrainingStage]:
     """Return the stages of a checked configuration, at least one."""
     return [
-        Stage(
+        TrainingStage(
             number,
             [merged(spec, stage) for spec in data.train],
             replace(memory, **stage.memory),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from memrl.config.stages import SCORE_STEPS, Stage
+from memrl.config.stages import SCORE_STEPS, TrainingStage
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Stream
 from memrl.envs.suggest import did_you_mean
@@ -27,18 +27,18 @@ class Curriculum:
         stages: at least one; the last is never left.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[TrainingStage]) -> None:
         self.stages = list(stages)
         self._entered = [0]
         self._training: list[float] = []  # question scores of the newest steps of the present stage
         self._held_out: dict[str, float] = {}  # of the newest evaluation, by kind; "": of all questions
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> TrainingStage:
         """Return the stage that was entered last."""
         return self.stages[len(self._entered) - 1]
 
-    def stage_of(self, step: int) -> Stage:
+    def stage_of(self, step: int) -> TrainingStage:
         """Return the stage of the rollout of a step, and enter it. Steps are asked for in order.
 
         Args:
@@ -95,7 +95,7 @@ class Curriculum:
         self._held_out = dict(state["held_out"])
 
 
-def check_kinds(stages: Iterable[Stage], held_out: Iterable[Stream]) -> None:
+def check_kinds(stages: Iterable[TrainingStage], held_out: Iterable[Stream]) -> None:
     """Refuse stages that wait for a kind of question which the evaluation does not ask.
 
     Raises:

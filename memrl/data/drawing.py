@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.config import DifficultyConfig
-from memrl.config.stages import Stage
+from memrl.config.stages import TrainingStage
 from memrl.data.difficulty import Pools
 from memrl.data.feed import StreamFeed
 from memrl.envs.stream import Stream
@@ -42,13 +42,16 @@ class Drawing:
         seed: the run's.
     """
 
-    def __init__(self, stages: Sequence[Stage], path: str | None, seed: int, difficulty: DifficultyConfig) -> None:
+    def __init__(
+        self, stages: Sequence[TrainingStage], path: str | None, seed: int, difficulty: DifficultyConfig
+    ) -> None:
         self._stages = stages
         self._path = path
         self._seed = seed
         self._stage = 0
         self._feed = self._open(0)
         self._returned: dict[int, Stream] = {}
+        self._begun: dict[int, Stream] = {}  # of rollouts that begin again after a restart
         self.pools = Pools(difficulty, seed)
         self._met_again = False
 
@@ -97,7 +100,9 @@ class Drawing:
     def give_back(self, stage: int, unused: Sequence[Drawn]) -> None:
         """Take back what a rollout of a stage did not play. A later stage draws the same numbers from its own feed."""
         places = [one.place for one in unused]
-        streams = {one.place: one.stream for one in unused} if stage == self._stage else self._again(places)
+        streams = (
+            {one.place: one.stream for one in unused} if stage == self._stage else self._again(self._stage, places)
+        )
         self._returned = dict(sorted([*self._returned.items(), *streams.items()]))
 
     def note(self, stage: int, stream: Stream, scores: Sequence[float]) -> None:
@@ -113,11 +118,11 @@ class Drawing:
         self._returned = self._read(self._feed, returned, position)
         self.pools.restore({})  # how hard a stream is at another length is not known
 
-    def _again(self, places: Sequence[int]) -> dict[int, Stream]:
-        """Return the present stage's streams of these numbers."""
+    def _again(self, stage: int, places: Sequence[int]) -> dict[int, Stream]:
+        """Return the streams of these numbers from a feed of their own."""
         if not places:
             return {}
-        feed = self._open(self._stage)
+        feed = self._open(stage)
         feed.seek(min(places))
         return self._read(feed, places, max(places) + 1)
 
@@ -141,12 +146,16 @@ class Drawing:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Stand where `state` was taken."""
+        """Stand where `state` was taken, with the rollouts that were under way."""
         self._stage = state.get("stage", 0)  # checkpoints from before there were stages have none
         self._feed = self._open(self._stage)
         returned, position = state["returned"], state["position"]
-        self._feed.seek(min([position, *returned]))
-        self._returned = self._read(self._feed, returned, position)
+        mine = [one["streams"] for one in state.get("under_way", []) if one.get("stage", 0) == self._stage]
+        begun = [place for places in mine for place in places]
+        self._feed.seek(min([position, *returned, *begun]))
+        streams = self._read(self._feed, [*returned, *begun], position)  # once for all: it may take long
+        self._returned = {place: streams[place] for place in returned}
+        self._begun = {place: streams[place] for place in begun}
         self.pools.restore(state.get("pools", {}))
         self._met_again = state.get("met_again", False)
 
@@ -156,10 +165,7 @@ class Drawing:
         Args:
             pools: as they were then; None: not known, all new.
         """
-        if not places:
-            return []
-        feed = self._open(stage)
-        feed.seek(min(places))
-        streams = self._read(feed, places, max(places) + 1)
+        known = stage == self._stage and self._begun.keys() >= set(places)
+        streams = self._begun if known else self._again(stage, places)
         named = pools if pools is not None else ["new"] * len(places)
         return [Drawn(place, streams[place], pool) for place, pool in zip(places, named, strict=True)]

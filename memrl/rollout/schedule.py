@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import Any
 
 from memrl.config import AdvantageConfig, RolloutConfig, TrainConfig
-from memrl.config.stages import Stage
+from memrl.config.stages import TrainingStage
 from memrl.credit import AdvantageReport, group_advantages
 from memrl.data.curriculum import Curriculum
 from memrl.data.difficulty import pool_figures
@@ -42,7 +42,7 @@ class _Rollout:
 
     step: int
     adapter: AdapterRef
-    stage: Stage
+    stage: TrainingStage
     drawn: list[Drawn]
     """Enough streams for every refill."""
     passed_over: int = 0

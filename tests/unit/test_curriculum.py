@@ -11,7 +11,7 @@ import pytest
 
 from memrl.config import DataConfig, DifficultyConfig, MemoryConfig, StageConfig, UntilConfig, load_config, save_config
 from memrl.config.identity import decisive, differences
-from memrl.config.stages import Stage, stages
+from memrl.config.stages import TrainingStage, stages
 from memrl.data.curriculum import Curriculum, check_kinds
 from memrl.data.difficulty import Pools, pool_figures
 from memrl.data.drawing import Drawing
@@ -23,7 +23,9 @@ CHUNKS = (2, 3, 5)
 FINITE = {"source": "synthetic", "count": 10, "seed": 7, "chunks": 2}
 
 
-def staged(*untils: UntilConfig | None, train: Sequence[dict[str, Any]] = ({"source": "synthetic"},)) -> list[Stage]:
+def staged(
+    *untils: UntilConfig | None, train: Sequence[dict[str, Any]] = ({"source": "synthetic"},)
+) -> list[TrainingStage]:
     """Stages that end so, each with longer streams than the last."""
     curriculum = [
         StageConfig(until=until, train={"chunks": chunks}) for until, chunks in zip(untils, CHUNKS, strict=False)
@@ -135,7 +137,7 @@ TWO = (UntilConfig(step=1), None)
 OFF = DifficultyConfig()
 
 
-def stream_ids(feed_of: Stage, places: Sequence[int]) -> list[tuple[str, int]]:
+def stream_ids(feed_of: TrainingStage, places: Sequence[int]) -> list[tuple[str, int]]:
     streams = StreamFeed(feed_of.train, None, 3).take(max(places) + 1)
     return [(streams[place].id, len(streams[place].chunks)) for place in places]
 
