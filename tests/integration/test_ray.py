@@ -113,7 +113,7 @@ def check_complete(groups: list[Group], pool: Pool, adapter: AdapterRef) -> None
 
 @pytest.mark.usefixtures("cluster")
 def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
-    """By the embedded model, which does store what it reads: more than a memory of 20 tokens takes."""
+    """By the embedded model, which does store what it reads: more than a memory of 8 tokens takes."""
     pool, adapter, streams = start(Path("tiny"), tmp_path, build_worker, rollout__max_completion_tokens=48)
     try:
 
@@ -122,9 +122,9 @@ def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
             check_complete(groups, pool, adapter)
             return [episode.memory_tokens for group in groups for episode in group.episodes]
 
-        small = replace(load_config("tiny").memory, budget=20)
-        assert max(held(small)) <= 20 < max(held(None))
-        assert max(held(small)) <= 20, "and the next request has its own"
+        small = replace(load_config("tiny").memory, budget=8, core_budget=4)
+        assert max(held(small)) <= 8 < max(held(None))
+        assert max(held(small)) <= 8, "and the next request has its own"
     finally:
         pool.close()
 
