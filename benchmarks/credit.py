@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MODES = ("pooled", "episode", "evidence", "counterfactual")
+MODES = ("pooled", "episode", "evidence", "counterfactual", "retrieved", "reroll")
 SEEDS = {6: 3, 12: 5, 24: 3}
 TARGET = 0.85
 GROUPS, GROUP_SIZE, STEPS = 4, 8, 32
@@ -79,6 +79,9 @@ def train(chunks: int, mode: str, seed: int, out: Path, overrides: Sequence[str]
         "final": curve[-1][1],
         "best": max(accuracy for _, accuracy in curve),
         "curve": curve,
+        "completion_tokens": sum(
+            row.get("tokens/completion", 0) + row.get("tokens/reroll_completion", 0) for row in rows
+        ),
         "wall_seconds": json.loads(summary.read_text())["wall_seconds"],
     }
 
@@ -120,6 +123,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         "episode": ("#D55E00", "^", "--"),
         "evidence": ("#009E73", "D", "-."),
         "counterfactual": ("#0072B2", "o", "-"),
+        "retrieved": ("#E69F00", "v", "--"),
+        "reroll": ("#56B4E9", "P", ":"),
     }
     figure = Figure(figsize=(7.2, 4.4), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -128,7 +133,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         mine = [row for row in rows if row["mode"] == mode]
         if not mine:
             continue
-        x = [row["chunks"] * (1 + 0.02 * (shift - 1.5)) for row in mine]
+        x = [row["chunks"] * (1 + 0.02 * (shift - (len(styles) - 1) / 2)) for row in mine]
         y = [row["median"] for row in mine]
         bars = [[row["median"] - row["low"] for row in mine], [row["high"] - row["median"] for row in mine]]
         axes.errorbar(x, y, yerr=bars, color=colour, marker=marker, linestyle=line, capsize=3, label=mode)

@@ -42,7 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 """The rooms from the ground up. An import stays in its room or goes to a lower floor."""
-TOP_FILES = ("__init__", "cluster", "credit", "errors", "packages", "records")
+TOP_FILES = ("__init__", "cluster", "errors", "packages", "records")
 """The only files at the top of memrl/."""
 PACKAGES = ("envs", "rewards")
 """Folders at the top of the repository that are imported as memrl's."""

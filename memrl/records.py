@@ -84,6 +84,21 @@ class ContentCheck(BaseModel):
         return not self.unfaithful if self.verdict is None else self.verdict.accepted
 
 
+class Reroll(BaseModel):
+    """Another completion of a step, from the same memory, and what the episode would have been paid with it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    completion: Completion
+    text: str
+    """As a step's."""
+    results: list[ToolResult]
+    parts: dict[str, float]
+    """Reward parts of the step."""
+    episode_parts: dict[str, float]
+    """Reward parts of the whole episode, its later calls made again."""
+
+
 class Step(BaseModel):
     """One chunk: prompt, completion, the tool calls' results, and what they did to the memory."""
 
@@ -104,6 +119,8 @@ class Step(BaseModel):
     """Of the texts that the step stored, in order."""
     worth: dict[str, float] | None = None
     """Question id -> what its score loses without this step, where it is not 0; None where it was not found out."""
+    rerolls: list[Reroll] = Field(default_factory=list)
+    """Other completions of the same prompt, where the step was re-rolled."""
 
     def view(self, tokens_before: int) -> StepView:
         """Return what reward parts may see of it.
@@ -178,7 +195,7 @@ class Episode(BaseModel):
     meters: dict[str, float] = Field(default_factory=dict)
     """Meters of reward hacking (`memrl.rewards.meters`)."""
     asked_again: int = 0
-    """Questions that were put to the reader once more, to find out what the steps were worth."""
+    """Questions that were put to the reader once more, to find out what the steps or their re-rolls were worth."""
     total: float = 0.0
     """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
 
@@ -249,3 +266,5 @@ class Sample:
     stream_id: str = ""
     episode: int = 0
     chunk: int = 0
+    reroll: int = 0
+    """0: the episode's own completion; else which of its re-rolls."""

@@ -79,6 +79,8 @@ AT_LEAST_ONE = {
     "reader.endpoint.max_concurrency",
     "judge.votes",
     "judge.max_tokens",
+    "advantage.rerolls",
+    "advantage.reroll_steps",
     "judge.endpoint.max_concurrency",
     "train.streams_per_step",
     "train.updates_per_step",
@@ -94,6 +96,7 @@ LARGEST_SEED = 2**63 - 1
 AT_MOST_ONE = {
     "rollout.max_failure_rate",
     "advantage.spill",
+    "advantage.uniform_share",
     "eval.target",
     "data.difficulty.easy",
     "data.difficulty.hard",
@@ -290,10 +293,10 @@ def _rewards(config: Config) -> Iterator[str]:
             yield f"rewards.alarms: unknown meter {meter!r}{did_you_mean(meter, ALARMS)}"
         elif not math.isfinite(alarm):
             yield f"rewards.alarms.{meter} is {alarm}; it must be a finite number"
-    if config.advantage.normalize_parts and config.advantage.mode == "pooled":
+    if config.advantage.normalize_parts and config.advantage.mode in ("pooled", "reroll"):
         yield (
-            "advantage.normalize_parts is set and advantage.mode is pooled, which compares whole rewards; use another "
-            "mode, or leave it out"
+            f"advantage.normalize_parts is set and advantage.mode is {config.advantage.mode}, which compares whole "
+            "rewards; use another mode, or leave it out"
         )
     if config.rewards.content == "none" and config.rewards.weights.get("content"):
         yield (

@@ -16,7 +16,7 @@ from memrl.errors import ConfigError
 
 CREDIT: Registry[Any] = Registry("credit mode", "memrl.credit", shape(takes=3))
 """Called with the episodes of a group, the section `advantage` and the reward weights: `memrl.credit.Mode`."""
-for _name in ("episode", "evidence", "counterfactual", "pooled"):
+for _name in ("episode", "evidence", "counterfactual", "retrieved", "reroll", "pooled"):
     CREDIT.add(_name, f"memrl.credit:{_name}")
 
 LOSSES: Registry[Any] = Registry("loss", "memrl.losses", shape(members=("per_token", "total")))

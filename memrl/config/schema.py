@@ -151,9 +151,14 @@ class RewardConfig:
 
 @dataclass
 class AdvantageConfig:
-    mode: str = "episode"  # episode | evidence | counterfactual | pooled | a plug-in's
-    spill: float = 0.2  # evidence: share of a question's credit that later steps, which could lose it, get too
+    mode: str = "episode"  # episode | evidence | counterfactual | retrieved | reroll | pooled | a plug-in's
+    spill: float = 0.2  # evidence, retrieved: share of an answer's credit that later steps, which could lose it, get
+    uniform_share: float = (
+        0.2  # retrieved: share of an answer's credit that all steps get, whoever wrote what was shown
+    )
     counterfactual_steps: int | None = None  # counterfactual: at most so many steps are left out, one by one
+    rerolls: int = 2  # reroll: other completions of a step, from the same memory; each is a sample too
+    reroll_steps: int | None = None  # reroll: at most so many steps of an episode, drawn by chance; null: all of them
     normalize_std: bool = True  # divide by the group's standard deviation
     normalize_parts: bool = (
         False  # give each reward part a spread of 1 before it is weighted; then all samples together

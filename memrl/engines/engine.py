@@ -43,7 +43,7 @@ class Place:
     episode: int = 0
     """Number of the episode within its group."""
     stage: int = 0
-    """The chunk that is read; once all are read, what follows: questions, their repetition, grading."""
+    """The chunk that is read; once all are read, what follows: questions, their repetition, grading, re-rolls."""
     number: tuple[int, ...] = ()
     """Which request of the stage: a question, a vote on it, a try at that vote, and so on."""
 

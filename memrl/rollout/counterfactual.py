@@ -1,8 +1,7 @@
 """The worth of each step to the answers: what they lose when all calls are made again but that step's.
 
-The calls are carried out again from the memory that the step found. A later call that names an item of the step that is
-left out fails, as it must; one that was refused as a duplicate may now store what it says. Calls that failed otherwise
-are not tried again, not even those that were over budget: see docs/credit.md.
+The calls are carried out again from the memory that the step found (`memrl.rollout.replay`). A later call that names an
+item of the step that is left out fails, as it must; one that was refused as a duplicate may now store what it says.
 
 Only questions that would be shown something else are asked again. For the `lexical` reader the result is exact; a
 reader that is a model sees other item ids where an earlier insert is missing, and may word its answer otherwise.
@@ -14,36 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
 from memrl.envs.stream import Question, Stream
-from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.records import AnswerRecord, Step
+from memrl.rollout.replay import Calls, given_out, play_again
 
-Calls = Sequence[Sequence[ToolCall]]
-"""The calls of each step, as they were carried out."""
-MADE_AGAIN = (ResultCode.OK, ResultCode.DUPLICATE)
 Ask = Callable[[Question, MemoryDesign], Awaitable[AnswerRecord]]
-
-
-def play_again(
-    memory: MemoryDesign, stream: Stream, calls: Calls, results: Sequence[Sequence[ToolResult]], first: int
-) -> None:
-    """Carry out the calls of step `first` and all later ones that succeeded, or were refused as duplicates.
-
-    Args:
-        memory: as it is before step `first`; changed.
-        results: of each call in the episode. An insert may get another id now; calls that named the old one are given
-            the new one.
-    """
-    renamed: dict[str, str] = {}
-    for step in range(first, len(calls)):
-        for call, before in zip(calls[step], results[step], strict=True):
-            if before.code not in MADE_AGAIN:
-                continue
-            named = call.arguments.get("memory_id")
-            if isinstance(named, str) and named in renamed:
-                call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": renamed[named]}})
-            now = memory.execute(call, time=stream.chunks[step].time)
-            if before.item_id is not None and now.item_id is not None and now.item_id != before.item_id:
-                renamed[before.item_id] = now.item_id
 
 
 class StepWorth:
@@ -94,10 +67,11 @@ class StepWorth:
         for number in range(max(left_out, default=-1) + 1):
             if number in left_out:
                 with open_journal(memory) as journal:
-                    play_again(memory, stream, calls, results, number + 1)
+                    missing = given_out(calls[number], results[number])
+                    play_again(memory, stream, calls, results, number + 1, missing)
                     for question, view, answer in zip(stream.questions, shown, answers, strict=True):
                         other = memory.retrieve(question.text, self._budget)
-                        if _contents(other) == _contents(view):
+                        if contents(other) == contents(view):
                             continue
                         place = (question.id, other.text())
                         if place not in known:
@@ -125,7 +99,7 @@ class StepWorth:
         return sorted(sorted(made, key=lambda number: read[number], reverse=True)[: self._most_steps])
 
 
-def _contents(view: MemoryView) -> tuple[object, ...]:
+def contents(view: MemoryView) -> tuple[object, ...]:
     """Return what a view shows but for its items' ids."""
     best = None if view.best is None else (view.best.store, view.best.time, view.best.content)
     return (best, *((item.store, item.time, item.content) for item in view.items))

@@ -11,7 +11,7 @@ from memrl.engines.engine import Place
 from memrl.envs.stream import Chunk, Stream
 from memrl.frozen.judge import Judge
 from memrl.records import ContentCheck, Step
-from memrl.rewards.content import content_value, content_value_memalpha, extraction, gold_points, unfaithful
+from memrl.rewards.content import Point, content_value, content_value_memalpha, extraction, gold_points, unfaithful
 from memrl.rewards.meters import Written, measure
 
 
@@ -35,23 +35,53 @@ class Grading:
         Raises:
             JudgeError, EngineError: the judge failed.
         """
-        points = gold_points(stream) if self._mode != "none" and not self._memalpha else None
         checks = await asyncio.gather(*(self._checks(stream, step, place.under(step.chunk)) for step in steps))
-        graded = []
-        before: Sequence[str] = ()
-        for step, found, after in zip(steps, checks, _held(steps), strict=True):
-            update: dict[str, object] = {"checks": found}
-            if self._mode != "none":
-                right = [check.right for check in found]
-                value = (
-                    content_value_memalpha(right, len(step.results))
-                    if self._memalpha
-                    else content_value(right, extraction(points[step.chunk] if points else [], before, after))
-                )
-                update["parts"] = {**step.parts, "content": value}
-            graded.append(step.model_copy(update=update))
-            before = after
-        return graded
+        points = self._points(stream)
+        held: list[Sequence[str]] = [[], *held_after(steps)]
+        return [
+            self._graded(step, found, points, before, after)
+            for step, found, before, after in zip(steps, checks, held, held[1:], strict=False)
+        ]
+
+    async def grade_last(self, stream: Stream, steps: Sequence[Step], place: Place) -> Step:
+        """The last of these steps with `checks`, and with the part `content` where it is paid; the others are looked
+        at for what they left in the memory.
+
+        Raises:
+            JudgeError, EngineError: the judge failed.
+        """
+        found = await self._checks(stream, steps[-1], place)
+        held: list[Sequence[str]] = [[], *held_after(steps)]
+        return self._graded(steps[-1], found, self._points(stream), *held[-2:])
+
+    def _points(self, stream: Stream) -> Sequence[Sequence[Point]] | None:
+        return gold_points(stream) if self._mode != "none" and not self._memalpha else None
+
+    def _graded(
+        self,
+        step: Step,
+        checks: list[ContentCheck],
+        points: Sequence[Sequence[Point]] | None,
+        before: Sequence[str],
+        after: Sequence[str],
+    ) -> Step:
+        """The step with what was found.
+
+        Args:
+            points: of each chunk, what the content reward looks for.
+            before: texts of the memory before the step.
+            after: and after it.
+        """
+        update: dict[str, object] = {"checks": checks}
+        if self._mode != "none":
+            right = [check.right for check in checks]
+            value = (
+                content_value_memalpha(right, len(step.results))
+                if self._memalpha
+                else content_value(right, extraction(points[step.chunk] if points else [], before, after))
+            )
+            update["parts"] = {**step.parts, "content": value}
+        return step.model_copy(update=update)
 
     async def _checks(self, stream: Stream, step: Step, place: Place) -> list[ContentCheck]:
         replaced = {change["id"]: change["before"] for change in step.diff if change["op"] == "update"}
@@ -92,8 +122,8 @@ class Grading:
         )
 
 
-def _held(steps: Sequence[Step]) -> Iterator[list[str]]:
-    """The texts that the memory held after each step."""
+def held_after(steps: Sequence[Step]) -> Iterator[list[str]]:
+    """The texts that the memory held after each step, in the order in which their items came."""
     texts: dict[str, str] = {}
     for step in steps:
         for change in step.diff:

@@ -10,11 +10,11 @@ import asyncio
 import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
-from memrl.credit import wants_worth
+from memrl.credit import wants_rerolls, wants_worth
 from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
@@ -24,12 +24,14 @@ from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError
 from memrl.frozen.judge import Judge
 from memrl.frozen.reader import Reader
-from memrl.records import AdapterRef, AnswerRecord, Episode, Step
+from memrl.records import AdapterRef, AnswerRecord, Completion, Episode, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.environment import new_env, new_memory, new_stores
 from memrl.rollout.grading import Grading
+from memrl.rollout.reroll import Rerolls, Workbench
+from memrl.rollout.together import together
 
 
 def request_seed(*parts: int) -> int:
@@ -50,7 +52,7 @@ class RolloutWorker:
         engine: generates for the policy; closed with the worker, as are reader and judge.
         prompter: the policy's.
         judge: None: nobody grades.
-        advantage: says whether the worth of each step is found out in play.
+        advantage: says whether the worth of each step is found out in play, or other completions are tried.
 
     Raises:
         PluginError: a reward part of `rewards.parts` is not to be had here.
@@ -75,8 +77,9 @@ class RolloutWorker:
         self.rollout = rollout
         self._reader = reader
         self._weights = resolve_weights(rewards.preset, rewards.weights, rewards.parts)
+        self._advantage = advantage
         self._needs_worth = wants_worth(advantage.mode)
-        self._most_left_out = advantage.counterfactual_steps
+        self._needs_rerolls = wants_rerolls(advantage.mode)
         self._grading = Grading(rewards, judge, max_completion_tokens=rollout.max_completion_tokens)
         self._beside: dict[str, RolloutWorker] = {}
 
@@ -132,7 +135,7 @@ class RolloutWorker:
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
         snapshot = held.snapshot()
         items = [item["content"] for item in snapshot["items"]]
-        return Episode(
+        episode = Episode(
             stream_id=stream.id,
             source=stream.source,
             index=place.episode,
@@ -146,6 +149,9 @@ class RolloutWorker:
             meters=self._grading.meters(stream, steps, items, growth=held.token_count() / chunk_tokens),
             asked_again=asked_again,
         ).paid(self._weights)
+        if self._needs_rerolls and temperature is None:
+            episode = await self._rerolls(stream, sizes, seed, adapter, place)(stream, episode, calls, held)
+        return episode
 
     async def _read(
         self,
@@ -160,7 +166,6 @@ class RolloutWorker:
         """The steps, and the calls that each carried out."""
         rollout = self.rollout
         env = new_env(sizes, rollout, self.prompter, stream, memory)
-        heat = rollout.temperature if temperature is None else temperature
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
         while not env.done:
@@ -173,19 +178,9 @@ class RolloutWorker:
                     f"rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
-            sampling = Sampling(rollout.max_completion_tokens, heat, request_seed(seed, chunk))
-            try:
-                async with asyncio.timeout(rollout.step_timeout):
-                    completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place.at(chunk))
-            except TimeoutError:
-                raise EngineError(
-                    f"chunk {chunk}: no completion within rollout.step_timeout ({rollout.step_timeout:g} s)"
-                ) from None
-            version = None if adapter is None else adapter.version
-            if completion.version != version:
-                raise EngineError(f"asked for adapter version {version}, got {completion.version}")
-            if not all(map(math.isfinite, completion.logprobs)):
-                raise EngineError(f"chunk {chunk}: the engine gave a log-prob that is no number")
+            completion = await self._complete(
+                prompt_ids, request_seed(seed, chunk), adapter, place.at(chunk), temperature, f"chunk {chunk}"
+            )
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
@@ -202,6 +197,75 @@ class RolloutWorker:
             )
         return steps, calls
 
+    async def _complete(
+        self,
+        prompt_ids: list[int],
+        seed: int,
+        adapter: AdapterRef | None,
+        place: Place,
+        temperature: float | None,
+        where: str,
+    ) -> Completion:
+        """One completion of a step.
+
+        Args:
+            where: what it is of, in error messages.
+        """
+        rollout = self.rollout
+        heat = rollout.temperature if temperature is None else temperature
+        sampling = Sampling(rollout.max_completion_tokens, heat, seed)
+        try:
+            async with asyncio.timeout(rollout.step_timeout):
+                completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place)
+        except TimeoutError:
+            raise EngineError(
+                f"{where}: no completion within rollout.step_timeout ({rollout.step_timeout:g} s)"
+            ) from None
+        version = None if adapter is None else adapter.version
+        if completion.version != version:
+            raise EngineError(f"asked for adapter version {version}, got {completion.version}")
+        if not all(map(math.isfinite, completion.logprobs)):
+            raise EngineError(f"{where}: the engine gave a log-prob that is no number")
+        return completion
+
+    def _rerolls(
+        self, stream: Stream, sizes: MemoryConfig, seed: int, adapter: AdapterRef | None, place: Place
+    ) -> Rerolls:
+        """Return the function that re-rolls the steps of the episode at `place`; `sizes` are those of its memory."""
+        after = len(stream.chunks) + 3  # the stages of questions, their repetition and grading come before
+
+        async def complete(step: Step, number: int) -> Completion:
+            where = f"chunk {step.chunk}, re-roll {number}"
+            at = place.at(after).under(step.chunk, number)
+            return await self._complete(
+                step.prompt_ids, request_seed(seed, step.chunk, number), adapter, at, None, where
+            )
+
+        async def grade(steps: Sequence[Step], number: int) -> Step:
+            at = place.at(after + 1).under(steps[-1].chunk, number)
+            return await self._grading.grade_last(stream, steps, at)
+
+        async def ask(question: Question, memory: MemoryDesign, chunk: int, number: int) -> AnswerRecord:
+            at = place.at(after + 2).under(chunk, number, order[question.id])
+            return await self.ask(stream.source, question, memory, at)
+
+        order = {question.id: number for number, question in enumerate(stream.questions)}
+        bench = Workbench(
+            new_memory=partial(new_memory, sizes, self.prompter),
+            new_env=lambda memory: new_env(sizes, self.rollout, self.prompter, stream, memory),
+            complete=complete,
+            decode=self.prompter.decode,
+            grade=grade,
+            ask=ask,
+        )
+        return Rerolls(
+            self._advantage,
+            bench,
+            budget=self.memory.retrieve_budget,
+            weights=self._weights,
+            seed=request_seed(place.step, place.stream),
+        )
+
     def _step_worth(self, source: str, sizes: MemoryConfig, place: Place) -> StepWorth:
         """Return the function that finds out the worth of one episode's steps; `place` is where its questions to the
         reader stand, and `sizes` are those of its memory."""
@@ -211,20 +275,18 @@ class RolloutWorker:
             return await self.ask(source, question, memory, place.under(next(numbers)))
 
         return StepWorth(
-            partial(new_memory, sizes, self.prompter), self.memory.retrieve_budget, ask, self._most_left_out
+            partial(new_memory, sizes, self.prompter),
+            self.memory.retrieve_budget,
+            ask,
+            self._advantage.counterfactual_steps,
         )
 
     async def ask_all(self, stream: Stream, memory: MemoryDesign, place: Place) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""
-        questions = [
-            asyncio.ensure_future(self.ask(stream.source, question, memory, place.under(number)))
+        return await together(
+            self.ask(stream.source, question, memory, place.under(number))
             for number, question in enumerate(stream.questions)
-        ]
-        try:
-            return await asyncio.gather(*questions)
-        finally:
-            for question in questions:
-                question.cancel()
+        )
 
     async def ask(self, source: str, question: Question, memory: MemoryDesign, place: Place) -> AnswerRecord:
         """Put one question to the reader over a memory, and score what it says: by the question's metric, or by the

@@ -13,6 +13,7 @@ from typing import Any
 
 from memrl.config import Config
 from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.credit import wants_rerolls
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Stream
 
@@ -155,6 +156,14 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         }
 
     step = episodes_cost(train.group_size * train.streams_per_step)
+    rerolled = 0.0  # steps of an episode
+    if wants_rerolls(config.advantage.mode):
+        bound = config.advantage.reroll_steps
+        rerolled = stats.chunks if bound is None else min(stats.chunks, bound)
+        again = step["episodes"] * rerolled * config.advantage.rerolls
+        step["completions"] += round(again)
+        step["prompt_tokens"] += round(again * prompt)
+        step["completion_tokens"] += round(again * rollout.max_completion_tokens)
     learner = step["prompt_tokens"] + step["completion_tokens"]
     evaluations = count_evaluations(train.steps, config.eval.every)
     evaluation = episodes_cost(config.eval.streams * evaluations)
@@ -171,6 +180,12 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         )
     if config.data.curriculum:
         notes.append(f"the estimate takes the {len(config.data.curriculum)} stages of data.curriculum for equally long")
+    if rerolled:
+        most = round(step["episodes"] * rerolled * config.advantage.rerolls * stats.questions)
+        notes.append(
+            f"re-rolls (advantage.rerolls={config.advantage.rerolls}) are among the completions, and each is a sample; "
+            f"they ask up to {most:,} questions again in a step, those that would be shown something else"
+        )
     if rollout.refill_rounds:
         notes.append(f"groups that teach nothing are refilled: up to {1 + rollout.refill_rounds} times the rollout")
     if config.memory.render_budget + stats.longest_chunk_tokens > rollout.max_prompt_tokens:

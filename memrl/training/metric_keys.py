@@ -30,6 +30,9 @@ METRICS: dict[str, str] = {
     "tokens/prompt": "Prompt tokens of the policy in this step.",
     "tokens/prompt_cached": "Those of them that the engine had in its prefix cache.",
     "tokens/completion": "Tokens that the policy sampled in this step.",
+    "tokens/reroll_prompt": "Prompt tokens of the re-rolls (`advantage.mode=reroll`), each step's once for each of its "
+    "re-rolls; an engine that shares prefixes reads them once.",
+    "tokens/reroll_completion": "Tokens that were sampled for re-rolls.",
     "tokens/reader": "Prompt and completion tokens of the reader in this step.",
     "tokens/trained": "Completion tokens that the learner was given.",
     "tokens/learner_padded": "Tokens that the learner computed, prompts and padding included.",
@@ -40,7 +43,7 @@ METRICS: dict[str, str] = {
     "reader/prompt_tokens": "Prompt tokens of the reader.",
     "reader/completion_tokens": "Completion tokens of the reader.",
     "reader/asked_again": "Questions asked once more to find out what single steps were worth "
-    "(`advantage.mode=counterfactual`).",
+    "(`advantage.mode=counterfactual`), or their re-rolls (`reroll`).",
     "judge/<count>": "As `reader/calls`, `cached`, `retries`, `prompt_tokens`, `completion_tokens`, for the judge; "
     "only where it was asked.",
     "judge/agreement": "Share of the answers that judge and metric both find right, or both find wrong.",
@@ -66,7 +69,7 @@ METRICS: dict[str, str] = {
     "advantage/groups_used": "Groups that became samples.",
     "advantage/groups_no_spread": "Groups whose episodes were all paid the same: they teach nothing and are replaced.",
     "advantage/groups_too_small": "Groups that failures left with fewer than two episodes.",
-    "advantage/samples": "Samples that credit was given to: one a step of an episode.",
+    "advantage/samples": "Samples that credit was given to: one a step of an episode, and one each of its re-rolls.",
     "advantage/abs_mean": "Mean size of their advantages.",
     "advantage/abs_max": "The largest of them.",
     # The learner.

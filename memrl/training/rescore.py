@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from memrl.config import AdvantageConfig, load_config
-from memrl.credit import group_advantages
+from memrl.config import AdvantageConfig, RewardConfig, load_config
+from memrl.credit import group_advantages, wants_rerolls
 from memrl.errors import ConfigError, DataError
 from memrl.records import AnswerRecord, Episode, Group
 from memrl.rewards.compose import RewardWeights, resolve_weights
@@ -68,7 +68,8 @@ def rescore(
         For each step its number, its episodes as they were paid and as they would be, and figures of their advantages.
 
     Raises:
-        ConfigError: it is no run, it has no saved episodes, or a setting is none of rewards or advantages.
+        ConfigError: it is no run, it has no saved episodes, a setting is none of rewards or advantages, or saved
+            episodes do not hold what the credit mode needs.
         FormatError: a newer version wrote it.
         DataError: its episodes are damaged, or cannot be scored by `metric`.
         PluginError: a reward part cannot be made of its settings, or fails.
@@ -81,13 +82,16 @@ def rescore(
             raise ConfigError(f"{override!r} would change what was generated. Only rewards. and advantage. can be set.")
     if metric is not None and metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; choose from {', '.join(METRICS)}")
-    config = load_config(run / CONFIG_FILE, overrides, check=False)
-    paid = load_config(run / CONFIG_FILE, check=False).rewards.content
+    config, played = load_config(run / CONFIG_FILE, overrides, check=False), load_config(run / CONFIG_FILE, check=False)
+    paid = played.rewards.content
     if config.rewards.content != paid:
         raise ConfigError(
             f"rewards.content={config.rewards.content} needs the chunks, which saved episodes do not hold; the run had "
             f"{paid}. Weights of the content part can be changed, what it is cannot."
         )
+    if wants_rerolls(config.advantage.mode):
+        _check_rerolls(config.advantage, played.advantage)
+        _check_paid_alike(config.rewards, played.rewards, metric)
     writer = EpisodeWriter(run / "episodes")
     numbers = writer.steps()
     if not numbers:
@@ -97,6 +101,26 @@ def rescore(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return _steps(config.advantage, weights, writer, numbers, metric)
+
+
+def _check_rerolls(wanted: AdvantageConfig, played: AdvantageConfig) -> None:
+    """Refuse a mode that compares completions which were never sampled."""
+    if not wants_rerolls(played.mode):
+        raise ConfigError(
+            f"advantage.mode={wanted.mode} compares other completions of the steps, which are sampled and tried while "
+            f"an episode is played; this run was played with advantage.mode={played.mode}. Train with "
+            f"advantage.mode={wanted.mode}, or rescore to a mode that needs less, as retrieved."
+        )
+
+
+def _check_paid_alike(wanted: RewardConfig, played: RewardConfig, metric: str | None) -> None:
+    """Refuse what would pay the episodes otherwise than their re-rolls, of which the values of the parts are saved and
+    not what these were computed from."""
+    if metric is not None or (wanted.preset, wanted.parts) != (played.preset, played.parts):
+        raise ConfigError(
+            "re-rolls are saved with the values of their reward parts, not with their answers: weights can be changed, "
+            "the metric, rewards.preset and rewards.parts cannot. Give advantage.mode=episode or another mode too."
+        )
 
 
 def _steps(

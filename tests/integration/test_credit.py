@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from tests.support import quiet, rows
 SOURCE = "[{source: synthetic, chunks: 3, sentences: 3, people: 16, questions: 8, metric: substring}]"
 
 
-def train(folder: Path, mode: str, *more: str) -> None:
+def train(folder: Path, mode: str, *more: str, resume: bool = False) -> None:
     settings = {
         "run.dir": folder, "model.device": "cpu", "advantage.mode": mode, "data.train": SOURCE, "data.eval": SOURCE,
         "reader.type": "lexical", "train.steps": 2, "train.group_size": 4, "train.streams_per_step": 2,
         "eval.streams": 2, "eval.every": 0, "rollout.max_completion_tokens": 96,
     }  # fmt: skip
     config = load_config("tiny", [*(f"{key}={value}" for key, value in settings.items()), *more])
-    Trainer(config, name="credit", resume=False, console=quiet()).run()
+    Trainer(config, name="credit", resume=resume, console=quiet()).run()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_rescoring_gives_the_rewards_that_were_paid_to_the_bit(run: Path, capsys
     assert "every reward is the one that was paid" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mode", ["episode", "evidence", "pooled"])
+@pytest.mark.parametrize("mode", ["episode", "evidence", "pooled", "retrieved"])
 def test_other_settings_pay_as_if_they_had_been_the_runs(run: Path, mode: str) -> None:
     overrides = ["rewards.preset=memalpha", f"advantage.mode={mode}"]
     config = load_config(run / "config.yaml", overrides)
@@ -96,6 +97,7 @@ def test_another_metric_scores_the_same_answers(run: Path, tmp_path: Path) -> No
         (["RUN", "--metric", "f1"], "unknown metric 'f1'; choose from"),
         (["RUN", "--metric", "boxed"], "the metric 'boxed' needs integer golds"),
         (["RUN", "more"], "settings are written key=value"),
+        (["RUN", "advantage.mode=reroll"], "this run was played with advantage.mode=counterfactual. Train with"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -103,6 +105,73 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     assert main(["rescore", *(str(run) if word == "RUN" else word for word in words)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+# Re-rolls ------------------------------------------------------------------------------------------------------------
+
+
+REROLL = ("advantage.rerolls=2", "advantage.reroll_steps=2", "rewards.content=lexical", "rollout.max_staleness=1")
+
+
+@pytest.fixture(scope="module")
+def rerolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reroll") / "run"
+    train(folder, "reroll", *REROLL)
+    return folder
+
+
+def test_rerolls_are_played_saved_learned_from_and_counted(rerolled: Path) -> None:
+    contents = set()
+    for number, row in zip((1, 2), rows(rerolled)[1:], strict=True):
+        episodes = EpisodeWriter(rerolled / "episodes").read(number)
+        steps = [step for episode in episodes for step in episode.steps]
+        others = [(step, other) for step in steps for other in step.rerolls]
+        assert len(others) == 2 * 2 * len(episodes)
+        assert row["tokens/reroll_completion"] == sum(len(other.completion.ids) for _, other in others)
+        assert row["tokens/reroll_prompt"] == sum(len(step.prompt_ids) for step, _ in others)
+        assert row["reader/asked_again"] == sum(episode.asked_again for episode in episodes) > 0
+        assert row["advantage/samples"] == row["advantage/groups_used"] * 4 * (3 + 2 * 2)
+        assert row["learner/samples"] == row["advantage/samples"] and row["fail/stale"] == 0
+        # The engine's log-probs of all that was sampled are the learner's.
+        if row["learner/staleness"] == 0:
+            assert 0 < row["loss/sampling_gap"] < 1e-4
+        for step, other in others:
+            assert len(other.completion.logprobs) == len(other.completion.ids) > 0
+            assert other.completion.version == {episode.version for episode in episodes}.pop()
+            contents.add(other.parts["content"])
+            if other.completion.ids == step.completion.ids:
+                assert (other.results, other.parts) == (step.results, step.parts)
+        by_stream = {
+            episode.stream_id: {tuple(step.chunk for step in episode.steps if step.rerolls)} for episode in episodes
+        }
+        for episode in episodes:
+            by_stream[episode.stream_id].add(tuple(step.chunk for step in episode.steps if step.rerolls))
+        assert all(len(chosen) == 1 for chosen in by_stream.values()), "the same steps in all episodes of a group"
+    assert len(contents) > 1
+
+
+def test_a_run_with_rerolls_is_the_same_again_and_after_a_stop(rerolled: Path, tmp_path: Path) -> None:
+    train(tmp_path / "twin", "reroll", *REROLL)
+    assert rows(tmp_path / "twin") == rows(rerolled)
+    stopped = Path(shutil.copytree(rerolled, tmp_path / "run", symlinks=True))
+    shutil.rmtree(stopped / "checkpoints" / "step_00002")
+    train(stopped, "reroll", *REROLL, resume=True)
+    assert rows(stopped) == rows(rerolled)
+    for number in (1, 2):
+        assert EpisodeWriter(stopped / "episodes").read(number) == EpisodeWriter(rerolled / "episodes").read(number)
+
+
+def test_rerolls_are_paid_again_by_other_weights_and_by_no_other_parts(
+    rerolled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for (_, before, after, advantages), row in zip(rescore(rerolled), rows(rerolled)[1:], strict=True):
+        assert before == after
+        assert all(row[key] == value for key, value in advantages.items())
+    assert len(list(rescore(rerolled, ["rewards.weights={compression: 0.7}"]))) == 2
+    assert len(list(rescore(rerolled, ["advantage.mode=retrieved", "rewards.preset=memalpha"]))) == 2
+    for words in (["rewards.preset=memalpha"], ["--metric", "exact_match"]):
+        assert main(["rescore", str(rerolled), *words]) == 2
+        assert "re-rolls are saved with the values of their reward parts" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_ends_when_it_has_reached_its_target(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, EngineError
 from memrl.learner.build import build_learner
-from memrl.records import AdapterRef, Completion, Episode, Group
+from memrl.records import AdapterRef, Completion, Episode, Group, Step
 from memrl.rollout.build import build_worker, open_pool, open_ray_pool
 from memrl.rollout.pool import Play, Pool
 from memrl.rollout.ray_pool import RayPool
@@ -111,6 +111,12 @@ def check_complete(groups: list[Group], pool: Pool, adapter: AdapterRef) -> None
         assert group.failures == []
 
 
+def sampled(step: Step) -> list[list[int]]:
+    """The ids of a step's completion, and of its re-roll."""
+    [other] = step.rerolls
+    return [step.completion.ids, other.completion.ids]
+
+
 @pytest.mark.usefixtures("cluster")
 def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
     """By the embedded model, which does store what it reads: more than a memory of 8 tokens takes."""
@@ -131,8 +137,9 @@ def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_ray_plays_what_one_process_plays(quick_model: Path, tmp_path: Path) -> None:
-    pool, adapter, streams = start(quick_model, tmp_path)
-    alone = open_pool(small_config(quick_model, tmp_path, {"reader.type": "lexical"}))
+    mode = {"advantage.mode": "reroll", "advantage.rerolls": 1}
+    pool, adapter, streams = start(quick_model, tmp_path, **mode)
+    alone = open_pool(small_config(quick_model, tmp_path, {"reader.type": "lexical", **mode}))
     try:
         alone.load_adapter(adapter)
         groups = pool.run(pool.play_groups(streams, adapter, step=1, first=0))
@@ -140,7 +147,7 @@ def test_ray_plays_what_one_process_plays(quick_model: Path, tmp_path: Path) -> 
         expected = alone.run(alone.play_groups(streams, adapter, step=1, first=0))
         # The same seeds give the same episodes; only the rounding of other batches may tip a draw.
         same = [
-            [step.completion.ids for step in one.steps] == [step.completion.ids for step in other.steps]
+            [sampled(step) for step in one.steps] == [sampled(step) for step in other.steps]
             for mine, theirs in zip(groups, expected, strict=True)
             for one, other in zip(mine.episodes, theirs.episodes, strict=True)
         ]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from memrl.config import AdvantageConfig
 from memrl.credit import group_advantages
 from memrl.errors import ConfigError
-from memrl.records import AnswerRecord, Completion, Episode, Group, Step
-from memrl.rewards.compose import RewardWeights, episode_value, resolve_weights, total
+from memrl.records import AnswerRecord, Completion, Episode, Group, Reroll, Step
+from memrl.rewards.compose import RewardWeights, episode_value, resolve_weights, step_value, total
 
 WEIGHTS = resolve_weights("memalpha", {"tool_success": 0.5, "compression": 0.1, "content": 0.0})
 DEFAULT, MEMALPHA = resolve_weights("default"), resolve_weights("memalpha")
@@ -130,7 +130,7 @@ def test_equal_totals_with_different_steps_still_teach() -> None:
     assert np.abs(advantages).max() < 2.0
 
 
-@pytest.mark.parametrize("mode", ["episode", "evidence", "pooled"])
+@pytest.mark.parametrize("mode", ["episode", "evidence", "pooled", "retrieved"])
 def test_groups_without_spread_are_dropped_and_counted(mode: str) -> None:
     flat = make_group([0.5, 0.5], [[1.0, 1.0], [1.0, 1.0]], stream_id="flat")
     alone = make_group([0.5], [[1.0, 1.0]], stream_id="alone")
@@ -154,7 +154,7 @@ def test_samples_carry_the_sampled_tokens_and_version_untouched() -> None:
 
 
 def test_unknown_mode_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="episode, evidence, counterfactual, pooled"):
+    with pytest.raises(ConfigError, match="episode, evidence, counterfactual, retrieved, reroll, pooled"):
         group_advantages([], AdvantageConfig(mode="grpo"), WEIGHTS)
 
 
@@ -274,7 +274,7 @@ def test_with_one_chunk_all_modes_agree(weights: RewardWeights) -> None:
         group.episodes[i] = episode.model_copy(update={"steps": steps, "answers": answers})
     found = [
         [sample.advantage for sample in group_advantages([group], AdvantageConfig(mode=mode), weights).samples]
-        for mode in ("pooled", "episode", "evidence", "counterfactual")
+        for mode in ("pooled", "episode", "evidence", "counterfactual", "retrieved")
     ]
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-9)
@@ -320,7 +320,7 @@ def test_whatever_the_mode_an_episode_is_paid_what_it_earned_above_its_group(dat
         group.episodes[i] = episode.model_copy(update={"answers": answers, "steps": changed, "parts": parts})
     totals = np.array([total(e.parts, [step.parts for step in e.steps], weights) for e in group.episodes])
     spill = data.draw(st.floats(0.0, 1.0))
-    for mode in ("pooled", "episode", "evidence", "counterfactual"):
+    for mode in ("pooled", "episode", "evidence", "counterfactual", "retrieved"):
         config = AdvantageConfig(mode=mode, spill=spill, normalize_std=False)
         found = group_advantages([group], config, weights).samples
         paid = np.array([sample.advantage for sample in found]).reshape(-1, steps)
@@ -349,6 +349,120 @@ def test_counterfactual_says_when_the_worth_is_not_known() -> None:
     group = make_evidence_group([[1.0], [0.0]], [[0]], FLAT_MEMORY)
     with pytest.raises(ConfigError, match="without finding out what its steps are worth"):
         group_advantages([group], COUNTERFACTUAL, WEIGHTS)
+
+
+REROLL = AdvantageConfig(mode="reroll", normalize_std=False)
+
+
+def make_rerolled_group(
+    qa: list[float], tool_success: list[list[float]], rerolls: dict[tuple[int, int], list[tuple[float, float]]]
+) -> Group:
+    """Episodes whose steps (i, t) are re-rolled: each re-roll gives (qa, its step's tool success)."""
+    group = make_group(qa, tool_success)
+    for i, episode in enumerate(group.episodes):
+        steps = [
+            step.model_copy(
+                update={
+                    "rerolls": [
+                        Reroll(
+                            completion=Completion(ids=[70 + k, i, t], logprobs=[-0.4 - k] * 3, stop="stop", version=7),
+                            text="",
+                            results=[],
+                            parts={"tool_success": success},
+                            episode_parts={"qa": value, "compression": 0.0},
+                        )
+                        for k, (value, success) in enumerate(rerolls.get((i, t), []))
+                    ]
+                }
+            )
+            for t, step in enumerate(episode.steps)
+        ]
+        group.episodes[i] = episode.model_copy(update={"steps": steps})
+    return group
+
+
+def test_a_rerolled_completion_is_compared_with_the_others_from_the_same_state() -> None:
+    group = make_rerolled_group(
+        [1.0, 0.0],
+        [[1.0, 1.0], [1.0, 0.0]],
+        {(0, 0): [(0.5, 1.0), (0.0, 1.0)], (1, 0): [(0.0, 1.0), (0.0, 0.0)]},
+    )
+    report = group_advantages([group], REROLL, WEIGHTS)
+    found = [(sample.episode, sample.chunk, sample.reroll, sample.advantage) for sample in report.samples]
+    assert [one[:3] for one in found] == [
+        (0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 0, 2), (1, 1, 0)
+    ]  # fmt: skip
+    tool = WEIGHTS["tool_success"] / 2
+    wanted = [
+        # V: 1, 0.5, 0 and what the call itself is paid; each against the mean of the two others
+        0.75, 0.0, -0.75,
+        # not re-rolled: half of what the episode was paid above the group, with the same step's tool success
+        0.5 * (0.5 + WEIGHTS["tool_success"] * 0.5),
+        # V: alike, but for the failed call of the last
+        0.5 * tool, 0.5 * tool, -tool,
+        -0.5 * (0.5 + WEIGHTS["tool_success"] * 0.5),
+    ]  # fmt: skip
+    np.testing.assert_allclose([one[3] for one in found], wanted, atol=1e-12)
+
+
+def test_rerolls_are_samples_with_their_own_tokens_and_log_probs() -> None:
+    group = make_rerolled_group([1.0, 0.0], [[1.0], [1.0]], {(0, 0): [(0.0, 1.0)], (1, 0): [(1.0, 1.0)]})
+    samples = group_advantages([group], REROLL, WEIGHTS).samples
+    assert [sample.completion_ids for sample in samples] == [[10, 0, 99], [70, 0, 0], [11, 0, 99], [70, 1, 0]]
+    assert [sample.logprobs for sample in samples[:2]] == [[-0.1, -0.2, -0.3], [-0.4] * 3]
+    assert {tuple(sample.prompt_ids) for sample in samples} == {(1, 2, 0)} and {s.version for s in samples} == {7}
+    other_modes = group_advantages([group], AdvantageConfig(mode="episode"), WEIGHTS).samples
+    assert [sample.completion_ids for sample in other_modes] == [[10, 0, 99], [11, 0, 99]]
+
+
+def test_a_group_whose_episodes_are_paid_alike_may_teach_by_its_rerolls() -> None:
+    group = make_rerolled_group([0.5, 0.5], [[1.0], [1.0]], {(0, 0): [(0.0, 1.0)], (1, 0): [(0.5, 1.0)]})
+    assert group_advantages([group], AdvantageConfig(), WEIGHTS).no_spread == ["s"]
+    np.testing.assert_allclose(
+        [sample.advantage for sample in group_advantages([group], REROLL, WEIGHTS).samples], [0.5, -0.5, 0.0, 0.0]
+    )
+    flat = make_rerolled_group([0.5, 0.5], [[1.0], [1.0]], {(0, 0): [(0.5, 1.0)], (1, 0): [(0.5, 1.0)]})
+    assert group_advantages([flat], REROLL, WEIGHTS).no_spread == ["s"]
+
+
+def test_reroll_says_when_nothing_was_rerolled() -> None:
+    with pytest.raises(ConfigError, match="was played without re-rolling its steps"):
+        group_advantages([make_group([0.0, 1.0], [[1.0], [1.0]])], REROLL, WEIGHTS)
+
+
+@pytest.mark.long
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_completions_that_are_compared_sum_to_zero_by_rerolls(data: st.DataObject) -> None:
+    steps, size, others = (data.draw(st.integers(1, most)) for most in (5, 4, 3))
+    size += 1
+    rerolled = data.draw(st.lists(st.integers(0, steps - 1), min_size=1, unique=True))
+    weights = data.draw(st.sampled_from([WEIGHTS, DEFAULT, MEMALPHA]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    group = make_rerolled_group(
+        rng.random(size).tolist(),
+        rng.random((size, steps)).tolist(),
+        {(i, t): rng.random((others, 2)).tolist() for i in range(size) for t in rerolled},
+    )
+    samples = group_advantages([group], REROLL, weights).samples
+    assert len(samples) == size * (steps + others * len(rerolled))
+    for t in range(steps):
+        for i in range(size):
+            mine = [sample.advantage for sample in samples if (sample.episode, sample.chunk) == (i, t)]
+            if t in rerolled:
+                assert len(mine) == others + 1 and sum(mine) == pytest.approx(0.0, abs=1e-9)
+                # what it is, against the mean of the others
+                episode = group.episodes[i]
+                paid = episode_value(episode.parts, weights) + step_value(episode.steps[t].parts, weights) / steps
+                rest = [
+                    episode_value(other.episode_parts, weights) + step_value(other.parts, weights) / steps
+                    for other in episode.steps[t].rerolls
+                ]
+                assert mine[0] == pytest.approx(paid - np.mean(rest), abs=1e-9)
+        if t not in rerolled:
+            assert sum(s.advantage for s in samples if s.chunk == t) == pytest.approx(0.0, abs=1e-9)
+    scaled = group_advantages([group], replace(REROLL, normalize_std=True), weights).samples
+    assert np.mean([sample.advantage**2 for sample in scaled]) == pytest.approx(1.0, abs=1e-3)
 
 
 def parts_apart(mode: str = "episode", **changes: float) -> AdvantageConfig:

@@ -340,6 +340,14 @@ def test_the_variable_with_the_key_must_be_set(monkeypatch: pytest.MonkeyPatch) 
         (["rewards.on_alarm=panic"], "rewards.on_alarm is 'panic'"),
         (["rewards.weights={content: 0.5}"], "nothing is paid for content"),
         (["advantage.normalize_parts=true", "advantage.mode=pooled"], "advantage.mode is pooled"),
+        (["advantage.normalize_parts=true", "advantage.mode=reroll"], "advantage.mode is reroll, which compares whole"),
+        (["advantage.mode=reroll", "advantage.rerolls=0"], "advantage.rerolls is 0; it must be at least 1"),
+        (["advantage.mode=reroll", "advantage.reroll_steps=0"], "advantage.reroll_steps is 0; it must be at least 1"),
+        (["advantage.mode=reroll", "train.group_size=1"], "train.group_size is 1: a group of one has no spread"),
+        (["advantage.mode=reroll", "rollout.temperature=0"], "rollout.temperature is 0.0; it must be above 0"),
+        (["advantage.mode=reroll", "advantage.rerolls=some"], "advantage.rerolls"),
+        (["advantage.uniform_share=1.1"], "advantage.uniform_share is 1.1; it must lie between 0 and 1"),
+        (["advantage.mode=retreived"], "did you mean 'retrieved'"),
     ],
 )
 def test_judges_meters_and_content_are_checked_before_anything_slow(words: list[str], complaint: str) -> None:

@@ -50,6 +50,18 @@ def test_an_endpoints_calls_are_counted_and_named() -> None:
     assert "reader calls are requests to big at http://host/v1; an answer that is in the" in "\n".join(result["notes"])
 
 
+def test_rerolls_are_completions_and_samples() -> None:
+    made = config()
+    made.advantage.mode, made.advantage.rerolls, made.advantage.reroll_steps = "reroll", 3, 2
+    result, plain = estimate(made, STATS), estimate(config(), STATS)
+    assert result["per_step"]["completions"] == 40 + 8 * 2 * 3
+    assert result["per_step"]["learner_tokens"] == (40 + 48) * (400 + 1024 + 100 + 2048)
+    assert result["run"]["completions"] - plain["run"]["completions"] == 10 * 48  # evaluations are not re-rolled
+    assert "they ask up to 480 questions again in a step" in "\n".join(result["notes"])
+    made.advantage.reroll_steps = None
+    assert estimate(made, STATS)["per_step"]["completions"] == 40 + 8 * 5 * 3
+
+
 def test_a_chunk_that_does_not_fit_the_prompt_is_warned_of() -> None:
     made = config()
     made.rollout.max_prompt_tokens = 1100

@@ -17,7 +17,8 @@ from memrl.envs.tools import ToolCall, ToolResult
 from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Step
 from memrl.rewards.metrics import score
-from memrl.rollout.counterfactual import StepWorth, play_again
+from memrl.rollout.counterfactual import StepWorth
+from memrl.rollout.replay import given_out, play_again
 
 BUDGET = 1000
 QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
@@ -104,6 +105,11 @@ def worths(calls: Sequence[Sequence[ToolCall]], budget: int = 1000, **more: Any)
         ([[ROME], [MOVED]], 1000, [HOME_ONLY, HOME_ONLY]),
         # later calls find their item though an earlier insert is missing and ids are others
         ([[CHATTER], [ROME], [update("sem_0002", "Ada lives in Oslo.")]], 1000, [{}, HOME_ONLY, HOME_ONLY]),
+        # a later item that has the missing one's id now is not the one that a call means
+        ([[CHATTER], [HOME], [JOB], [update("sem_0001", "It snowed.")]], 1000, [{}, HOME_ONLY, {"job": 1.0}, {}]),
+        ([[CHATTER], [HOME], [delete("sem_0001")]], 1000, [{}, HOME_ONLY, {}]),
+        # but one that says the same is: a duplicate that is stored now
+        ([[ROME], [ROME], [MOVED]], 1000, [{}, {}, HOME_ONLY]),
         # a step that made no call, or only bad ones, is worth nothing
         ([[], [delete("sem_0009")], [HOME]], 1000, [{}, {}, {"home": 1.0}]),
     ],
@@ -130,10 +136,11 @@ def test_it_is_exact_for_the_lexical_reader(calls: list[list[ToolCall]], budget:
     found = worths(calls, budget)
     for left_out in range(len(calls)):
         memory = StoreMemory(budget, budget)
-        kept = [made if number != left_out else [] for number, made in enumerate(calls)]
-        play_again(
-            memory, stream_of(len(calls)), kept, [s.results if n != left_out else [] for n, s in enumerate(steps)], 0
-        )
+        results = [step.results for step in steps]
+        stream = stream_of(len(calls))
+        play_again(memory, stream, calls[:left_out], results[:left_out], 0)
+        missing = given_out(calls[left_out], results[left_out])
+        play_again(memory, stream, calls, results, left_out + 1, missing)
         for question, before in zip(stream_of(len(calls)).questions, answers, strict=True):
             loss = before.score - asyncio.run(answer(question, memory)).score
             assert found[left_out].get(question.id, 0.0) == (

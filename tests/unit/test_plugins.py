@@ -11,7 +11,7 @@ from memrl.cli.main import main
 from memrl.cli.plugins import DOORS
 from memrl.config import check_config, load_config
 from memrl.config.registries import BY_KEY, JUDGES
-from memrl.credit import wants_worth
+from memrl.credit import wants_rerolls, wants_worth
 from memrl.envs.designs import DESIGNS
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.registry import Registry
@@ -201,10 +201,13 @@ def test_a_design_is_made_of_the_budgets() -> None:
 
 def test_modes_say_whether_steps_must_be_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "their_modes.py").write_text(
-        "from memrl.credit import needs_worth\n"
-        "@needs_worth\ndef weighs(episodes, config, weights): ...\ndef plain(episodes, config, weights): ..."
+        "from memrl.credit import needs_rerolls, needs_worth\n"
+        "@needs_worth\ndef weighs(episodes, config, weights): ...\ndef plain(episodes, config, weights): ...\n"
+        "@needs_rerolls\ndef rerolls(episodes, config, weights): ..."
     )
     monkeypatch.syspath_prepend(tmp_path)
     wanted = ("counterfactual", "their_modes:weighs")
-    names = ("episode", "evidence", "pooled", *wanted, "their_modes:plain")
+    rerolled = ("reroll", "their_modes:rerolls")
+    names = ("episode", "evidence", "pooled", "retrieved", *wanted, *rerolled, "their_modes:plain")
     assert [name for name in names if wants_worth(name)] == list(wanted)
+    assert [name for name in names if wants_rerolls(name)] == list(rerolled)

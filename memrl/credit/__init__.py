@@ -43,9 +43,46 @@ takes the place of the answers' shares: dE/dqa * (v[i,t] - mean_i v[.,t]) is pai
 single steps do not explain (an answer that two steps hold is lost by neither) is shared by all. With one chunk it is
 `episode`, exactly.
 
-`normalize_parts` (GDPO, arXiv 2601.05242; with every mode but `pooled`): a[i,t] is a sum over the parts k. Each part's
-share a_k is divided by its own standard deviation in the group before it is weighted, and the sums by one sigma over
-all samples of the batch:
+`retrieved`: as `counterfactual`, from what an episode leaves behind, without labels or further questions: what the
+reader was shown says who is paid,
+
+    v[i,t] = sum_q share[i,q,t] score[i,q] / questions,
+    share[i,q,t] = (1 - `uniform_share`) written[i,q,t] + `uniform_share` / T,      sum_t share = 1,
+    written[i,q,t]: parts of the steps that wrote the words of q's answer into the items shown (memrl.credit.shown),
+                    with `spill` of a word to later steps that wrote its item anew and kept it; 1/T where the words tell
+                    nothing (nothing was shown, or the answer stands in none of it).
+
+With one chunk it is `episode`, exactly. After the attribution of Fine-Mem (arXiv 2601.08435), which divides a
+question's score by the number of items retrieved and pays each part to the step that made the item. What differs: items
+count by the answer's words, since a view that is filled shows all items with every question, and equal parts would pay
+for writing many; the writer is that of the words, not the maker of the item, nor its last writer, who would earn all
+that the core paragraph held before; and the score is centred at each step, v[i,t] - mean_i v[.,t]. Refused: to centre
+the score first and share that out, which is conserved as well; but an answer that a step failed to make possible would
+then be charged to those who wrote what was shown in its place, and who writes nothing is never charged.
+`uniform_share` is for what leaves no words: room that was kept free, items that were deleted. It is 0.2 as `spill` is:
+the writers earn four fifths of an answer, as those who read its evidence do by `evidence`.
+
+`reroll` (same-state re-rollouts, after Memory-R2, arXiv 2605.21768): a step is compared with K other completions of the
+same prompt from the very same memory, k = 1..K, after each of which the later calls of its episode were made again
+(memrl.rollout.reroll). All K + 1 are samples,
+
+    a[i,t,k] = V[i,t,k] - mean of V[i,t,j] over the others j,      V = E + S[t] / T,      sum_k a[i,t,k] = 0,
+
+where k = 0 is the episode's own. They were drawn alike from one distribution, so what the first has ahead, that later
+calls were made for it, is constant and teaches nothing on average, and each has the others as an exact baseline; to
+learn from the first alone would throw away what K completions and their questions have cost. Steps that are not
+re-rolled (`reroll_steps`) have
+
+    a[i,t] = (E[i] - mean_i E + S[i,t] - mean_i S[.,t]) / T,
+
+their part of an episode that is paid once. So no sum over an episode is conserved here, as no two states share a
+baseline; what sums to zero are the completions that are compared with each other: the K + 1 of a state, or the same
+step of a group's episodes (all have the same steps re-rolled). Memory-R2 adds a global advantage to every step; here a
+re-rolled step has its exact one alone.
+
+`normalize_parts` (GDPO, arXiv 2601.05242; with every mode but `pooled` and `reroll`): a[i,t] is a sum over the parts k.
+Each part's share a_k is divided by its own standard deviation in the group before it is weighted, and the sums by one
+sigma over all samples of the batch:
 
     A = z / sigma_batch,      z[i,t] = sum_k w[k] a_k[i,t] / sigma_k,      sigma_k: of a_k in the group.
 
@@ -65,8 +102,9 @@ from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
 from memrl.config.registries import chosen
+from memrl.credit.shown import Writers
 from memrl.errors import ConfigError
-from memrl.records import Episode, Group, Sample
+from memrl.records import Episode, Group, Sample, Step
 from memrl.rewards.compose import (
     RewardWeights,
     episode_shares,
@@ -80,7 +118,8 @@ Array = NDArray[np.float64]
 Mode = Callable[[Sequence[Episode], AdvantageConfig, RewardWeights], "list[Array] | None"]
 """One way to give credit. Of the episodes of a group, at least two, none without steps, it returns the advantages of
 each episode's steps; None where nothing in the group has a spread of `min_spread`. With `normalize_parts` they are
-divided by one sigma of the batch afterwards. A mode with the mark of `needs_worth` finds `Step.worth` in each step."""
+divided by one sigma of the batch afterwards. A mode with the mark of `needs_worth` finds `Step.worth` in each step; one
+with the mark of `needs_rerolls` finds `Step.rerolls`, and returns each step's advantage followed by its re-rolls'."""
 Moved = Callable[[Sequence[Episode], AdvantageConfig, "dict[str, float]"], list[Array]]
 """What a mode adds at each step to an equal share of what the answers of its episode were paid."""
 
@@ -89,7 +128,7 @@ _EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as fa
 
 @dataclass
 class AdvantageReport:
-    """The samples, in logical order (group, episode, step), and what became of each group."""
+    """The samples, in logical order (group, episode, step, re-roll), and what became of each group."""
 
     samples: list[Sample] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
@@ -119,7 +158,7 @@ class AdvantageReport:
 
 def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: RewardWeights) -> AdvantageReport:
     """Turn groups into samples with advantages; groups that teach nothing are dropped and counted."""
-    mode = credit_mode(config.mode)
+    mode, rerolled = credit_mode(config.mode), wants_rerolls(config.mode)
     report = AdvantageReport()
     batch: list[tuple[list[Episode], list[Array]]] = []
     for group in groups:
@@ -136,7 +175,7 @@ def group_advantages(groups: Sequence[Group], config: AdvantageConfig, weights: 
     sigma = _batch_sigma([advantages for _, advantages in batch]) if config.normalize_parts else 1.0
     for episodes, advantages in batch:
         for episode, row in zip(episodes, advantages, strict=True):
-            report.samples.extend(_samples(episode, row / sigma))
+            report.samples.extend(_samples(episode, row / sigma, rerolled))
     return report
 
 
@@ -155,6 +194,18 @@ def needs_worth(mode: Mode) -> Mode:
     """Mark a mode as one that reads `Step.worth`: what the answers lose without each step is then found out in play."""
     setattr(mode, "needs_worth", True)  # noqa: B010 - a function has no such attribute for a type checker
     return mode
+
+
+def needs_rerolls(mode: Mode) -> Mode:
+    """Mark a mode as one that reads `Step.rerolls`: other completions of a step are then sampled and tried in play, and
+    are samples too."""
+    setattr(mode, "needs_rerolls", True)  # noqa: B010 - as above
+    return mode
+
+
+def wants_rerolls(name: str) -> bool:
+    """Return whether the mode `name` needs other completions of the steps."""
+    return bool(getattr(credit_mode(name), "needs_rerolls", False))
 
 
 def wants_worth(name: str) -> bool:
@@ -182,10 +233,47 @@ def evidence(episodes: Sequence[Episode], config: AdvantageConfig, weights: Rewa
     return _compared(episodes, config, weights, _by_evidence)
 
 
+def retrieved(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `retrieved`."""
+    return _compared(episodes, config, weights, _by_shown)
+
+
 @needs_worth
 def counterfactual(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
     """Return the advantages of mode `counterfactual`."""
     return _compared(episodes, config, weights, _by_worth)
+
+
+@needs_rerolls
+def reroll(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:
+    """Return the advantages of mode `reroll`: of each step's own completion, and then of its re-rolls."""
+    whole, steps = _paid(episodes, weights)
+    rows: list[Array] = []
+    for number, (episode, own, against) in enumerate(zip(episodes, steps, _against_position(steps), strict=True)):
+        if not any(step.rerolls for step in episode.steps):
+            raise ConfigError(
+                f"episode {episode.index} of stream {episode.stream_id!r} was played without re-rolling its steps. Use "
+                "advantage.mode=reroll when it is played, or another mode."
+            )
+        shared = (whole[number] - whole.mean() + against) / len(own)
+        row: list[float] = []
+        for step, mine, part in zip(episode.steps, own, shared, strict=True):
+            # V[i,t,k]
+            values = np.array([whole[number] + mine / len(own), *_rerolled(step, len(own), weights)])
+            others = len(values) - 1
+            row.extend((values - values.mean()) * (others + 1) / others if others else [part])
+        rows.append(np.array(row))
+    flat = np.concatenate(rows)
+    if np.abs(flat).max() < config.min_spread:
+        return None
+    return _scaled(rows, float(np.sqrt(np.square(flat).mean())), config)
+
+
+def _rerolled(step: Step, steps: int, weights: RewardWeights) -> list[float]:
+    """V[i,t,k] of a step's re-rolls."""
+    return [
+        episode_value(other.episode_parts, weights) + step_value(other.parts, weights) / steps for other in step.rerolls
+    ]
 
 
 def _paid(episodes: Sequence[Episode], weights: RewardWeights) -> tuple[Array, list[Array]]:
@@ -295,9 +383,32 @@ def _moved(
 
 
 def _by_worth(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
-    """The answers' credit by v[i,t]."""
-    worths = _against_position([_worths(episode) for episode in episodes])
-    return [slopes[QA.name] * (gained - gained.sum() / len(gained)) for gained in worths]
+    """The answers' credit by v[i,t] of `counterfactual`."""
+    return _by_value([_worths(episode) for episode in episodes], slopes)
+
+
+def _by_shown(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
+    """The answers' credit by v[i,t] of `retrieved`."""
+    return _by_value([_shown_value(episode, config) for episode in episodes], slopes)
+
+
+def _by_value(values: Sequence[Array], slopes: dict[str, float]) -> list[Array]:
+    """The answers' credit by what each step was worth to them, v[i,t]."""
+    return [slopes[QA.name] * (gained - gained.sum() / len(gained)) for gained in _against_position(values)]
+
+
+def _shown_value(episode: Episode, config: AdvantageConfig) -> Array:
+    """v[i,t] of `retrieved`."""
+    writers = Writers(episode)
+    uniform = np.full(len(episode.steps), 1.0 / len(episode.steps))
+    value = np.zeros(len(episode.steps))
+    for answer in episode.answers:
+        if not answer.score:
+            continue
+        found = writers.share(answer, config.spill)
+        share = uniform if found is None else (1.0 - config.uniform_share) * found + config.uniform_share * uniform
+        value += answer.score * share / len(episode.answers)
+    return value
 
 
 def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
@@ -344,19 +455,28 @@ def _worths(episode: Episode) -> Array:
     return np.array([sum(worth.values()) / max(len(episode.answers), 1) for worth in found], dtype=np.float64)
 
 
-def _samples(episode: Episode, advantages: Array) -> list[Sample]:
-    """One sample per step: exactly the ids and log-probs that the engine returned (law 1)."""
+def _samples(episode: Episode, advantages: Array, rerolled: bool) -> list[Sample]:
+    """One sample for each step, and for each of its re-rolls where they are credited: exactly the ids and log-probs
+    that the engine returned (law 1)."""
     assert episode.version is not None, "only an adapter learns"
+    completions = [
+        (step, number, completion)
+        for step in episode.steps
+        for number, completion in enumerate(
+            [step.completion, *(other.completion for other in step.rerolls if rerolled)]
+        )
+    ]
     return [
         Sample(
             prompt_ids=step.prompt_ids,
-            completion_ids=step.completion.ids,
-            logprobs=step.completion.logprobs,
+            completion_ids=completion.ids,
+            logprobs=completion.logprobs,
             advantage=float(advantage),
-            version=episode.version if step.completion.version is None else step.completion.version,
+            version=episode.version if completion.version is None else completion.version,
             stream_id=episode.stream_id,
             episode=episode.index,
             chunk=step.chunk,
+            reroll=number,
         )
-        for step, advantage in zip(episode.steps, advantages, strict=True)
+        for (step, number, completion), advantage in zip(completions, advantages, strict=True)
     ]

@@ -1,0 +1,292 @@
+"""Re-rolls: another completion from the same memory is paid what the episode would have been paid with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memrl.config import AdvantageConfig
+from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
+from memrl.envs.dialects.hermes import HermesDialect
+from memrl.envs.memory_env import MemoryEnv
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ResultCode, ToolCall
+from memrl.errors import EngineError
+from memrl.frozen.reader import LexicalReader
+from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
+from memrl.rewards.compose import resolve_weights
+from memrl.rewards.metrics import score
+from memrl.rollout.reroll import Rerolls, Workbench
+
+WEIGHTS = resolve_weights("default")
+QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
+DIALECT = HermesDialect()
+Calls = list[ToolCall]
+
+
+def insert(content: str) -> ToolCall:
+    return ToolCall(name=INSERT.name, arguments={"memory_type": "semantic", "content": content})
+
+
+def update(item: str, content: str) -> ToolCall:
+    return ToolCall(name=UPDATE.name, arguments={"memory_id": item, "content": content})
+
+
+def delete(item: str) -> ToolCall:
+    return ToolCall(name=DELETE.name, arguments={"memory_id": item})
+
+
+HOME, JOB, RAIN, ROME = (
+    insert(text) for text in ("Ada lives in Oslo.", "Ben works as a baker.", "It rained all day.", "Ada lives in Rome.")
+)
+SNOW = update("sem_0001", "It snowed.")
+MOVED = update("sem_0001", "Ada lives in Oslo.")
+
+
+class Told:
+    """Completions by their ids: a completion is what was told to be made."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def completion(self, calls: Sequence[ToolCall]) -> Completion:
+        self.texts.append(DIALECT.format(calls) if calls else "nothing")
+        return Completion(ids=[len(self.texts) - 1], logprobs=[0.0], stop="stop", version=0)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.texts[ids[0]]
+
+
+def stream_of(steps: int) -> Stream:
+    return Stream(
+        id="s",
+        source="test",
+        chunks=tuple(Chunk(text=f"chunk {n} of some length") for n in range(steps)),
+        questions=tuple(
+            Question(id=name, text=text, answers=(gold,), metric="substring")
+            for name, (text, gold) in QUESTIONS.items()
+        ),
+    )
+
+
+async def answer(question: Question, memory: MemoryDesign, budget: int = 1000) -> AnswerRecord:
+    said = await LexicalReader(budget).answer(question, memory)
+    return AnswerRecord(
+        question_id=question.id, kind="fact", question=question.text, gold=list(question.answers), answer=said.text,
+        metric=question.metric, score=score(question.metric, said.text, question.answers), evidence=None,
+        retrieved=list(said.retrieved),
+    )  # fmt: skip
+
+
+async def play(told: Told, made: Sequence[Calls], memory: MemoryDesign) -> tuple[Episode, list[list[ToolCall]]]:
+    """The episode that makes these calls, paid, and the calls that were carried out."""
+    stream = stream_of(len(made))
+    env = MemoryEnv(stream, memory, DIALECT)
+    steps, calls = [], []
+    for number, wanted in enumerate(made):
+        completion = told.completion(wanted)
+        result = env.step(told.decode(completion.ids))
+        calls.append(result.calls)
+        steps.append(
+            Step(
+                chunk=number, prompt_ids=[1], completion=completion, text=told.decode(completion.ids),
+                results=result.results, diff=result.diff, memory_tokens=result.memory_tokens,
+            )
+        )  # fmt: skip
+    answers = [await answer(question, memory) for question in stream.questions]
+    episode = Episode(
+        stream_id="s", source="test", index=0, version=0, seed=0, steps=steps, answers=answers,
+        memory=memory.snapshot(), chunk_tokens=100, memory_tokens=memory.token_count(),
+    ).paid(WEIGHTS)  # fmt: skip
+    return episode, calls
+
+
+class Run:
+    """One episode, re-rolled."""
+
+    def __init__(
+        self, made: Sequence[Calls], others: Sequence[Calls], budget: int = 1000, design: Any = StoreMemory, **more: Any
+    ) -> None:
+        """Every step that is re-rolled gets `others`, in order."""
+        self.asked: list[tuple[int, int, str]] = []
+        self.sampled: list[tuple[int, int]] = []
+        self.told = Told()
+        self._others = others
+        self._design = lambda: design(budget, budget)
+        config = AdvantageConfig(mode="reroll", rerolls=len(others), **more)
+        stream = stream_of(len(made))
+        bench = Workbench(
+            new_memory=self._design,
+            new_env=lambda memory: MemoryEnv(stream, memory, DIALECT),
+            complete=self._complete,
+            decode=self.told.decode,
+            grade=self._grade,
+            ask=self._ask,
+        )
+        self.rerolls = Rerolls(config, bench, budget=1000, weights=WEIGHTS, seed=5)
+        self.episode = asyncio.run(self._play(stream, made))
+
+    async def _play(self, stream: Stream, made: Sequence[Calls]) -> Episode:
+        memory = self._design()
+        self.played, calls = await play(self.told, made, memory)
+        return await self.rerolls(stream, self.played, calls, memory)
+
+    async def _complete(self, step: Step, number: int) -> Completion:
+        self.sampled.append((step.chunk, number))
+        return self.told.completion(self._others[number - 1])
+
+    async def _grade(self, steps: Sequence[Step], number: int) -> Step:
+        return steps[-1]
+
+    async def _ask(self, question: Question, memory: MemoryDesign, place: int, number: int) -> AnswerRecord:
+        self.asked.append((place, number, question.id))
+        return await answer(question, memory)
+
+    def qa(self) -> list[list[float]]:
+        return [[other.episode_parts["qa"] for other in step.rerolls] for step in self.episode.steps]
+
+
+@pytest.mark.parametrize(
+    ("made", "other", "wanted"),
+    [
+        # what the other completion adds or leaves out is seen in the answers
+        ([[HOME], [RAIN]], [JOB], [[0.5], [1.0]]),
+        ([[HOME], [JOB]], [], [[0.5], [0.5]]),
+        # later calls are made again on what it has left
+        ([[ROME], [MOVED]], [HOME], [[0.5], [0.5]]),
+        ([[ROME], [MOVED]], [RAIN], [[0.0], [0.0]]),
+        # a later call that means the missing item fails; it does not fall on the other one, which has its id
+        ([[RAIN], [SNOW]], [HOME], [[0.5], [0.5]]),
+        # but finds the item that says the same
+        ([[RAIN, ROME], [update("sem_0002", "Ada lives in Oslo.")]], [ROME], [[0.5], [0.0]]),
+        # what was stored later is refused as a repetition, and calls that mean it find what says the same
+        ([[RAIN], [HOME], [delete("sem_0002")]], [HOME], [[0.0], [0.0], [0.5]]),
+        ([[], [ROME], [MOVED]], [ROME], [[0.5], [0.5], [0.0]]),
+    ],
+)
+def test_a_reroll_is_paid_what_the_answers_are_with_it(
+    made: list[Calls], other: Calls, wanted: list[list[float]]
+) -> None:
+    run = Run(made, [other])
+    assert run.qa() == wanted
+    assert run.episode.model_copy(update={"steps": run.played.steps, "asked_again": 0}) == run.played
+    assert run.episode.asked_again == len(run.asked)
+
+
+def test_rerolls_hold_their_completion_its_calls_and_its_price() -> None:
+    run = Run([[HOME], [JOB]], [[HOME, HOME], [RAIN]])
+    first, second = run.episode.steps[0].rerolls
+    assert isinstance(first, Reroll)
+    assert [result.code for result in first.results] == [ResultCode.OK, ResultCode.DUPLICATE]
+    assert (first.parts["tool_success"], second.parts["tool_success"]) == (0.5, 1.0)
+    assert json.loads(first.model_dump_json())["completion"]["ids"] == first.completion.ids
+    held = run.played.memory_tokens
+    rain = StoreMemory(1000, 1000)
+    rain.execute(RAIN)
+    rain.execute(JOB)
+    assert first.episode_parts["compression"] == pytest.approx(1 - held / 100)
+    assert second.episode_parts["compression"] == pytest.approx(1 - rain.token_count() / 100)
+
+
+def test_only_questions_that_would_be_shown_something_else_are_asked_again_and_once() -> None:
+    run = Run([[HOME], [JOB]], [[HOME], [RAIN], [RAIN]])
+    # Both questions see the whole memory. The first re-roll of the first step is what was played; of the second step it
+    # is a repetition, and the job is missing. The third sees what the second did.
+    assert [(place, number) for place, number, _ in run.asked] == [(0, 2), (0, 2), (1, 1), (1, 1), (1, 2), (1, 2)]
+
+
+def test_at_most_so_many_steps_are_rerolled_and_the_same_ones_in_each_episode() -> None:
+    made = [[HOME], [JOB], [RAIN], []]
+    runs = [Run(calls, [[ROME]], reroll_steps=2) for calls in (made, made[::-1])]
+    chosen = [[step.chunk for step in run.episode.steps if step.rerolls] for run in runs]
+    assert chosen[0] == chosen[1] and len(chosen[0]) == 2
+    assert runs[0].sampled == [(chunk, 1) for chunk in chosen[0]]
+    assert len(Run(made, [[ROME]], reroll_steps=9).sampled) == 4
+
+
+CALLS = st.one_of(
+    st.sampled_from([HOME, JOB, RAIN, ROME, insert("Ben lives in Oslo.")]),
+    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003"])),
+    st.builds(
+        update, st.sampled_from(["sem_0001", "sem_0002", "core"]), st.sampled_from(["Ada lives in Oslo.", "No."])
+    ),
+)
+STEPS = st.lists(st.lists(CALLS, max_size=3), min_size=1, max_size=4)
+
+
+@pytest.mark.long
+@settings(max_examples=100, deadline=None)
+@given(STEPS, st.sampled_from([12, 20, 1000]))
+def test_a_reroll_that_does_the_same_is_paid_the_same(made: list[Calls], budget: int) -> None:
+    for place, calls in enumerate(made):
+        run = Run(made, [calls], budget)
+        [same] = run.episode.steps[place].rerolls
+        assert same.results == run.played.steps[place].results
+        assert same.parts == run.played.steps[place].parts
+        assert same.episode_parts == run.played.parts
+        assert not [asked for asked in run.asked if asked[0] == place]
+
+
+@pytest.mark.long
+@settings(max_examples=100, deadline=None)
+@given(STEPS, st.lists(CALLS, max_size=3), st.sampled_from([12, 1000]))
+def test_the_last_step_is_exact(made: list[Calls], other: Calls, budget: int) -> None:
+    """Nothing is made again after it: the re-roll is the episode that has it in its place, played as a whole."""
+    [found] = Run(made, [other], budget).episode.steps[-1].rerolls
+    whole, _ = asyncio.run(play(Told(), [*made[:-1], other], StoreMemory(budget, budget)))
+    assert (found.results, found.parts, found.episode_parts) == (
+        whole.steps[-1].results, whole.steps[-1].parts, whole.parts
+    )  # fmt: skip
+
+
+class WithoutJournal(StoreMemory):
+    """A design whose snapshot is its own, so that no journal of its parent can know what it holds."""
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), "mine": True}
+
+
+def test_rerolls_are_the_same_without_a_journal() -> None:
+    made, others = [[ROME], [MOVED, RAIN], [delete("sem_0001")], [HOME]], [[JOB], [HOME, RAIN], []]
+    run, other = Run(made, others), Run(made, others, design=WithoutJournal)
+    assert run.episode.steps == other.episode.steps and run.asked == other.asked
+
+
+def test_rerolling_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [[HOME], [RAIN], [MOVED], [JOB]]
+    wanted = Run(made, [[ROME]]).episode.steps
+    snapshot, taken = StoreMemory.snapshot, []
+
+    def counted(self: StoreMemory) -> dict[str, Any]:
+        taken.append(1)
+        return snapshot(self)
+
+    monkeypatch.setattr(StoreMemory, "snapshot", counted)
+    assert Run(made, [[ROME]]).episode.steps == wanted
+    assert len(taken) == 1  # the episode's own
+
+
+def test_a_reroll_that_fails_leaves_nothing_waiting() -> None:
+    """The failure is the episode's (law 3), and no other request of it lives on."""
+    waiting: list[asyncio.Task[Any]] = []
+
+    class Failing(Run):
+        async def _complete(self, step: Step, number: int) -> Completion:
+            if number == 2:
+                raise EngineError("gone")
+            task = asyncio.current_task()
+            assert task is not None
+            waiting.append(task)
+            await asyncio.sleep(60)
+            raise AssertionError("nobody waits so long")
+
+    with pytest.raises(EngineError, match="gone"):
+        Failing([[HOME]], [[ROME], [JOB]])
+    assert all(task.cancelled() for task in waiting) and waiting
