@@ -218,10 +218,10 @@ class _World:
         for fact in self.facts.values():
             yield from self._of_fact(fact)
         for relation, person, value, chunk in self.events:
-            support = (relation.told.format(n=person, v=value),)
-            yield _Asked(relation.ask.format(n=person, v=value), days[chunk], "when", (chunk,), support)
+            told = (relation.told.format(n=person, v=value),)
+            yield _Asked(relation.ask.format(n=person, v=value), days[chunk], "when", (chunk,), told)
             if relation.who:
-                yield _Asked(relation.who.format(n=person, v=value), person, "who", (chunk,), support)
+                yield _Asked(relation.who.format(n=person, v=value), person, "who", (chunk,), told)
         for person, entries in self.sums.items():
             if entries:
                 total = str(sum(amount for amount, _, _ in entries))

@@ -34,7 +34,8 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
         ),
         epilog=(
             "examples: memrl eval runs/tiny --suite run --suite synthetic:chunks=24,memory.budget=220; "
-            "memrl eval squad --methods bm25,dense --suite data/squad; memrl eval compare runs/a/eval runs/b/eval"
+            "memrl eval runs/tiny --budgets 1/8,1/4,1/2,1; memrl eval squad --methods bm25,dense --suite data/squad; "
+            "memrl eval compare runs/a/eval runs/b/eval"
         ),
         allow_abbrev=False,
     )
@@ -60,6 +61,11 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="these alone, in place of the policy and --baselines: e.g. bm25,dense",
     )
+    evaluation.add_argument(
+        "--budgets",
+        metavar="SHARE,...",
+        help="in place of memory.budget: shares of each stream's text that the memory may hold, e.g. 1/8,1/4,1/2,1",
+    )
     evaluation.add_argument("--streams", type=int, default=64, metavar="N", help="of a suite and seed (default: 64)")
     evaluation.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the sources (default: eval.seed)")
     evaluation.add_argument("--adapter", default="best", help="of a run: best (default), last, or e.g. v00012")
@@ -83,6 +89,10 @@ def _eval(arguments: argparse.Namespace) -> None:
     if arguments.streams < 1:
         raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
     served = named_server(arguments)
+    from memrl.evaluation.budgets import read_budgets, share_in_words
+
+    budgets = () if arguments.budgets is None else read_budgets(arguments.budgets)
+    from memrl.evaluation.frontier import draw_frontier, frontier, frontier_markdown
     from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
     from memrl.evaluation.results import asked_in_words, draw, markdown, results, streams_in_words
     from memrl.policies.policy import POLICY, open_policy
@@ -98,6 +108,7 @@ def _eval(arguments: argparse.Namespace) -> None:
         streams=arguments.streams,
         seeds=arguments.seeds,
         overrides=arguments.words,
+        budgets=budgets,
     )
     console = wide_console()
     progress = RunProgress(Console(stderr=True))
@@ -106,14 +117,21 @@ def _eval(arguments: argparse.Namespace) -> None:
     config = done.config
     found = results(done.measured, done.suites, reader=reader_name(config), judge=judge_name(config))
     found |= {"policy": policy.name, "seeds": list(plan.seeds or [config.eval.seed])}
+    tables = markdown(found)
+    if budgets:
+        found["budgets"], found["frontier"] = list(map(float, budgets)), frontier(done.measured)
+        tables += f"\n{frontier_markdown(found['frontier'])}"
+        draw_frontier(found["frontier"], plan.out / "frontier.png")
+    else:
+        draw(found, plan.out / "results.png")
     write_json_atomic(plan.out / "results.json", found)
-    write_text_atomic(plan.out / "results.md", markdown(found))
-    draw(found, plan.out / "results.png")
+    write_text_atomic(plan.out / "results.md", tables)
     both = any(row["unanswerable"] for row in found["results"])
     beside = ["unanswerable"] if both else []
     table = Table(
         "suite",
         "method",
+        *(["budget"] if budgets else []),
         "score",
         *beside,
         "streams",
@@ -128,6 +146,7 @@ def _eval(arguments: argparse.Namespace) -> None:
         table.add_row(
             escape(row["suite"]),
             row["method"],
+            *([share_in_words(row["budget"])] if budgets else []),
             escape(shown(row["score"])),
             *([escape(shown(row["unanswerable"]))] if both else []),
             streams_in_words(row),
@@ -155,7 +174,7 @@ def _names(arguments: argparse.Namespace, words: Sequence[str] | None) -> list[s
 
 def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -> list[str]:
     """The baselines that are meant; `all` leaves out what cannot run here without a download, and says so."""
-    from memrl.evaluation.baselines import BASELINES
+    from memrl.evaluation.baselines import BASELINES, EMBEDDED
     from memrl.evaluation.baselines.dense import load_embedder
     from memrl.policies.policy import UNTRAINED
 
@@ -164,14 +183,15 @@ def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -
         try:
             load_embedder(policy.configured(overrides).eval.embedder, download=False)
         except ConfigError as error:
-            log.warning("without the baseline dense, which has to be named where it needs a download: %s", error)
-            everything.remove("dense")
+            names = " and ".join(EMBEDDED)
+            log.warning("without the baselines %s, to be named where their model is to be downloaded: %s", names, error)
+            everything = [name for name in everything if name not in EMBEDDED]
     given = {"all": everything, "none": []}
     return list(dict.fromkeys(name for word in words for name in given.get(word, [word])))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from memrl.evaluation.compare import by_kind, compare, compared
+    from memrl.evaluation.compare import at_budget, by_kind, compare, compared
     from memrl.report.tables import shown
     from memrl.storage.files import write_json_atomic, write_text_atomic
 
@@ -184,7 +204,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     for row in found["results"]:
         table.add_row(
             escape(row["suite"]),
-            row["method"],
+            at_budget(row),
             str(row["streams"]),
             str(row["left_out"]),
             escape(shown(row["one"])),

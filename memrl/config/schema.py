@@ -199,7 +199,7 @@ class EvalConfig:
     streams: int = 64  # held-out streams of one evaluation, the first of `data.eval`
     every: int = 10  # trainer steps between evaluations; also before the first and after the last; 0: only those two
     target: float | None = None  # end the run at the first evaluation whose held-out QA accuracy reaches this
-    embedder: str = "sentence-transformers/all-MiniLM-L6-v2"  # of the baseline dense: a model folder, or a hub name
+    embedder: str = "sentence-transformers/all-MiniLM-L6-v2"  # of dense and hybrid: a model folder, or a hub name
     seed: int = 1_000_003  # of the evaluation streams' generator; the same for every run seed
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memrl.errors import ConfigError
+from memrl.evaluation.budgets import share_in_words
 from memrl.evaluation.measure import Measured, read_records
 from memrl.evaluation.results import better_by, headline, of_kind, score, scores_by_kind, unanswerable
 from memrl.report.tables import shown
@@ -16,7 +17,7 @@ from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
-    """Return how much better `other` is than `one`, for each suite and method that both have measured.
+    """Return how much better `other` is than `one`, for each suite, method and budget that both have measured.
 
     Only streams that both have count; `left_out` says how many others there are. Scores are over the answerable
     questions where there are any, with the others beside them, and by kind; each is paired by stream.
@@ -47,6 +48,7 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
                 {
                     "suite": place[0],
                     "method": place[1],
+                    "budget": place[2],
                     "streams": len(both),
                     "left_out": len(mine.keys() ^ theirs[place].keys()),
                     "one": score(first, which, planned),
@@ -73,7 +75,7 @@ def compared(found: dict[str, Any]) -> str:
     lines += ["| suite | method | streams | left out | one | other | other better by | p |", "|---" * 8 + "|"]
     for row in found["results"]:
         cells = " | ".join(_cells(row["one"], row["other"], row["better_by"]))
-        lines.append(f"| {row['suite']} | {row['method']} | {row['streams']} | {row['left_out']} | {cells} |")
+        lines.append(f"| {row['suite']} | {at_budget(row)} | {row['streams']} | {row['left_out']} | {cells} |")
     lines += ["", "| suite | method | questions | one | other | other better by | p |", "|---" * 7 + "|"]
     lines += [f"| {' | '.join(row)} |" for row in by_kind(found)]
     return "\n".join(lines) + "\n"
@@ -84,10 +86,16 @@ def by_kind(found: dict[str, Any]) -> Iterator[list[str]]:
     for row in found["results"]:
         for kind, gap in row["better_by_kind"].items():
             scores = row["one_by_kind"][kind], row["other_by_kind"].get(kind)
-            yield [row["suite"], row["method"], kind, *_cells(*scores, gap)]
+            yield [row["suite"], at_budget(row), kind, *_cells(*scores, gap)]
         apart = row["unanswerable"]
         if apart["one"]:
-            yield [row["suite"], row["method"], "(all unanswerable)", *_cells(**apart)]
+            yield [row["suite"], at_budget(row), "(all unanswerable)", *_cells(**apart)]
+
+
+def at_budget(row: dict[str, Any]) -> str:
+    """Return `policy at 1/8`; the method alone where its budget is as the settings say."""
+    share = row["budget"]
+    return str(row["method"]) if share is None else f"{row['method']} at {share_in_words(share)}"
 
 
 def _cells(one: dict[str, Any] | None, other: dict[str, Any] | None, better_by: dict[str, Any] | None) -> list[str]:
@@ -105,10 +113,10 @@ def _identity(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _records(folder: Path) -> Iterator[tuple[tuple[str, str], dict[str, Measured]]]:
-    """Yield what was measured of each suite and method, by stream."""
+def _records(folder: Path) -> Iterator[tuple[tuple[str, str, float | None], dict[str, Measured]]]:
+    """Yield what was measured of each suite, method and budget, by stream."""
     for path in sorted((folder / "answers").glob("*/*.jsonl")):
         done = {record.stream: record for record in read_records(JsonLines(path)) if not record.failure}
         if done:
             first = next(iter(done.values()))
-            yield (first.suite, first.method), done
+            yield (first.suite, first.method, first.budget), done

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from memrl.engines.engine import Place
 from memrl.engines.models import load_tokenizer
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, DataError, InfrastructureError
-from memrl.evaluation.baselines import BASELINES
+from memrl.evaluation.baselines import BASELINES, EMBEDDED, HELD
 from memrl.evaluation.baselines.dense import load_embedder
+from memrl.evaluation.budgets import at_share, check_free
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
 from memrl.records import AdapterRef, AnswerRecord
@@ -56,6 +58,8 @@ class Measured(BaseModel):
     set_name: str
     """The set of the suite that the stream is of."""
     chunks: int
+    budget: float | None = None
+    """Share of the text that the memory may hold; None: as the settings say. Records of methods in HELD have none."""
     answers: list[AnswerRecord] = []
     memory_tokens: int = 0
     chunk_tokens: int = 0
@@ -79,6 +83,7 @@ class Plan:
         streams: most streams of a suite, for each seed.
         seeds: of the suites' sources; None: the config's `eval.seed`.
         overrides: `key=value` settings in place of the policy's.
+        budgets: shares of each stream's text that a memory may hold, each measured; none: `memory.budget` alone.
     """
 
     suites: Sequence[str]
@@ -87,6 +92,15 @@ class Plan:
     streams: int = 64
     seeds: Sequence[int] | None = None
     overrides: Sequence[str] = ()
+    budgets: Sequence[Fraction] = ()
+
+    def cells(self) -> list[tuple[str, Fraction | None]]:
+        """Return each method with each budget at which it is measured; None: as the settings say, or whatever it is."""
+        return [
+            (method, share)
+            for method in self.methods
+            for share in ([None] if method in HELD or not self.budgets else self.budgets)
+        ]
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,8 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
         phase: shows progress.
 
     Raises:
-        ConfigError: no suite or method of that name, or one that this policy cannot have; or `out` holds another
-            evaluation.
+        ConfigError: no suite or method of that name, or one that this policy cannot have; `out` holds another
+            evaluation; or settings say a budget beside the plan's.
         DataError: a suite's data is wrong.
         EngineError: the model, or the server that has it, failed at once; or no Ray worker came up.
     """
@@ -115,8 +129,10 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
             raise ConfigError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
         if name == UNTRAINED and name not in policy.adapters:
             raise ConfigError(f"what {policy.name} was before training is not known: leave {UNTRAINED} out.")
+    if plan.budgets:
+        check_free(plan.suites, plan.overrides)
     config = policy.configured(plan.overrides)
-    if "dense" in plan.methods:
+    if any(name in EMBEDDED for name in plan.methods):
         load_embedder(config.eval.embedder)
     seeds = plan.seeds or [config.eval.seed]
     suites = [open_suite(words, config.data, plan.streams, seeds) for words in plan.suites]
@@ -132,9 +148,12 @@ def evaluate(policy: Policy, plan: Plan, phase: Phase) -> Evaluated:
             found: list[Measured] = []
             for suite, settings in zip(suites, configs, strict=True):
                 await pool.work(JudgeCheck(settings), None)
-                for method in plan.methods:
-                    with phase(f"{suite.name}: {method}", len(suite.streams)) as advance:
-                        found += await _suite(pool, settings, suite, method, policy, plan.out, advance)
+                for method, share in plan.cells():
+                    at = "" if share is None else f" at {share}"
+                    with phase(f"{suite.name}: {method}{at}", len(suite.streams)) as advance:
+                        mine = await _suite(pool, settings, suite, method, share, policy, plan.out, advance)
+                    held = HELD.get(method, share) if plan.budgets else None
+                    found += [one.model_copy(update={"budget": None if held is None else float(held)}) for one in mine]
             return found
 
         return Evaluated(config, suites, pool.run(measure()))
@@ -206,12 +225,14 @@ async def _suite(
     settings: Config,
     suite: Suite,
     method: str,
+    share: Fraction | None,
     policy: Policy,
     out: Path,
     advance: Callable[[], None],
 ) -> list[Measured]:
     slug = re.sub(r"[^\w.=-]+", "-", suite.name).strip("-")
-    file = JsonLines(out / "answers" / slug / f"{method}.jsonl")
+    at = "" if share is None else f"@{share.numerator}-{share.denominator}"
+    file = JsonLines(out / "answers" / slug / f"{method}{at}.jsonl")
     file.path.parent.mkdir(parents=True, exist_ok=True)
     known = {one.stream: one for one in read_records(file) if not one.failure}
     slots = asyncio.Semaphore(settings.rollout.max_batch * max(1, settings.rollout.workers))
@@ -219,8 +240,9 @@ async def _suite(
 
     async def one(number: int, name: str, stream: Stream) -> Measured:
         if name not in known:
-            whose = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
-            errand = Measurement(method, settings, stream, number, plays=method in policy.adapters)
+            whose: dict[str, Any] = {"suite": suite.name, "method": method, "stream": name, "set_name": set_of(stream)}
+            whose |= {} if share is None else {"budget": float(share)}
+            errand = Measurement(method, settings, stream, number, plays=method in policy.adapters, share=share)
             async with slots:
                 known[name] = await _measured(pool, errand, adapter, whose)
             file.append(known[name].model_dump(mode="json"))
@@ -244,7 +266,7 @@ def read_records(file: JsonLines) -> list[Measured]:
         raise DataError(f"{file.path} is damaged ({why}); remove it to have its streams measured again.") from error
 
 
-async def _measured(pool: Pool, errand: Measurement, adapter: AdapterRef | None, whose: dict[str, str]) -> Measured:
+async def _measured(pool: Pool, errand: Measurement, adapter: AdapterRef | None, whose: dict[str, Any]) -> Measured:
     chunks = len(errand.stream.chunks)
     try:
         found = await pool.work(errand, adapter)
@@ -285,6 +307,8 @@ class Measurement:
     """Of the stream in its suite."""
     plays: bool
     """The method writes its memory by the policy's own calls; else it is a baseline."""
+    share: Fraction | None = None
+    """Of the stream's text, what the memory may hold; None: `memory.budget`."""
 
     async def __call__(self, worker: RolloutWorker, adapter: AdapterRef | None) -> dict[str, Any]:
         """Return the fields of `Measured` that are found out.
@@ -294,8 +318,10 @@ class Measurement:
         """
         began = time.monotonic()
         worker = _under(self.settings, worker)
-        found = await (self._play(worker, adapter) if self.plays else self._baseline(worker))
         chunk_tokens = sum(worker.prompter.count_tokens(chunk.text) for chunk in self.stream.chunks)
+        if self.share is not None:
+            worker = worker.holding(at_share(worker.memory, self.share, chunk_tokens))
+        found = await (self._play(worker, adapter) if self.plays else self._baseline(worker))
         return {**found, "chunk_tokens": chunk_tokens, "seconds": time.monotonic() - began}
 
     async def _play(self, worker: RolloutWorker, adapter: AdapterRef | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from memrl.evaluation.budgets import share_in_words
 from memrl.evaluation.measure import Measured
 from memrl.evaluation.statistics import SCORES, interval_over, mean, paired_difference, stream_interval
 from memrl.evaluation.suites import Suite, set_of
@@ -20,7 +21,8 @@ from memrl.records import AnswerRecord
 from memrl.report.tables import shown
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vP*"
+MARKERS = "osD^vP*X<>h"
+"""As many more than colours as makes every method look its own."""
 Which = Callable[[AnswerRecord], bool]
 
 
@@ -48,23 +50,25 @@ def results(measured: Sequence[Measured], suites: Sequence[Suite], *, reader: st
     `unanswerable` are both, each where there are such questions. `asked` says how many questions were asked of how many
     there are, and which were left out, and why. `by_set` is the score of each published set of a suite that holds
     several, and `macro` of a row their plain mean; the `macro` of all is the plain mean of a method's scores over
-    suites. `policy_better_by` is paired by stream, over the questions of the score. A stream that failed is in no
-    score, and counted in `failures`.
+    suites. `policy_better_by` is paired by stream, over the questions of the score, `policy_better_by_kind` over those
+    of each kind. A stream that failed is in no score, and counted in `failures`. `budget` is the share of the text that
+    the memory may hold, where shares were measured: then a method has a row for each, set beside the policy's of the
+    same share, and no `macro`.
     """
     by_suite: dict[str, list[Measured]] = defaultdict(list)
-    cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    cells: dict[tuple[str, str, float | None], list[Measured]] = defaultdict(list)
     for one in measured:
         by_suite[one.suite].append(one)
-        cells[one.suite, one.method].append(one)
+        cells[one.suite, one.method, one.budget].append(one)
     which = {name: headline(found) for name, found in by_suite.items()}
     named = {suite.name: suite for suite in suites}
     rows = [
-        _row(named[suite], method, found, cells.get((suite, POLICY), []), which[suite])
-        for (suite, method), found in cells.items()
+        _row(named[suite], method, budget, found, cells.get((suite, POLICY, budget), []), which[suite])
+        for (suite, method, budget), found in cells.items()
     ]
     scores: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        if row["score"] is not None:
+        if row["score"] is not None and row["budget"] is None:
             scores[row["method"]].append(row["score"]["value"])
     count = len({row["suite"] for row in rows})
     macro = {name: mean(found) for name, found in scores.items() if len(found) == count}
@@ -78,7 +82,12 @@ def results(measured: Sequence[Measured], suites: Sequence[Suite], *, reader: st
 
 
 def _row(
-    suite: Suite, method: str, found: Sequence[Measured], policy: Sequence[Measured], which: Which
+    suite: Suite,
+    method: str,
+    budget: float | None,
+    found: Sequence[Measured],
+    policy: Sequence[Measured],
+    which: Which,
 ) -> dict[str, Any]:
     done = [one for one in found if not one.failure]
     sets: dict[str, list[Measured]] = defaultdict(list)
@@ -91,6 +100,7 @@ def _row(
         "split": suite.split,
         "releases": list(suite.releases),
         "method": method,
+        "budget": budget,
         "streams": len(done),
         "failures": len(found) - len(done),
         "failure_rate": round(1 - len(done) / len(found), 4),
@@ -102,14 +112,15 @@ def _row(
         "by_set": by_set,
         "macro": mean([mine["value"] for mine in by_set.values() if mine]) if by_set else None,
         "by_kind": scores_by_kind(found),
-        "memory_tokens": _average([one.memory_tokens for one in done]),
-        "chunk_tokens": _average([one.chunk_tokens for one in done]),
+        "memory_tokens": average([one.memory_tokens for one in done]),
+        "chunk_tokens": average([one.chunk_tokens for one in done]),
         "prompt_tokens": sum(one.prompt_tokens for one in done),
         "completion_tokens": sum(one.completion_tokens for one in done),
         "reader_calls": sum(answer.attempts for one in done for answer in one.answers),
         "reader_tokens": sum(a.prompt_tokens + a.completion_tokens for one in done for a in one.answers),
         "seconds": round(sum(one.seconds for one in done), 3),
         "policy_better_by": None if method == POLICY else better_by(policy, found, which),
+        "policy_better_by_kind": {} if method == POLICY else better_by_kind(policy, found),
     }
 
 
@@ -183,14 +194,24 @@ def better_by(
     return asdict(paired_difference(*zip(*pairs, strict=True), planned=planned))
 
 
-def _average(values: Sequence[int]) -> float | None:
+def better_by_kind(one: Sequence[Measured], other: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    """Return `better_by` over the questions of each kind that both have answered."""
+    kinds = sorted({answer.kind for found in one if not found.failure for answer in found.answers})
+    gaps = {kind: better_by(one, other, of_kind(kind)) for kind in kinds}
+    return {kind: gap for kind, gap in gaps.items() if gap is not None}
+
+
+def average(values: Sequence[int]) -> float | None:
+    """Return the mean to one decimal; None of nothing."""
     return round(mean(values), 1) if values else None
 
 
 def _by_chunks(measured: Sequence[Measured], which: dict[str, Which]) -> list[dict[str, Any]]:
-    """Scores by the length of streams, all suites together."""
+    """Scores by the length of streams, all suites together; where budgets were measured, `frontier` has them."""
     cells: dict[tuple[str, int], list[Measured]] = defaultdict(list)
     for one in measured:
+        if one.budget is not None:
+            continue
         asked = [answer for answer in one.answers if which[one.suite](answer)]
         cells[one.method, one.chunks].append(one.model_copy(update={"answers": asked}))
     return [
@@ -213,13 +234,15 @@ def markdown(found: dict[str, Any]) -> str:
         both = any(row["answerable"] for row in rows) and any(row["unanswerable"] for row in rows)
         lines += ["", f"**{suite}**: {asked_in_words(rows)}", ""]
         beside = " unanswerable |" if both else ""
-        lines += [f"| method | score |{beside} streams | memory tokens | policy better by | p |"]
-        lines += ["|---" * (7 if both else 6) + "|"]
+        shares = any(row["budget"] is not None for row in rows)
+        lines += [f"| method |{' budget |' * shares} score |{beside} streams | memory tokens | policy better by | p |"]
+        lines += ["|---" * (6 + both + shares) + "|"]
         for row in rows:
             gap = row["policy_better_by"]
             beside = f" {shown(row['unanswerable'])} |" if both else ""
+            share = f" {share_in_words(row['budget'])} |" if shares else ""
             lines.append(
-                f"| {row['method']} | {shown(row['score'])} |{beside} {streams_in_words(row)} | "
+                f"| {row['method']} |{share} {shown(row['score'])} |{beside} {streams_in_words(row)} | "
                 f"{row['memory_tokens'] or 0:,.0f} of {row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | "
                 f"{'' if gap is None else format(gap['p'], '.4f')} |"
             )
@@ -232,12 +255,14 @@ def markdown(found: dict[str, Any]) -> str:
                 lines.append(f"| {row['method']} | {macro} | {' | '.join(cells)} |")
         lines += [
             "",
-            "| method | prompt + completion tokens | reader calls | reader tokens | stream-seconds | failed |",
+            f"| method |{' budget |' * shares} prompt + completion tokens | reader calls | reader tokens "
+            "| stream-seconds | failed |",
         ]
-        lines += ["|---|---|---|---|---|---|"]
+        lines += ["|---" * (6 + shares) + "|"]
         for row in rows:
+            share = f" {share_in_words(row['budget'])} |" if shares else ""
             lines.append(
-                f"| {row['method']} | {row['prompt_tokens']:,} + {row['completion_tokens']:,} "
+                f"| {row['method']} |{share} {row['prompt_tokens']:,} + {row['completion_tokens']:,} "
                 f"| {row['reader_calls']:,} "
                 f"| {row['reader_tokens']:,} | {row['seconds']:,.0f} | {row['failure_rate']:.1%} |"
             )

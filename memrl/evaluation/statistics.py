@@ -22,6 +22,8 @@ SCORES = (0.0, 1.0)
 """The bounds of question scores."""
 _MANY = 200
 """Degrees of freedom from which on Student's distribution is nearly normal."""
+_DRAWN, _AT_ONCE = 10_000, 100
+"""Combinations of signs that a test draws, and how many of them at once."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,11 @@ def _sign_flip(gaps: NDArray[np.float64], seed: int) -> float:
     if len(gaps) <= 12:
         return float((np.abs((_all_signs(len(gaps)) * gaps).mean(axis=1)) >= observed).mean())
     rng = np.random.default_rng(seed)
-    drawn = [abs((rng.choice((1.0, -1.0), len(gaps)) * gaps).mean()) >= observed for _ in range(10_000)]
-    return (1 + sum(drawn)) / (1 + len(drawn))
+    as_large = 0
+    for _ in range(_DRAWN // _AT_ONCE):
+        signs = rng.choice((1.0, -1.0), (_AT_ONCE, len(gaps)))
+        as_large += int((np.abs((signs * gaps).mean(axis=1)) >= observed).sum())
+    return (1 + as_large) / (1 + _DRAWN)
 
 
 def fall_p(gaps: Sequence[float]) -> float:

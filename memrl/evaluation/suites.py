@@ -96,11 +96,8 @@ def open_suite(words: str, data: DataConfig, most: int, seeds: Sequence[int]) ->
         DataError: its options or files are wrong.
         PluginError: it is somebody else's source, and cannot be imported or is none.
     """
-    name, given = _name_and_options(words)
-    pairs = [pair.split("=", 1) for pair in _split(given)]
-    if any(len(pair) < 2 for pair in pairs):
-        raise ConfigError(f"suite {words!r}: options are written NAME:key=value,key=value")
-    settings = tuple("=".join(pair) for pair in pairs if "." in pair[0])
+    name, pairs = _name_and_pairs(words)
+    settings = settings_of(words)
     options = {key: read_value(value) for key, value in pairs if "." not in key}
     specs: Sequence[Spec]
     path = data.path
@@ -136,6 +133,24 @@ def open_suite(words: str, data: DataConfig, most: int, seeds: Sequence[int]) ->
         tuple(f"{release.name} ({release.revision})" for release in releases),
         tuple(_left_out(list(taken.values()), list(beyond.values()), releases, most)),
     )
+
+
+def settings_of(words: str) -> tuple[str, ...]:
+    """Return the `key=value` settings of the run's config that a suite changes, without opening it.
+
+    Raises:
+        ConfigError: an option has no value.
+    """
+    _, pairs = _name_and_pairs(words)
+    return tuple("=".join(pair) for pair in pairs if "." in pair[0])
+
+
+def _name_and_pairs(words: str) -> tuple[str, list[list[str]]]:
+    name, given = _name_and_options(words)
+    pairs = [pair.split("=", 1) for pair in _split(given)]
+    if any(len(pair) < 2 for pair in pairs):
+        raise ConfigError(f"suite {words!r}: options are written NAME:key=value,key=value")
+    return name, pairs
 
 
 def _name_and_options(words: str) -> tuple[str, str]:

