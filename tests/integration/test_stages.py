@@ -92,10 +92,11 @@ def test_a_run_that_was_stopped_beside_a_change_of_stage_is_resumed_to_the_bit(
         assert (folder / file.relative_to(expected)).read_bytes() == file.read_bytes()
 
 
-def test_an_episode_is_played_with_the_memory_of_its_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["counterfactual", "reroll"])
+def test_an_episode_is_played_with_the_memory_of_its_stage(tmp_path: Path, mode: str) -> None:
     """By the embedded model, which does store what it reads."""
     changes = {**STAGED, "data.difficulty.keep": 1, "rollout.max_completion_tokens": 48, "reader.type": "lexical"}
-    changes |= {"data.train": FINITE.replace("chunks", "metric: substring, chunks"), "advantage.mode": "counterfactual"}
+    changes |= {"data.train": FINITE.replace("chunks", "metric: substring, chunks"), "advantage.mode": mode}
     config = small_config(Path("tiny"), tmp_path, changes)
     pool = open_pool(config)
     assert isinstance(pool, InProcessPool)
@@ -116,7 +117,18 @@ def test_an_episode_is_played_with_the_memory_of_its_stage(tmp_path: Path) -> No
     assert max(episode.memory_tokens for episode in tight) <= 8 < max(episode.memory_tokens for episode in loose)
     assert {"too_many_calls", "over_budget"} <= codes(tight)
     assert not {"too_many_calls", "over_budget"} & codes(loose)
-    assert any(step.worth for episode in tight for step in episode.steps), "the worth of a step is found out in it too"
+
+    def rerolled(episodes: list[Episode]) -> set[str]:
+        steps = [step for episode in episodes for step in episode.steps]
+        return {found.code.value for step in steps for one in step.rerolls for found in one.results}
+
+    if mode == "reroll":
+        assert "too_many_calls" in rerolled(tight), "and so are its re-rolls"
+        assert rerolled(loose) and "too_many_calls" not in rerolled(loose)
+    else:
+        assert any(step.worth for episode in tight for step in episode.steps), (
+            "and the worth of a step is found out in it"
+        )
     pool.close()
 
 
