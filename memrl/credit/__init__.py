@@ -255,7 +255,7 @@ def reroll(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
     whole, steps = _paid(episodes, weights)
     rows: list[Array] = []
     for number, (episode, own, against) in enumerate(zip(episodes, steps, _against_position(steps), strict=True)):
-        if not any(step.rerolls for step in episode.steps):
+        if not episode.rerolls_failed and not any(step.rerolls for step in episode.steps):
             raise ConfigError(
                 f"episode {episode.index} of stream {episode.stream_id!r} was played without re-rolling its steps. Use "
                 "advantage.mode=reroll when it is played, or another mode."
