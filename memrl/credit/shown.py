@@ -80,8 +80,8 @@ class Writers:
 
     def sources(self, answer: AnswerRecord) -> list[Source]:
         """Return what an answer was taken from; nothing where that cannot be told."""
-        held = {item: texts[-1].said for item, texts in self._texts.items()}
-        shown = {item: said for item in answer.retrieved if (said := held.get(item)) is not None}
+        last = {item: texts[-1].said for item, texts in self._texts.items()}
+        shown = {item: text for item in answer.retrieved if (text := last.get(item)) is not None}
         if not answer.answerable:
             return []
         said, asked = set(terms(answer.answer)), set(terms(answer.question))

@@ -108,4 +108,4 @@ def contents(view: MemoryView) -> tuple[object, ...]:
 
 def view_key(question: Question, view: MemoryView) -> tuple[str, str, str | None]:
     """Return what decides an answer: the question, what is shown for it, and which item matches best."""
-    return question.id, view.text(), view.best and view.best.id
+    return question.id, view.text(), None if view.best is None else view.best.id
