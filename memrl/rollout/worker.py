@@ -46,6 +46,11 @@ def episode_seed(seed: int, place: Place) -> int:
     return request_seed(seed, place.step, place.stream, place.episode)
 
 
+def group_seed(seed: int, place: Place) -> int:
+    """Return the seed of what all episodes of a group have in common, from the run's `seed`."""
+    return request_seed(seed, place.step, place.stream)
+
+
 class RolloutWorker:
     """Plays episodes on one engine.
 
@@ -275,7 +280,7 @@ class RolloutWorker:
             bench,
             budget=self.memory.retrieve_budget,
             weights=self._weights,
-            seed=request_seed(self._seed, place.step, place.stream),
+            seed=group_seed(self._seed, place),
         )
 
     def _step_worth(self, source: str, sizes: MemoryConfig, place: Place) -> StepWorth:

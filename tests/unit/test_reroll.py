@@ -213,11 +213,18 @@ def test_at_most_so_many_steps_are_rerolled_and_the_same_ones_in_each_episode() 
     assert len(Run(made, [[ROME]], reroll_steps=9).sampled) == 4
 
 
+def event(content: str, time: str) -> ToolCall:
+    return ToolCall(name=INSERT.name, arguments={"memory_type": "episodic", "content": content, "time": time})
+
+
+TWO_DAYS = [event("Ada met Ben.", "May 1"), event("Ada met Ben.", "May 2")]
 CALLS = st.one_of(
-    st.sampled_from([HOME, JOB, RAIN, ROME, insert("Ben lives in Oslo.")]),
-    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003"])),
+    st.sampled_from([HOME, JOB, RAIN, ROME, insert("Ben lives in Oslo."), *TWO_DAYS]),
+    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003", "epi_0001"])),
     st.builds(
-        update, st.sampled_from(["sem_0001", "sem_0002", "core"]), st.sampled_from(["Ada lives in Oslo.", "No."])
+        update,
+        st.sampled_from(["sem_0001", "sem_0002", "epi_0001", "core"]),
+        st.sampled_from(["Ada lives in Oslo.", "No."]),
     ),
 )
 STEPS = st.lists(st.lists(CALLS, max_size=3), min_size=1, max_size=4)
@@ -341,12 +348,7 @@ def test_completions_are_sampled_a_step_at_a_time() -> None:
     assert flying == [2] * 6
 
 
-def event(content: str, time: str) -> ToolCall:
-    return ToolCall(name=INSERT.name, arguments={"memory_type": "episodic", "content": content, "time": time})
-
-
 AGAIN = [ROME, update("sem_0001", "Cy sings."), ROME]
-TWO_DAYS = [event("Ada met Ben.", "May 1"), event("Ada met Ben.", "May 2")]
 
 
 @pytest.mark.parametrize(
