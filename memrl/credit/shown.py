@@ -15,6 +15,7 @@ Invariants: the shares of an answer sum to one, and what is moved to those that 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -53,12 +54,16 @@ class Writers:
     def __init__(self, episode: Episode) -> None:
         self._steps = len(episode.steps)
         self._texts: dict[str, list[Text]] = {}
+        self._having: dict[str, dict[str, None]] = defaultdict(dict)
+        """Items that ever had a word, in the order in which they came to it."""
         times = {item["id"]: item.get("time") or "" for item in episode.memory.get("items", [])}
         for number, step in enumerate(episode.steps):
             for change in step.diff:
                 item, after = change["id"], change["after"]
                 said = None if after is None else frozenset(terms(f"{times.get(item, '')} {after}"))
                 self._texts.setdefault(item, []).append(Text(number, said))
+                for word in said or ():
+                    self._having[word][item] = None
 
     def share(self, answer: AnswerRecord, spill: float) -> Array | None:
         """Return each step's share in an answer; they sum to one.
@@ -103,21 +108,27 @@ class Writers:
         """Return what the steps that lost the sources of another episode's answer are charged, and those that had
         written them here are spared. It sums to zero."""
         row = np.zeros(self._steps)
+        lost = {needed: self._lost(needed) for needed in {source.needed for source in sources}}
         for source in sources:
-            if any(_holds(texts[-1], source.needed) for texts in self._texts.values()):
-                continue
-            # (step that took it away, item, place of the text that it took away)
-            lost = [
-                (after.step, item, place)
-                for item, texts in self._texts.items()
-                for place, (before, after) in enumerate(pairwise(texts))
-                if _holds(before, source.needed) and not _holds(after, source.needed)
-            ]
-            if lost:
-                step, item, place = max(lost, key=lambda one: one[0])
+            if (found := lost[source.needed]) is not None:
+                step, item, place = found
                 row += source.weight * self._writers(item, place, source, spill)
                 row[step] -= source.weight
         return row
+
+    def _lost(self, needed: frozenset[str]) -> tuple[int, str, int] | None:
+        """The last step that took away a text with some words, its item and its place; None where none was held, or
+        one still is."""
+        having = min((self._having.get(word, {}) for word in sorted(needed)), key=len)
+        if any(_holds(self._texts[item][-1], needed) for item in having):
+            return None
+        lost = [
+            (after.step, item, place)
+            for item in having
+            for place, (before, after) in enumerate(pairwise(self._texts[item]))
+            if _holds(before, needed) and not _holds(after, needed)
+        ]
+        return max(lost, key=lambda one: one[0], default=None)
 
     def _writers(self, item: str, place: int, source: Source, spill: float) -> Array:
         """The steps' shares in the word of a source, as it stands in the text of an item at a place."""
@@ -143,10 +154,10 @@ class Writers:
         said = now.said or frozenset()
         copied = [
             (other, last)
-            for other, told in self._texts.items()
-            if (last := sum(text.step < now.step for text in told) - 1) >= 0
-            and _holds(told[last], {source.word})
-            and (_holds(told[last], said & source.needed) or said >= (told[last].said or said))
+            for other in self._having.get(source.word, {})
+            if (last := sum(text.step < now.step for text in self._texts[other]) - 1) >= 0
+            and _holds(text := self._texts[other][last], {source.word})
+            and (_holds(text, said & source.needed) or said >= (text.said or said))
         ]
         return min(copied, key=lambda one: self._texts[one[0]][one[1]].step, default=None)
 
