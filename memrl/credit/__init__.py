@@ -107,7 +107,7 @@ from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
 from memrl.config.registries import chosen
-from memrl.credit.shown import Source, Writers
+from memrl.credit.shown import WordSource, Writers
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample, Step
 from memrl.rewards.compose import (
@@ -405,7 +405,7 @@ def _by_value(values: Sequence[Array], slopes: dict[str, float]) -> list[Array]:
 def _shown_values(episodes: Sequence[Episode], config: AdvantageConfig) -> list[Array]:
     """v[i,t] of `retrieved`."""
     told = [Writers(episode) for episode in episodes]
-    better: dict[str, list[tuple[float, list[Source]]]] = defaultdict(list)
+    better: dict[str, list[tuple[float, list[WordSource]]]] = defaultdict(list)
     for episode, writers in zip(episodes, told, strict=True):
         for answer in episode.answers:
             better[answer.question_id].append((answer.score, writers.sources(answer) if answer.score else []))

@@ -37,7 +37,7 @@ class Text(NamedTuple):
     """Its terms; None: the item was deleted."""
 
 
-class Source(NamedTuple):
+class WordSource(NamedTuple):
     """An item that a word of an answer was taken from."""
 
     item: str
@@ -83,7 +83,7 @@ class Writers:
             row += source.weight * self._writers(source.item, len(self._texts[source.item]) - 1, source, spill)
         return row
 
-    def sources(self, answer: AnswerRecord) -> list[Source]:
+    def sources(self, answer: AnswerRecord) -> list[WordSource]:
         """Return what an answer was taken from; nothing where that cannot be told."""
         last = {item: texts[-1].said for item, texts in self._texts.items()}
         shown = {item: text for item in answer.retrieved if (text := last.get(item)) is not None}
@@ -94,17 +94,17 @@ class Writers:
         # What the question has already tells less of where the answer is from; alone, it must do ("yes", a letter).
         telling = next((words for words in (said - asked, said & asked, asked) if words & holders.keys()), set())
         match = {item: sum(1.0 / len(items) for items in holders.values() if item in items) for item in shown}
-        found: list[Source] = []
+        found: list[WordSource] = []
         for word in sorted(telling & holders.keys()):
             most = max(match[item] for item in holders[word])
             best = [item for item in holders[word] if match[item] == most]
             # A word counts the less the more items have it: one in all of them tells nothing.
             weight = 1.0 / (len(best) * len(holders[word]))
-            found += [Source(item, word, shown[item] & (said | asked), weight) for item in best]
+            found += [WordSource(item, word, shown[item] & (said | asked), weight) for item in best]
         whole = sum(source.weight for source in found)
         return [source._replace(weight=source.weight / whole) for source in found]
 
-    def moved(self, sources: Sequence[Source], spill: float) -> Array:
+    def moved(self, sources: Sequence[WordSource], spill: float) -> Array:
         """Return what the steps that lost the sources of another episode's answer are charged, and those that had
         written them here are spared. It sums to zero."""
         row = np.zeros(self._steps)
@@ -130,7 +130,7 @@ class Writers:
         ]
         return max(lost, key=lambda one: one[0], default=None)
 
-    def _writers(self, item: str, place: int, source: Source, spill: float) -> Array:
+    def _writers(self, item: str, place: int, source: WordSource, spill: float) -> Array:
         """The steps' shares in the word of a source, as it stands in the text of an item at a place."""
         chain: list[int] = []
         at: tuple[str, int] | None = (item, place)
@@ -143,7 +143,7 @@ class Writers:
         row[kept] = spill / max(len(kept), 1)
         return row
 
-    def _before(self, item: str, place: int, source: Source) -> tuple[str, int] | None:
+    def _before(self, item: str, place: int, source: WordSource) -> tuple[str, int] | None:
         """The text that the word in a text goes on from: the item's own before it, or another's that just before held
         all that the new one has of question and answer, or nothing that the new one lacks; the oldest of several. None
         where the word is new."""

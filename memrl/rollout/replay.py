@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
     @property
     def says(self) -> tuple[str, str]:
-        """What is compared: items that agree in it say the same."""
+        """Return what is compared: items that agree in it say the same."""
         return self.store, fold(f"{self.time} {self.content}" if self.time else self.content)
 
 

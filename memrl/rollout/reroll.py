@@ -125,8 +125,8 @@ class Rerolls:
         )
 
     async def _tried(self, work: Coroutine[Any, Any, Result]) -> Result | None:
-        """What a part of a re-roll comes to; None where an infrastructure failure has ended it, which is counted. The
-        episode is whole without it."""
+        """A part of a re-roll, done; None where an infrastructure failure has ended it, which is counted. The episode
+        is whole without it."""
         try:
             return await work
         except EngineDied:
