@@ -64,6 +64,7 @@ def open_worker(config: Config, engine: Engine, tokenizer: Any) -> RolloutWorker
         rollout=config.rollout,
         rewards=config.rewards,
         advantage=config.advantage,
+        seed=config.seed,
     )
 
 

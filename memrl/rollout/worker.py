@@ -46,6 +46,11 @@ def episode_seed(seed: int, place: Place) -> int:
     return request_seed(seed, place.step, place.stream, place.episode)
 
 
+def group_seed(seed: int, place: Place) -> int:
+    """Return the seed of what all episodes of a group have in common, from the run's `seed`."""
+    return request_seed(seed, place.step, place.stream)
+
+
 class RolloutWorker:
     """Plays episodes on one engine.
 
@@ -54,6 +59,7 @@ class RolloutWorker:
         prompter: the policy's.
         judge: None: nobody grades.
         advantage: says whether the worth of each step is found out in play, or other completions are tried.
+        seed: the run's, of which steps are re-rolled.
 
     Raises:
         PluginError: a reward part of `rewards.parts` is not to be had here.
@@ -70,6 +76,7 @@ class RolloutWorker:
         rollout: RolloutConfig,
         rewards: RewardConfig,
         advantage: AdvantageConfig,
+        seed: int,
     ) -> None:
         self.engine = engine
         self.prompter = prompter
@@ -79,6 +86,7 @@ class RolloutWorker:
         self._reader = reader
         self._weights = resolve_weights(rewards.preset, rewards.weights, rewards.parts)
         self._advantage = advantage
+        self._seed = seed
         self._needs_worth = wants_worth(advantage.mode)
         self._needs_rerolls = wants_rerolls(advantage.mode)
         self._grading = Grading(rewards, judge, max_completion_tokens=rollout.max_completion_tokens)
@@ -272,7 +280,7 @@ class RolloutWorker:
             bench,
             budget=self.memory.retrieve_budget,
             weights=self._weights,
-            seed=request_seed(place.step, place.stream),
+            seed=group_seed(self._seed, place),
         )
 
     def _step_worth(self, source: str, sizes: MemoryConfig, place: Place) -> StepWorth:

@@ -29,7 +29,7 @@ METRICS: dict[str, str] = {
     # What it took.
     "tokens/prompt": "Prompt tokens of the policy in this step.",
     "tokens/prompt_cached": "Those of them that the engine had in its prefix cache.",
-    "tokens/completion": "Tokens that the policy sampled in this step.",
+    "tokens/completion": "Tokens that the policy sampled in this step, but for re-rolls, which stand apart.",
     "tokens/reroll_prompt": "Prompt tokens of the re-rolls (`advantage.mode=reroll`), each step's once for each of its "
     "re-rolls; an engine that shares prefixes reads them once.",
     "tokens/reroll_completion": "Tokens that were sampled for re-rolls.",
@@ -121,6 +121,8 @@ METRICS: dict[str, str] = {
     "fail/retries": "Episodes that were played again.",
     "fail/workers": "Rollout workers that were lost and replaced.",
     "fail/judge": "Episodes that failed because the judge did.",
+    "fail/rerolls": "Re-rolls that an infrastructure failure has ended (`advantage.mode=reroll`); their "
+    "episodes go without.",
     "fail/stale": "Samples older than `rollout.max_staleness` allows, which were dropped.",
     # Wall clock.
     "time/step": "Seconds of the whole step.",
