@@ -196,6 +196,8 @@ class Episode(BaseModel):
     """Meters of reward hacking (`memrl.rewards.meters`)."""
     asked_again: int = 0
     """Questions that were put to the reader once more, to find out what the steps or their re-rolls were worth."""
+    rerolls_failed: int = 0
+    """Re-rolls that an infrastructure failure has ended; they are left out."""
     total: float = 0.0
     """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
 

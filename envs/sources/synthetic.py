@@ -1,11 +1,14 @@
 """Seeded, unlimited streams in plain English about made-up people: what is worth keeping, among what is not.
 
-Each chunk is a few sentences of one day: facts, facts that change an earlier one, events, and chatter that nobody
-asks about. Chatter names the same people and things, so that no single word tells it from a fact. Each question knows
-the chunk that answers it; `metadata["notes"]` lists each chunk's noteworthy sentences and `metadata["support"]` the
-sentence that answers each question, from which a teacher can demonstrate and a test can check.
+Each chunk is a few sentences of one day: facts, facts that change, correct or end an earlier one, events, and chatter
+that nobody asks about. Chatter names the same people and things, so that no single word tells it from a fact. By
+option people share a name, sums add up over chunks, preferences have exceptions, and questions ask for what held
+earlier or follow from two facts.
+
+Each question knows the chunks that answer it. For a teacher to demonstrate from and a test to check, `metadata` holds
+`notes`, each chunk's noteworthy sentences with what they replace; `support`, the sentence or sentences that answer each
+question; and `versions`, where a question has had other answers before: all of them with their sentences, oldest first.
 """
-# ruff: noqa: SIM905 (word lists are read and edited as text)
 
 from __future__ import annotations
 
@@ -15,105 +18,76 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from memrl.envs.building.dialogue import ABSTAIN
+from memrl.envs.building.lives import (
+    CHATTER,
+    CITIES,
+    COUNTED,
+    EVENTS,
+    EXCEPTION,
+    FACTS,
+    FOODS,
+    HABIT,
+    HAPPENINGS,
+    JOBS,
+    MONTHS,
+    MOODS,
+    MOST,
+    NAMES,
+    OCCASIONS,
+    PHRASES,
+    PLACES,
+    QUALITIES,
+    THINGS,
+    Relation,
+)
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Chunk, Question, Stream
 
-NAMES = (
-    "Ada Ben Cora Dan Eva Finn Gina Hugo Iris Jack Kira Leo Mara Nils Olga Paul Rosa Sam Tara Uma Vera Walt Yara Zoe "
-    "Abel Bela Carl Dora Emil Fay Gus Hana Ivan Jane Kurt Lena Max Nora Otto Pia Ralf Sara Theo Ulla Vito Wanda Xena "
-    "Yuri Zack Alma Boris Clara Dirk Elsa Felix Greta Henry Ida Jonas Klara"
-).split()
-CITIES = (
-    "Oslo Paris Rome Berlin Madrid Lisbon Vienna Prague Dublin Athens Cairo Lima Tokyo Delhi Boston Denver Quebec "
-    "Havana Geneva Naples Milan Porto Turin Ghent Leeds Bergen Malaga Tunis Kyoto Sydney"
-).split()
-JOBS = (
-    "baker nurse pilot lawyer farmer tailor painter plumber teacher sailor butcher gardener writer dentist miner "
-    "barber waiter banker driver judge chemist printer welder vet"
-).split()
-PETS = "cat dog parrot rabbit turtle hamster goat pony snake canary ferret lizard goose donkey frog mouse".split()
-FOODS = (
-    "tea coffee rice soup cheese honey bread mango grapes olives pasta salad curry fish cake lemons pears nuts beans "
-    "yogurt cocoa plums figs toast"
-).split()
-MUSIC = "piano violin flute guitar cello harp drums trumpet banjo organ oboe tuba".split()
-TONGUES = (
-    "French German Dutch Greek Polish Arabic Hindi Danish Korean Turkish Czech Latin Irish Thai Malay Zulu".split()
-)
-PLACES = (
-    "museum castle harbor market library theater garden temple stadium bridge zoo palace forest lake beach island "
-    "tower circus gallery chapel mill cave farm park"
-).split()
-THINGS = (
-    "lamp watch bicycle camera ring carpet mirror kettle wallet scarf ladder hammer radio vase coat drum basket clock "
-    "chair table phone tent kite sled"
-).split()
-QUALITIES = (
-    "old new small heavy bright quiet dusty broken green yellow purple round narrow warm cold shiny strange plain wet "
-    "soft noisy empty cheap tall"
-).split()
-HAPPENINGS = (
-    "creaked rattled leaked sparkled wobbled tipped faded squeaked dripped glowed hummed rusted cracked slipped "
-    "shook vanished"
-).split()
-MOODS = (
-    "yawned smiled sneezed laughed frowned hummed waved shrugged blinked sighed coughed nodded whistled dozed".split()
-)
-PHRASES = ("again", "twice", "all day", "at noon", "for hours", "once more", "before lunch", "at dawn")
-MONTHS = "January February March April May June July August September October November December".split()
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class Relation:
-    """A kind of fact or event: how it is told, and how it is asked about."""
+class _Version:
+    """The value of a fact from some chunk on."""
 
-    key: str
-    told: str
-    value: tuple[str, ...]
-    ask: str
-    """The question whose answer is the value (facts) or the day (events)."""
-    who: str | None = None
-    """The question whose answer is the person."""
-    changed: str | None = None
-    """How a new value is told, where the relation can change."""
+    value: str
+    """Nothing holds any more where this is `UNKNOWN`."""
+    chunk: int
+    sentence: str
+    how: str
+    """told, changed, corrected or ended."""
 
 
-FACTS = (
-    Relation(
-        "home", "{n} lives in {v}.", tuple(CITIES), "Where does {n} live?", "Who lives in {v}?", "{n} now lives in {v}."
-    ),
-    Relation(
-        "job",
-        "{n} works as a {v}.",
-        tuple(JOBS),
-        "What does {n} work as?",
-        "Who works as a {v}?",
-        "{n} now works as a {v}.",
-    ),
-    Relation(
-        "pet", "{n} owns a {v}.", tuple(PETS), "Which pet does {n} own?", "Who owns a {v}?", "{n} now owns a {v}."
-    ),
-    Relation("taste", "{n} likes {v}.", tuple(FOODS), "What does {n} like?", "Who likes {v}?", "{n} now likes {v}."),
-    Relation("music", "{n} plays the {v}.", tuple(MUSIC), "What does {n} play?", "Who plays the {v}?"),
-    Relation("tongue", "{n} speaks {v}.", tuple(TONGUES), "Which language does {n} speak?", "Who speaks {v}?"),
-)
-EVENTS = (
-    Relation("visit", "{n} visited the {v}.", tuple(PLACES), "When did {n} visit the {v}?", "Who visited the {v}?"),
-    Relation("purchase", "{n} bought a {v}.", tuple(THINGS), "When did {n} buy a {v}?", "Who bought a {v}?"),
-    Relation("meeting", "{n} met {v}.", tuple(NAMES), "When did {n} meet {v}?"),
-    Relation("loss", "{n} lost a {v}.", tuple(THINGS), "When did {n} lose a {v}?", "Who lost a {v}?"),
-)
-CHATTER = (
-    "The {quality} {thing} {happening} {when}.",
-    "{n} {mood} {when}.",
-    "{n} looked at the {quality} {thing}.",
-    "The {place} was {quality} {when}.",
-    "{n} {mood} near the {place}.",
-    "Somebody moved the {quality} {thing}.",
-    "{n} talked about {food} {when}.",
-    "People in {city} talked about the {place}.",
-)
+@dataclass
+class _Fact:
+    relation: Relation
+    person: str
+    versions: list[_Version]
+
+    @property
+    def last(self) -> _Version:
+        return self.versions[-1]
+
+    @property
+    def kind(self) -> str:
+        """The kind of the question for what holds in the end."""
+        kinds = {"told": "fact", "changed": "latest", "corrected": "correction", "ended": "retraction"}
+        return "latest" if self.last.how == "told" and len(self.versions) > 1 else kinds[self.last.how]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question that can be asked in the end."""
+
+    text: str
+    answer: str
+    kind: str
+    evidence: tuple[int, ...]
+    support: tuple[str, ...]
+    versions: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Sentences and answer of each version, oldest first; none where there was only one."""
 
 
 @dataclass
@@ -122,40 +96,66 @@ class _World:
 
     rng: random.Random
     people: list[str]
-    facts: dict[tuple[str, str], tuple[Relation, str, int, str, int]] = field(default_factory=dict)
-    """(person, relation) -> relation, value, chunk, sentence, times it was told."""
+    facts: dict[tuple[str, str], _Fact] = field(default_factory=dict)
     events: list[tuple[Relation, str, str, int]] = field(default_factory=list)
+    sums: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """person -> amount, chunk and sentence of each entry."""
+    habits: dict[tuple[str, str], _Version] = field(default_factory=dict)
+    """(person, occasion; none for the general one) -> what they drink."""
     used: set[tuple[str, str]] = field(default_factory=set)
     """(relation, value) pairs told so far: a value belongs to one person, so that "who" has one answer."""
+    homonyms: set[str] = field(default_factory=set)
+    """People whose name another one has too; they are told apart by their job."""
 
     def fact(self, chunk: int) -> dict[str, Any] | None:
         for _ in range(20):
             person, relation = self.rng.choice(self.people), self.rng.choice(FACTS)
-            if (person, relation.key) not in self.facts:
-                return self._tell(person, relation, relation.told, chunk, replaces=None)
+            if (person, relation.key) in self.facts or (person in self.homonyms and relation.key == "job"):
+                continue
+            value = self._free(relation)
+            if value is None:
+                return None
+            sentence = relation.told.format(n=person, v=value)
+            self.facts[person, relation.key] = _Fact(relation, person, [_Version(value, chunk, sentence, "told")])
+            return {"text": sentence, "store": "semantic", "replaces": None}
         return None
 
     def change(self, chunk: int) -> dict[str, Any] | None:
-        able = [key for key, fact in self.facts.items() if fact[0].changed and fact[2] < chunk]
+        return self._again(chunk, "changed")
+
+    def correct(self, chunk: int) -> dict[str, Any] | None:
+        return self._again(chunk, "corrected")
+
+    def end(self, chunk: int) -> dict[str, Any] | None:
+        return self._again(chunk, "ended")
+
+    def _again(self, chunk: int, how: str) -> dict[str, Any] | None:
+        """Tell of a fact, which an earlier chunk told, something that replaces it."""
+        able = [
+            fact
+            for fact in self.facts.values()
+            if getattr(fact.relation, how) and fact.last.how != "ended" and fact.last.chunk < chunk
+        ]
         if not able:
             return None
-        person, name = self.rng.choice(able)
-        relation, _, _, sentence, _ = self.facts[person, name]
-        assert relation.changed is not None
-        return self._tell(person, relation, relation.changed, chunk, replaces=sentence)
+        fact = self.rng.choice(able)
+        value = fact.last.value if how == "ended" else self._free(fact.relation)
+        if value is None:
+            return None
+        before = fact.last
+        sentence = getattr(fact.relation, how).format(n=fact.person, v=value, o=before.value)
+        fact.versions.append(_Version(UNKNOWN if how == "ended" else value, chunk, sentence, how))
+        note = {"text": sentence, "store": "semantic", "replaces": before.sentence}
+        return note | ({"ends": True} if how == "ended" else {})
 
-    def _tell(
-        self, person: str, relation: Relation, template: str, chunk: int, replaces: str | None
-    ) -> dict[str, Any] | None:
+    def _free(self, relation: Relation) -> str | None:
+        """Take a value that nobody has had."""
         free = [value for value in relation.value if (relation.key, value) not in self.used]
         if not free:
             return None
         value = self.rng.choice(free)
         self.used.add((relation.key, value))
-        sentence = template.format(n=person, v=value)
-        told = self.facts[person, relation.key][4] + 1 if replaces else 1
-        self.facts[person, relation.key] = (relation, value, chunk, sentence, told)
-        return {"text": sentence, "store": "semantic", "replaces": replaces}
+        return value
 
     def event(self, chunk: int) -> dict[str, Any] | None:
         relation = self.rng.choice(EVENTS)
@@ -167,6 +167,35 @@ class _World:
         self.used.add((relation.key, value))
         self.events.append((relation, person, value, chunk))
         return {"text": relation.told.format(n=person, v=value), "store": "episodic", "replaces": None}
+
+    def count(self, chunk: int) -> dict[str, Any] | None:
+        begun = [person for person in self.people if person in self.sums]
+        person = self.rng.choice(begun) if begun and self.rng.random() < 0.6 else self.rng.choice(self.people)
+        entries = self.sums.setdefault(person, [])
+        said = {amount for amount, _, _ in entries}
+        room = MOST - sum(said)
+        free = [int(value) for value in COUNTED.value if int(value) not in said and int(value) <= room]
+        if not free:
+            return None
+        amount = self.rng.choice(free)
+        sentence = COUNTED.told.format(n=person, v=amount)
+        entries.append((amount, chunk, sentence))
+        return {"text": sentence, "store": "semantic", "replaces": None}
+
+    def habit(self, chunk: int) -> dict[str, Any] | None:
+        person = self.rng.choice(self.people)
+        general = (person, "") in self.habits
+        occasions = [when for when in OCCASIONS if (person, when) not in self.habits] if general else [""]
+        values = [value for value in HABIT.value if value not in self._drinks(person)]
+        if not occasions or not values:
+            return None
+        when, value = self.rng.choice(occasions), self.rng.choice(values)
+        sentence = (EXCEPTION[0] if when else HABIT.told).format(n=person, v=value, when=when)
+        self.habits[person, when] = _Version(value, chunk, sentence, "told")
+        return {"text": sentence, "store": "semantic", "replaces": None}
+
+    def _drinks(self, person: str) -> set[str]:
+        return {habit.value for (whose, _), habit in self.habits.items() if whose == person}
 
     def chatter(self) -> str:
         choose = self.rng.choice
@@ -182,18 +211,90 @@ class _World:
             city=choose(CITIES),
         )
 
-    def questions(self, days: list[str]) -> Iterator[tuple[str, str, str, int, str]]:
-        """(text, answer, kind, evidence chunk, evidence sentence) of all that can be asked in the end."""
-        for (person, _), (relation, value, chunk, sentence, told) in self.facts.items():
-            kind = "latest" if told > 1 else "fact"
-            yield relation.ask.format(n=person, v=value), value, kind, chunk, sentence
-            if relation.who:
-                yield relation.who.format(n=person, v=value), person, "who", chunk, sentence
+    # Questions --------------------------------------------------------------------------------------------------
+
+    def questions(self, days: list[str], *, as_of: bool, multi_hop: bool) -> Iterator[_Asked]:
+        """All that can be asked in the end."""
+        for fact in self.facts.values():
+            yield from self._of_fact(fact)
         for relation, person, value, chunk in self.events:
-            sentence = relation.told.format(n=person, v=value)
-            yield relation.ask.format(n=person, v=value), days[chunk], "when", chunk, sentence
+            told = (relation.told.format(n=person, v=value),)
+            yield _Asked(relation.ask.format(n=person, v=value), days[chunk], "when", (chunk,), told)
             if relation.who:
-                yield relation.who.format(n=person, v=value), person, "who", chunk, sentence
+                yield _Asked(relation.who.format(n=person, v=value), person, "who", (chunk,), told)
+        for person, entries in self.sums.items():
+            if entries:
+                total = str(sum(amount for amount, _, _ in entries))
+                chunks = tuple(sorted({chunk for _, chunk, _ in entries}))
+                support = tuple(sentence for _, _, sentence in entries)
+                yield _Asked(COUNTED.ask.format(n=person), total, "count", chunks, support)
+        yield from self._of_habits()
+        if as_of:
+            yield from self._as_of(days)
+        if multi_hop:
+            yield from self._multi_hop()
+
+    def _of_fact(self, fact: _Fact) -> Iterator[_Asked]:
+        relation, person, last = fact.relation, fact.person, fact.last
+        kind = "namesake" if person in self.homonyms and fact.kind == "fact" else fact.kind
+        versions = tuple(((version.sentence,), version.value) for version in fact.versions)
+        versions = versions if len(versions) > 1 else ()
+        ask = relation.ask.format(n=person, v=last.value)
+        yield _Asked(ask, last.value, kind, (last.chunk,), (last.sentence,), versions)
+        if relation.who and last.how != "ended":
+            yield _Asked(relation.who.format(n=person, v=last.value), person, "who", (last.chunk,), (last.sentence,))
+
+    def _of_habits(self) -> Iterator[_Asked]:
+        for (person, when), habit in self.habits.items():
+            if when:
+                yield _Asked(
+                    EXCEPTION[1].format(n=person, when=when), habit.value, "preference", (habit.chunk,),
+                    (habit.sentence,), (((self.habits[person, ""].sentence,), self.habits[person, ""].value),
+                                        ((habit.sentence,), habit.value)),
+                )  # fmt: skip
+            else:
+                other = next((name for name in OCCASIONS if (person, name) not in self.habits), None)
+                ask = HABIT.ask.format(n=person)
+                yield _Asked(ask, habit.value, "fact", (habit.chunk,), (habit.sentence,))
+                if other is not None:
+                    ask = EXCEPTION[1].format(n=person, when=other)
+                    yield _Asked(ask, habit.value, "preference", (habit.chunk,), (habit.sentence,))
+
+    def _as_of(self, days: list[str]) -> Iterator[_Asked]:
+        """Questions for what held on an earlier day. A corrected value never held, so its fact is left out."""
+        for fact in self.facts.values():
+            if fact.relation.was is None or any(version.how == "corrected" for version in fact.versions):
+                continue
+            for version, after in itertools.pairwise(fact.versions):
+                day = days[self.rng.randrange(version.chunk, after.chunk)]
+                yield _Asked(
+                    fact.relation.was.format(n=fact.person, d=day), version.value, "as-of",
+                    (version.chunk, after.chunk), (version.sentence,),
+                )  # fmt: skip
+
+    def _multi_hop(self) -> Iterator[_Asked]:
+        """Questions about the person who has a job, by the job."""
+        jobs = {fact.person: fact for fact in self.facts.values() if fact.relation.key == "job"}
+        for fact in self.facts.values():
+            job = jobs.get(fact.person)
+            if job is None or job is fact or "ended" in (fact.last.how, job.last.how):
+                continue
+            yield _Asked(
+                fact.relation.ask.format(n=f"the {job.last.value}", v=fact.last.value), fact.last.value, "multi-hop",
+                tuple(sorted({job.last.chunk, fact.last.chunk})), (job.last.sentence, fact.last.sentence),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Shares of the noteworthy sentences; the rest are new facts."""
+
+    changes: float
+    events: float
+    corrections: float
+    retractions: float
+    counts: float
+    preferences: float
 
 
 def synthetic(
@@ -205,6 +306,13 @@ def synthetic(
     chatter: float = 0.5,
     changes: float = 0.15,
     events: float = 0.25,
+    corrections: float = 0.0,
+    retractions: float = 0.0,
+    counts: float = 0.0,
+    preferences: float = 0.0,
+    namesakes: int = 0,
+    as_of: bool = False,
+    multi_hop: bool = False,
     people: int = 6,
     questions: int = 8,
     metric: str = "exact_match",
@@ -219,8 +327,16 @@ def synthetic(
         chunks: chunks a stream.
         sentences: sentences a chunk.
         chatter: share of the sentences that nobody asks about.
-        changes: share of the other sentences that replace an earlier fact.
+        changes: share of the other sentences that replace an earlier fact; asked for as `latest`.
         events: share of the other sentences that are dated events.
+        corrections: share of them that say an earlier fact was wrong ("in Rome, not in Oslo"); asked as `correction`.
+        retractions: share of them after which nothing holds any more ("no longer plays"); asked as `retraction`, and
+            the answer is that it is unknown.
+        counts: share of them that add to a person's sum over the stream; asked as `count`.
+        preferences: share of them that tell a preference or its exception for an occasion; asked as `preference`.
+        namesakes: pairs of people who share a name and are told apart by their job; asked as `namesake`.
+        as_of: ask also for what held on an earlier day.
+        multi_hop: ask also for facts of a person who is named by a fact of theirs alone.
         people: how many people a stream is about.
         questions: at most so many questions a stream, drawn from all that can be asked.
         metric: how answers are scored; `substring` suits the lexical reader, which answers in whole items.
@@ -235,14 +351,24 @@ def synthetic(
             f"synthetic: chunks, sentences and questions must be at least 1 and people 1 to {len(NAMES)}, "
             f"got chunks={chunks}, sentences={sentences}, questions={questions}, people={people}"
         )
-    if not 0 <= chatter < 1 or not 0 <= changes <= 1 or not 0 <= events <= 1 or changes + events > 1:
+    shares = _Shares(changes, events, corrections, retractions, counts, preferences)
+    given = vars(shares)
+    if not 0 <= chatter < 1 or not all(0 <= share <= 1 for share in given.values()) or sum(given.values()) > 1 + 1e-9:
+        *others, last = given
         raise DataError(
-            "synthetic: chatter must lie in [0, 1), changes and events in [0, 1] and sum to at most 1, "
-            f"got chatter={chatter}, changes={changes}, events={events}"
+            f"synthetic: chatter must lie in [0, 1), {', '.join(others)} and {last} in [0, 1] and sum to at most 1, "
+            f"got chatter={chatter}, {', '.join(f'{name}={share}' for name, share in given.items())}"
         )
-    knobs = (chunks, sentences, chatter, changes, events, people, questions, metric)
+    if not 0 <= namesakes <= people // 2:
+        raise DataError(
+            f"synthetic: namesakes are pairs of the people, so 0 to {people // 2} with people={people}, "
+            f"got namesakes={namesakes}"
+        )
+    layout = (chunks, sentences, chatter, people, namesakes, questions, metric)
     return (
-        _stream(f"synthetic-{seed}-{index}", random.Random(f"synthetic/{seed}/{index}"), *knobs)
+        _stream(
+            f"synthetic-{seed}-{index}", random.Random(f"synthetic/{seed}/{index}"), shares, as_of, multi_hop, *layout
+        )
         for index in (itertools.count() if count is None else range(count))
     )
 
@@ -250,16 +376,19 @@ def synthetic(
 def _stream(
     stream_id: str,
     rng: random.Random,
+    shares: _Shares,
+    as_of: bool,
+    multi_hop: bool,
     chunks: int,
     sentences: int,
     chatter: float,
-    changes: float,
-    events: float,
     people: int,
+    namesakes: int,
     questions: int,
     metric: str,
 ) -> Stream:
     world = _World(rng, rng.sample(NAMES, people))
+    _share_names(world, namesakes)
     month, first = rng.choice(MONTHS), rng.randint(1, 28 - min(chunks, 27))
     days = [_date(month, first + index) for index in range(chunks)]
     # Exactly the stated share of noteworthy sentences, spread at random: a chunk may be all chatter.
@@ -273,25 +402,50 @@ def _stream(
         said: list[str] = []
         noted: list[dict[str, Any]] = []
         for place in range(sentences):
-            note = _note(world, chunk, changes, events) if worth[chunk * sentences + place] else None
+            note = _note(world, chunk, shares) if worth[chunk * sentences + place] else None
             if note:
                 noted.append(note)
             said.append(note["text"] if note else world.chatter())
         parts.append(Chunk(text=" ".join(said), time=days[chunk]))
         notes.append(noted)
-    pool = list(world.questions(days))
+    pool = list(world.questions(days, as_of=as_of, multi_hop=multi_hop))
     rng.shuffle(pool)
-    chosen = pool[:questions]
+    chosen = {f"q{number}": asked for number, asked in enumerate(pool[:questions])}
+    versions = {name: asked.versions for name, asked in chosen.items() if asked.versions}
     return Stream(
         id=stream_id,
         source="synthetic",
         chunks=tuple(parts),
         questions=tuple(
-            Question(id=f"q{n}", text=text, answers=(answer,), metric=metric, kind=kind, evidence=(chunk,))
-            for n, (text, answer, kind, chunk, _) in enumerate(chosen)
+            Question(
+                id=name,
+                text=asked.text,
+                answers=ABSTAIN if asked.answer == UNKNOWN else (asked.answer,),
+                metric="abstention" if asked.answer == UNKNOWN else metric,
+                kind=asked.kind,
+                evidence=asked.evidence,
+            )
+            for name, asked in chosen.items()
         ),
-        metadata={"notes": notes, "support": {f"q{n}": asked[4] for n, asked in enumerate(chosen)}},
+        metadata={
+            "notes": notes,
+            "support": {
+                name: asked.support[0] if len(asked.support) == 1 else asked.support for name, asked in chosen.items()
+            },
+            **({"versions": versions} if versions else {}),
+        },
     )
+
+
+def _share_names(world: _World, pairs: int) -> None:
+    """Give both people of each of the first `pairs` one name, and jobs to be known by."""
+    for place in range(0, 2 * pairs, 2):
+        name = world.people[place]
+        for index in (place, place + 1):
+            job = world.rng.choice([job for job in JOBS if ("job", job) not in world.used])
+            world.used.add(("job", job))
+            world.people[index] = f"{name} the {job}"
+            world.homonyms.add(world.people[index])
 
 
 def _date(month: str, day: int) -> str:
@@ -300,19 +454,28 @@ def _date(month: str, day: int) -> str:
     return f"{MONTHS[(MONTHS.index(month) + months) % len(MONTHS)]} {past + 1}"
 
 
-def _note(world: _World, chunk: int, changes: float, events: float) -> dict[str, Any] | None:
+def _note(world: _World, chunk: int, shares: _Shares) -> dict[str, Any] | None:
     draw = world.rng.random()
-    if draw < changes:
-        return world.change(chunk) or world.fact(chunk)
-    if draw < changes + events:
-        return world.event(chunk)
+    told = (
+        (shares.changes, world.change),
+        (shares.events, world.event),
+        (shares.corrections, world.correct),
+        (shares.retractions, world.end),
+        (shares.counts, world.count),
+        (shares.preferences, world.habit),
+    )
+    for share, tell in told:
+        if draw < share:
+            # An event that finds nothing new is none, as it always was; all others have facts to fall back on.
+            return tell(chunk) if tell == world.event else tell(chunk) or world.fact(chunk)
+        draw -= share
     return world.fact(chunk)
 
 
 SOURCE = Source(
     name="synthetic",
     read=synthetic,
-    about="facts, changes and events of made-up people among chatter, without end",
+    about="facts, changes, corrections and events of made-up people among chatter, without end",
     licence="Apache-2.0",
     kind="synthetic",
     tried="generated",

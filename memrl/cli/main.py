@@ -277,6 +277,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _dry_run(config: Config, folder: Path) -> None:
+    from memrl.config.stages import stages
     from memrl.data.feed import StreamFeed
     from memrl.data.guard import guard
     from memrl.engines.models import load_tokenizer
@@ -291,7 +292,11 @@ def _dry_run(config: Config, folder: Path) -> None:
         guard(config.data, config.eval, config.seed)
     prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
     check_records(config, prompter, Console(stderr=True))
-    streams = StreamFeed(config.data.train, config.data.path, config.seed, cycle=False).take(8)
+    streams = [
+        stream
+        for stage in stages(config.data, config.memory)
+        for stream in StreamFeed(stage.train, config.data.path, config.seed, cycle=False).take(8)
+    ]
     result = estimate(config, measure(streams, config.model.path))
     console = Console()
     table = Table("", "a step", "the run", title=f"estimate from {len(streams)} streams of the data")

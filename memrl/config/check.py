@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from memrl.config.check_curriculum import check_curriculum
 from memrl.config.check_endpoint import check_endpoint
 from memrl.config.registries import BESIDE, BY_KEY, TRACKERS
 from memrl.config.schema import Config
@@ -92,7 +93,14 @@ AT_LEAST_ONE = {
 }
 SEEDS = {"seed", "eval.seed"}
 LARGEST_SEED = 2**63 - 1
-AT_MOST_ONE = {"rollout.max_failure_rate", "advantage.spill", "advantage.uniform_share", "eval.target"}
+AT_MOST_ONE = {
+    "rollout.max_failure_rate",
+    "advantage.spill",
+    "advantage.uniform_share",
+    "eval.target",
+    "data.difficulty.easy",
+    "data.difficulty.hard",
+}
 
 
 def check_config(config: Config, *, files: bool = True) -> list[str]:
@@ -112,6 +120,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_processes(config),
         *_rewards(config),
         *_data(config, files),
+        *check_curriculum(config),
         *(_model(config.model.path) if files else ()),
     ]
 

@@ -104,10 +104,29 @@ def _property(one: SettingInfo) -> dict[str, Any]:
         }
         known = {"source": source, "weight": {"type": "number", "description": "share among the sources"}}
         return described | {"type": "array", "items": {"type": "object", "required": ["source"], "properties": known}}
+    if one.key == "data.curriculum":
+        return described | {"type": "array", "items": _section(schema.StageConfig())}
     if one.choices:
         allowed: dict[str, Any] = {"enum": list(one.choices)}
         return described | ({"anyOf": [allowed, {"type": "string"}]} if one.open else allowed)
     return described | (_of_type(plain) if plain == one.type else {"anyOf": [_of_type(plain), {"type": "null"}]})
+
+
+def _section(section: Any) -> dict[str, Any]:
+    """The JSON schema of a stage, or of its `until`, which stand in a list."""
+    meanings = _meanings(inspect.getsource(schema))
+    whole = _object()
+    for field in fields(section):
+        meaning = meanings[type(section).__name__, field.name]
+        if field.name == "until":
+            whole["properties"]["until"] = {
+                "description": meaning,
+                "anyOf": [_section(schema.UntilConfig()), {"type": "null"}],
+            }
+        else:
+            one = SettingInfo(field.name, str(field.type), getattr(section, field.name), meaning)
+            whole["properties"][field.name] = _property(one)
+    return whole
 
 
 def _of_type(written: str) -> dict[str, Any]:

@@ -44,7 +44,18 @@ NOT_DECISIVE = (
     "sft",  # made the model, which is known by its content
 )
 """Settings, and whole sections, that decide no number of a run."""
-TRAINING_ONLY = ("data.train", "rewards", "advantage", "loss", "train", "eval.streams", "eval.every", "eval.target")
+TRAINING_ONLY = (
+    "data.train",
+    "data.curriculum",
+    "data.difficulty",
+    "rewards",
+    "advantage",
+    "loss",
+    "train",
+    "eval.streams",
+    "eval.every",
+    "eval.target",
+)
 """Those that decide what is learned, and nothing of how a finished policy is measured."""
 ANY_LENGTH = ("constant", "constant_with_warmup", "inverse_sqrt")
 """The schedules (`train.schedule`) whose learning rates do not depend on how many steps there will be."""

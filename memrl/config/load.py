@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from memrl.config.check import check_config
 from memrl.config.keys import hide
 from memrl.config.renamed import present_name
-from memrl.config.schema import Config
+from memrl.config.schema import Config, StageConfig, UntilConfig
 from memrl.config.tree import dotted
 from memrl.envs.suggest import did_you_mean, nearest_dotted
 from memrl.errors import ConfigError
@@ -41,7 +41,7 @@ TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
 # Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
 TEXTS = {key for key, field, _ in dotted(Config()) if field.type in TEXT_TYPES}
 # Containers: what is below them is the user's.
-OPEN_KEYS = {"data.train", "data.eval", "rewards.weights", "rewards.parts", "vllm.options"}
+OPEN_KEYS = {"data.train", "data.eval", "data.curriculum", "rewards.weights", "rewards.parts", "vllm.options"}
 
 
 def config_folders() -> list[Path]:
@@ -191,7 +191,11 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
         return f"{setting.origin}: unknown key {key!r}{_nearest_keys(key)}"
     if key in {"data.train", "data.eval"} and not _is_source_list(value):
         return f"{setting.origin}: {key} must be a list like [{{source: synthetic}}], not {value!r}"
+    if key == "data.curriculum" and (complaint := _not_stages(value)):
+        return f"{setting.origin}: {complaint}"
     try:
+        if key == "data.curriculum":
+            value = [OmegaConf.merge(OmegaConf.structured(StageConfig), stage) for stage in value]
         OmegaConf.update(config, key, value, merge=False)
     except (OmegaConfBaseException, TypeError, ValueError, IndexError, AttributeError) as error:
         return f"{setting.origin}: {key}: {str(error).splitlines()[0]}"
@@ -202,6 +206,25 @@ def _is_source_list(value: Any) -> bool:
     if isinstance(value, str) and value.startswith("${"):  # an interpolation: data.eval: ${data.train}
         return True
     return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
+def _not_stages(value: Any) -> str:
+    """Return what is wrong with the form of `data.curriculum`; empty where nothing is."""
+    if not isinstance(value, list) or not all(isinstance(stage, Mapping) for stage in value):
+        return (
+            f"data.curriculum must be a list like [{{until: {{step: 10}}, train: {{chunks: 6}}}}, ...], not {value!r}"
+        )
+    for number, stage in enumerate(value):
+        for name, part, schema in (("", stage, StageConfig), (".until", stage.get("until"), UntilConfig)):
+            if part is None:
+                continue
+            if not isinstance(part, Mapping):
+                return f"data.curriculum[{number}]{name} must be a mapping like {{step: 10}}, not {part!r}"
+            known = [field.name for field in fields(schema)]
+            for key in part:
+                if key not in known:
+                    return f"data.curriculum[{number}]{name} has no {key!r}{did_you_mean(str(key), known)}"
+    return ""
 
 
 def _first_key(section: str) -> str:

@@ -34,11 +34,35 @@ class ModelConfig:
 
 
 @dataclass
+class UntilConfig:
+    step: int | None = None  # so many trainer steps are taken
+    score: float | None = None  # this question score is reached; with `step`: whichever comes first
+    of: str = "held_out"  # whose score: held_out (the newest evaluation) | training (mean of the stage's last 3 steps)
+    kind: str | None = None  # of the held-out questions of this kind alone; None: of all
+
+
+@dataclass
+class StageConfig:
+    until: UntilConfig | None = None  # when the next stage is entered; the last stage has none
+    train: dict[str, Any] = field(default_factory=dict)  # options of the sources of `data.train` that have them
+    memory: dict[str, Any] = field(default_factory=dict)  # budget, core_budget, render_budget, max_calls in training
+
+
+@dataclass
+class DifficultyConfig:
+    keep: float = 1.0  # share of the times that a stream in one of these two pools is drawn when its turn comes; 1: off
+    easy: float = 1.0  # pool easy: every episode of its last group had at least this question score
+    hard: float = 0.0  # pool hard: none of them had more than this
+
+
+@dataclass
 class DataConfig:
     path: str | None = None  # where one file suffices: the `path` of every source that names none
     train: list[dict[str, Any]] = field(default_factory=list)  # [{source: synthetic, <its options>}, ...]
     eval: list[dict[str, Any]] = field(default_factory=list)  # held out: the same form
     overlap: str = "refuse"  # where training holds what evaluation is about: refuse | warn | allow (does not look)
+    curriculum: list[StageConfig] = field(default_factory=list)  # stages of training: [{until, train, memory}, ...]
+    difficulty: DifficultyConfig = field(default_factory=DifficultyConfig)
 
 
 @dataclass

@@ -46,12 +46,17 @@ single steps do not explain (an answer that two steps hold is lost by neither) i
 `retrieved`: as `counterfactual`, from what an episode leaves behind, without labels or further questions: what the
 reader was shown says who is paid,
 
-    v[i,t] = sum_q share[i,q,t] score[i,q] / questions,
+    v[i,t] = sum_q (share[i,q,t] score[i,q] + lost[i,q,t]) / questions,
     share[i,q,t] = (1 - `uniform_share`) written[i,q,t] + `uniform_share` / T,      sum_t share = 1,
     written[i,q,t]: parts of the steps that wrote the words of q's answer into the items shown (memrl.credit.shown),
                     with `spill` of a word to later steps that wrote its item anew and kept it; 1/T where the words tell
-                    nothing (nothing was shown, or the answer stands in none of it).
+                    nothing (nothing was shown, or the answer stands in none of it),
+    lost[i,q,t] = (1 - `uniform_share`) mean_j (score[j,q] - score[i,q]) (written[i,j,q,t] - removed[i,j,q,t]),
+    j: the episodes with a better answer,      sum_t lost = 0,
+    removed[i,j,q,t]: parts of the steps that took away the last text of episode i that held what j's answer was taken
+                      from; written: of those that had written it.
 
+So a step that deletes an answer, or writes over it, is charged what its writer would have earned; the writer is not.
 With one chunk it is `episode`, exactly. After the attribution of Fine-Mem (arXiv 2601.08435), which divides a
 question's score by the number of items retrieved and pays each part to the step that made the item. What differs: items
 count by the answer's words, since a view that is filled shows all items with every question, and equal parts would pay
@@ -59,7 +64,7 @@ for writing many; the writer is that of the words, not the maker of the item, no
 that the core paragraph held before; and the score is centred at each step, v[i,t] - mean_i v[.,t]. Refused: to centre
 the score first and share that out, which is conserved as well; but an answer that a step failed to make possible would
 then be charged to those who wrote what was shown in its place, and who writes nothing is never charged.
-`uniform_share` is for what leaves no words: room that was kept free, items that were deleted. It is 0.2 as `spill` is:
+`uniform_share` is for what leaves no words: room that was kept free. It is 0.2 as `spill` is:
 the writers earn four fifths of an answer, as those who read its evidence do by `evidence`.
 
 `reroll` (same-state re-rollouts, after Memory-R2, arXiv 2605.21768): a step is compared with K other completions of the
@@ -102,7 +107,7 @@ from numpy.typing import NDArray
 
 from memrl.config import AdvantageConfig
 from memrl.config.registries import chosen
-from memrl.credit.shown import Writers
+from memrl.credit.shown import WordSource, Writers
 from memrl.errors import ConfigError
 from memrl.records import Episode, Group, Sample, Step
 from memrl.rewards.compose import (
@@ -250,7 +255,7 @@ def reroll(episodes: Sequence[Episode], config: AdvantageConfig, weights: Reward
     whole, steps = _paid(episodes, weights)
     rows: list[Array] = []
     for number, (episode, own, against) in enumerate(zip(episodes, steps, _against_position(steps), strict=True)):
-        if not any(step.rerolls for step in episode.steps):
+        if not episode.rerolls_failed and not any(step.rerolls for step in episode.steps):
             raise ConfigError(
                 f"episode {episode.index} of stream {episode.stream_id!r} was played without re-rolling its steps. Use "
                 "advantage.mode=reroll when it is played, or another mode."
@@ -389,7 +394,7 @@ def _by_worth(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict
 
 def _by_shown(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:
     """The answers' credit by v[i,t] of `retrieved`."""
-    return _by_value([_shown_value(episode, config) for episode in episodes], slopes)
+    return _by_value(_shown_values(episodes, config), slopes)
 
 
 def _by_value(values: Sequence[Array], slopes: dict[str, float]) -> list[Array]:
@@ -397,18 +402,27 @@ def _by_value(values: Sequence[Array], slopes: dict[str, float]) -> list[Array]:
     return [slopes[QA.name] * (gained - gained.sum() / len(gained)) for gained in _against_position(values)]
 
 
-def _shown_value(episode: Episode, config: AdvantageConfig) -> Array:
+def _shown_values(episodes: Sequence[Episode], config: AdvantageConfig) -> list[Array]:
     """v[i,t] of `retrieved`."""
-    writers = Writers(episode)
-    uniform = np.full(len(episode.steps), 1.0 / len(episode.steps))
-    value = np.zeros(len(episode.steps))
-    for answer in episode.answers:
-        if not answer.score:
-            continue
-        found = writers.share(answer, config.spill)
-        share = uniform if found is None else (1.0 - config.uniform_share) * found + config.uniform_share * uniform
-        value += answer.score * share / len(episode.answers)
-    return value
+    told = [Writers(episode) for episode in episodes]
+    better: dict[str, list[tuple[float, list[WordSource]]]] = defaultdict(list)
+    for episode, writers in zip(episodes, told, strict=True):
+        for answer in episode.answers:
+            better[answer.question_id].append((answer.score, writers.sources(answer) if answer.score else []))
+    values: list[Array] = []
+    for episode, writers in zip(episodes, told, strict=True):
+        uniform = np.full(len(episode.steps), 1.0 / len(episode.steps))
+        value = np.zeros(len(episode.steps))
+        for answer in episode.answers:
+            found = writers.share(answer, config.spill) if answer.score else None
+            share = uniform if found is None else (1.0 - config.uniform_share) * found + config.uniform_share * uniform
+            value += answer.score * share / len(episode.answers)
+            ahead = [(score - answer.score, by) for score, by in better[answer.question_id] if score > answer.score]
+            for more, sources in ahead:
+                lost = (1.0 - config.uniform_share) * more * writers.moved(sources, config.spill)
+                value += lost / (len(ahead) * len(episode.answers))
+        values.append(value)
+    return values
 
 
 def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: dict[str, float]) -> list[Array]:

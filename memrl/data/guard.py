@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 
 from memrl.config import DataConfig, EvalConfig
+from memrl.config.stages import merged
 from memrl.data.feed import StreamFeed, first_passes, up_to
 from memrl.data.leaks import Overlap, find_overlap
 from memrl.envs.sources import source_named
@@ -59,9 +60,20 @@ def training_streams(data: DataConfig, seed: int) -> Iterator[tuple[str, Iterato
 
 
 def _bounded(data: DataConfig, seed: int) -> Iterator[Stream]:
-    for name, streams in training_streams(data, seed):
+    sources = [*training_streams(data, seed), *_staged_streams(data, seed)]
+    for name, streams in sources:
         told = f"only %d streams of {name} were compared with data.eval; `memrl data check` compares all"
-        yield from up_to(MOST_CHARACTERS // len(data.train), streams, partial(log.info, told))
+        yield from up_to(MOST_CHARACTERS // len(sources), streams, partial(log.info, told))
+
+
+def _staged_streams(data: DataConfig, seed: int) -> Iterator[tuple[str, Iterator[Stream]]]:
+    """Yield what sources without end make in stages that change their options. What others read is the same text in
+    every stage: which texts, no stage may change."""
+    for stage in data.curriculum:
+        specs = [merged(spec, stage) for spec in data.train]
+        for before, (spec, streams) in zip(data.train, first_passes(specs, data.path, seed), strict=True):
+            if source_named(spec.name).endless and merged(before, stage) != before:
+                yield spec.name, islice(streams, MOST_GENERATED)
 
 
 def explain_leaks(overlap: Overlap) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -31,6 +32,18 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[Stream], Iterable[str]]
 """Says what is wrong with a stream, each fault as a sentence that names its record, what is wrong, and the remedy."""
+
+
+@dataclass(frozen=True)
+class StageLook:
+    """The training sources of one stage, and what must hold of their streams."""
+
+    name: str
+    """Empty where there is only one."""
+    train: Sequence[Mapping[str, Any]]
+    checks: Sequence[Check]
+
+
 MOST_CHARACTERS = 25_000_000
 """Of generated text that is looked at: some 20,000 streams of `synthetic`, 2,000 of `dialogues`, 20 seconds."""
 _WORD = re.compile(r"[^\W\d_]{4}")
@@ -45,6 +58,7 @@ def look(
     taken: int,
     checks: Sequence[Check] = (),
     console: Console | None = None,
+    staged: Sequence[StageLook] | None = None,
 ) -> list[str]:
     """Return what is wrong with single records of the data of a run, each fault in words, up to `MOST_FAULTS`.
 
@@ -53,13 +67,23 @@ def look(
         taken: how many training streams the run can take.
         checks: what else must hold of every stream.
         console: where the progress is shown.
+        staged: what training takes in each stage; None: `data.train`, with `checks`.
     """
+    staged = [StageLook("", data.train, checks)] if staged is None else staged
+    sides = [
+        *(
+            (name, streams, stage.checks)
+            for stage in staged
+            for name, streams in _training(stage, data.path, seed, taken)
+        ),
+        *((name, streams, checks) for name, streams in _evaluation(data, held_out)),
+    ]
     faults: dict[str, None] = {}
     console = console or Console(quiet=True)
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed} streams"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at the data", total=None)
-        for name, streams in [*_training(data, seed, taken), *_evaluation(data, held_out)]:
+        for name, streams, held in sides:
             seen = 0
             asked = 0
             with gathering() as unread, counting() as left_out:
@@ -68,7 +92,7 @@ def look(
                         seen += 1
                         asked += len(stream.questions)
                         progress.advance(task)
-                        for check in (scorable, *checks):
+                        for check in (scorable, *held):
                             faults |= {f"{name}, {fault}": None for fault in check(stream)}
                         if len(faults) >= MOST_FAULTS:
                             return list(faults)
@@ -108,10 +132,10 @@ def _gold_complaint(question: Question) -> str:
     return f"the gold {golds[0][:80]!r} itself earns nothing by the metric {metric!r}. Give it {remedy}."
 
 
-def _training(data: DataConfig, seed: int, taken: int) -> Iterator[tuple[str, Iterator[Stream]]]:
-    counts = shares(data.train, data.path, seed, taken)
-    for index, (spec, streams) in enumerate(first_passes(data.train, data.path, seed)):
-        name = f"data.train[{index}]{_file(spec)}"
+def _training(stage: StageLook, path: str | None, seed: int, taken: int) -> Iterator[tuple[str, Iterator[Stream]]]:
+    counts = shares(stage.train, path, seed, taken)
+    for index, (spec, streams) in enumerate(first_passes(stage.train, path, seed)):
+        name = f"data.train[{index}]{_file(spec)}" + (f" in {stage.name}" if stage.name else "")
         endless = source_named(spec.name).endless
         yield name, _bounded(whole_source(spec, seed, index), counts[index], spec.name) if endless else streams
 

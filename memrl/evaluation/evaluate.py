@@ -8,6 +8,7 @@ from typing import Any
 
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError
+from memrl.evaluation.kinds import Fall
 from memrl.evaluation.statistics import SCORES, Interval, Unit, interval_over, stream_interval
 from memrl.records import AnswerRecord, Episode, part_values
 
@@ -32,11 +33,19 @@ class Evaluation:
     unanswerable: Interval | None = None
     over: Unit = "streams"
     """Of what the intervals are: of streams, or, where one stream is all there is, of its questions."""
+    falls: dict[str, Fall] | None = None
+    """The kinds of question that lie significantly below their scores before training; None where that is not known."""
 
     @property
     def qa(self) -> Interval:
         """Accuracy of the answers."""
         return self.parts["qa"]
+
+    @property
+    def worst_fall(self) -> float:
+        """The mean difference of the kind that lies furthest below its score before training, of those that do so
+        significantly; 0 where none does."""
+        return min((fall.value for fall in (self.falls or {}).values()), default=0.0)
 
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> Evaluation:
@@ -47,6 +56,8 @@ class Evaluation:
         rest["by_kind"] = {kind: _restored(found) for kind, found in saved["by_kind"].items()}
         for name in ("answerable", "unanswerable"):
             rest[name] = None if saved.get(name) is None else _restored(saved[name])
+        if rest.get("falls") is not None:
+            rest["falls"] = {kind: Fall(**found) for kind, found in rest["falls"].items()}
         return cls(parts={name: _restored(interval) for name, interval in parts.items()}, **rest)
 
     def metrics(self) -> dict[str, float]:
@@ -57,7 +68,11 @@ class Evaluation:
             row[f"eval/{name}"] = interval.value
             if interval.low is not None and interval.high is not None:
                 row |= {f"eval/{name}_low": interval.low, f"eval/{name}_high": interval.high}
-        return row | {f"eval/qa_{kind}": found.value for kind, found in sorted(self.by_kind.items())}
+        row |= {f"eval/qa_{kind}": found.value for kind, found in sorted(self.by_kind.items())}
+        if self.falls is not None:
+            row["eval/worst_fall"] = self.worst_fall
+            row["alarm/kind_fell"] = float(any(fall.alarm for fall in self.falls.values()))
+        return row
 
     def summary(self) -> dict[str, Any]:
         """Return it for summary.json: `{qa: {value, low, high}, ...}`."""
@@ -68,6 +83,9 @@ class Evaluation:
             **{name: vars(interval) for name, interval in self.parts.items()},
             **{name: vars(found) for name, found in apart.items() if found},
             "qa_by_kind": {kind: vars(found) for kind, found in self.by_kind.items()},
+            **(
+                {} if self.falls is None else {"kinds_below": {kind: vars(found) for kind, found in self.falls.items()}}
+            ),
             "streams": self.streams,
             "failures": self.failures,
             "over": self.over,

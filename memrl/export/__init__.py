@@ -33,7 +33,8 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
 
     Args:
         format: one of FORMATS: `adapter` (peft's folder), `merged` (safetensors that need no peft), or `gguf`.
-        adapter: `best` (held-out QA), `last`, a version's name like v00012, or a checkpoint's like step_00012.
+        adapter: `best` (as `best_row` of `memrl.storage.rundir`), `last`, a version's name like v00012, or a
+            checkpoint's like step_00012.
         model: where the base model is, if no longer where the run found it.
 
     Returns:

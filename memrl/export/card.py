@@ -26,7 +26,7 @@ from memrl.policies.agent_file import AGENT_FILE, EXAMPLE
 from memrl.report.curve import draw_curve
 from memrl.report.tables import shown
 from memrl.storage.files import MANIFEST, write_text_atomic
-from memrl.storage.rundir import EVALUATION_FILE, MetricsFile
+from memrl.storage.rundir import EVALUATION_FILE, MetricsFile, best_row
 
 CARD = "README.md"
 CURVE = "curve.png"
@@ -166,7 +166,7 @@ def _training(metrics: list[dict[str, Any]], adapter: str, config: Config) -> st
     scored = [row for row in metrics if "eval/qa" in row]
     lines = [f"{max((row['step'] for row in metrics), default=0)} of {config.train.steps} steps when it was exported."]
     if scored:
-        best = max(scored, key=lambda row: (row["eval/qa"], -row["step"]))
+        best = best_row(scored) or scored[0]
         version = int(adapter.removeprefix("v"))
         mine = [row for row in scored if row.get("learner/version", 0) == version]
         rows = {"first": scored[0], "best": best, "last": scored[-1], **({"this adapter": mine[0]} if mine else {})}

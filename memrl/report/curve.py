@@ -1,4 +1,5 @@
-"""The learning curve as a PNG: held-out QA with its interval, training reward, and below them the other parts."""
+"""The learning curve as a PNG: held-out QA with its interval, each kind of question as a thin line, training reward,
+and below them the other parts."""
 
 from __future__ import annotations
 
@@ -33,6 +34,17 @@ def _series(metrics: list[dict[str, Any]], *keys: str) -> list[list[float]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(len(keys) + 1)]
 
 
+KIND = "eval/qa_"
+NAMED_KINDS = 8
+"""Kinds that the legend names; more would not fit beside the axes."""
+
+
+def kinds_of(metrics: list[dict[str, Any]]) -> list[str]:
+    """Return the kinds of question that the rows have scores of, in order."""
+    keys = {key for row in metrics for key in row if key.startswith(KIND)} - {"eval/qa_low", "eval/qa_high"}
+    return sorted(key.removeprefix(KIND) for key in keys)
+
+
 def _line(axes: Axes, metrics: list[dict[str, Any]], key: str, label: str, **style: Any) -> None:
     steps, values = _series(metrics, key)
     if steps:
@@ -55,8 +67,9 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     """Draw a run's curve.
 
     Args:
-        metrics: rows of `metrics.jsonl`: `step` and any of `eval/qa`, `eval/qa_low`, `eval/qa_high`, `reward/qa`,
-            and `reward/` with any other part. Rows without a key are passed over for that line.
+        metrics: rows of `metrics.jsonl`: `step` and any of `eval/qa`, `eval/qa_low`, `eval/qa_high`, `eval/qa_` with a
+            kind of question, `reward/qa`, and `reward/` with any other part. Rows without a key are passed over for
+            that line.
         path: the PNG; written whole or not at all.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,6 +81,10 @@ def draw_curve(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
 
     _line(upper, metrics, "reward/qa", "training QA (sampled)", color=ORANGE, linewidth=1.0, alpha=0.85)
+    looks = cycle([(color, line) for line in (":", "--", "-.") for color in (GREEN, PURPLE, *OTHERS[:3])])
+    for number, (kind, (color, line)) in enumerate(zip(kinds_of(metrics), looks, strict=False)):
+        label = f"held out: {kind}" if number < NAMED_KINDS else "_"  # a label with a mark before it is not shown
+        _line(upper, metrics, KIND + kind, label, color=color, linestyle=line, linewidth=0.8, alpha=0.9)
     steps, low, high = _series(metrics, "eval/qa_low", "eval/qa_high")
     if steps:
         upper.fill_between(steps, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % interval")

@@ -3,17 +3,21 @@ the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from memrl.report.tables import shown
+
+FELL = "fell"
+"""The mark of a kind of question that lies significantly below its score before training."""
 
 
 class Advance:
@@ -72,6 +76,8 @@ class RunProgress:
             self._run = self._bars.add_task("all steps", total=steps)
         self._bars.update(self._run, completed=row["step"])
         words = [f"step {row['step']:>4}/{steps}"]
+        if "curriculum/stage" in row:
+            words.append(f"stage {row['curriculum/stage']:.0f}")
         parts = [key for key in row if key.startswith("reward/") and key not in {"reward/total", "reward/qa"}]
         for key, label in (
             ("reward/qa", "train qa"),
@@ -82,6 +88,8 @@ class RunProgress:
         ):
             if key in row:
                 words.append(f"{label} {row[key]:.3f}")
+        if row.get("alarm/kind_fell"):
+            words.append("a kind of question fell")
         if row.get("fail/episodes"):
             words.append(f"failed {row['fail/episodes']:.0f}")
         words.append(f"{row['time/step']:.1f} s")
@@ -94,20 +102,24 @@ def part_label(name: str) -> str:
 
 
 def final_table(summary: dict[str, Any], folder: Path) -> Table:
-    """Held-out scores before, at best and after, each with its 95 % interval."""
+    """Held-out scores before, at best and after, each with its 95 % interval: all questions, every kind of them, and
+    the other parts. A kind that lies significantly below its score before training is marked."""
     evaluations = summary["eval"]
     seconds = summary["wall_seconds"]["total"]
     after = evaluations["after"]
     caption = f"{summary['episodes']} episodes, {seconds / 60:.1f} minutes; everything is in {folder}"
     if after["over"] != "streams":
         caption += f"; intervals are over the {after['over']} of one stream"
+    if any(evaluations[moment].get("kinds_below") for moment in ("best", "after")):
+        caption += f"; {FELL}: significantly below its score before training"
     failed = f", {after['failures']} more failed" if after["failures"] else ""
     table = Table(title=f"{summary['name']}: {after['streams']} held-out streams{failed}", caption=caption)
     table.add_column("")
     for moment in ("before", "best", "after"):
         table.add_column(f"{moment} (step {evaluations[moment]['step']})", justify="right")
     moments = [evaluations[moment] for moment in ("before", "best", "after")]
-    parts = [key for key, cell in moments[-1].items() if isinstance(cell, dict) and "low" in cell]
+    apart = ("qa_by_kind", "kinds_below")  # tables of their own, in which a kind may be called anything
+    parts = [key for key, cell in moments[-1].items() if isinstance(cell, dict) and key not in apart and "low" in cell]
     for key in parts:
         cells = [moment[key] for moment in moments if key in moment]
         if len(cells) < len(moments):
@@ -116,4 +128,12 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
             "QA accuracy" if key == "qa" else part_label(key),
             *(shown(cell) for cell in cells),
         )
+        if key == "qa":
+            for kind in sorted({kind for moment in moments for kind in moment["qa_by_kind"]}):
+                table.add_row(f"  kind {escape(kind)}", *(_of_kind(moment, kind) for moment in moments))
     return table
+
+
+def _of_kind(moment: Mapping[str, Any], kind: str) -> str:
+    fell = kind in moment.get("kinds_below", {})
+    return f"{FELL} {shown(moment['qa_by_kind'].get(kind))}" if fell else shown(moment["qa_by_kind"].get(kind))

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from memrl.config import Config
-from memrl.data.look import look
+from memrl.config import Config, MemoryConfig
+from memrl.config.stages import stages
+from memrl.data.curriculum import check_kinds
+from memrl.data.guard import held_out_streams
+from memrl.data.look import Check, StageLook, look
 from memrl.endpoints.cache import with_cache_folder
 from memrl.engines.engine import Engine
 from memrl.engines.prompting import Prompter, open_prompter
@@ -61,6 +64,7 @@ def open_worker(config: Config, engine: Engine, tokenizer: Any) -> RolloutWorker
         rollout=config.rollout,
         rewards=config.rewards,
         advantage=config.advantage,
+        seed=config.seed,
     )
 
 
@@ -73,22 +77,26 @@ def check_records(config: Config, prompter: Prompter | None, console: Console | 
 
     Raises:
         ConfigError: there are records that cannot be read, scored or shown whole; the first are named, all counted.
+        DataError: a stage waits for a kind of question that the evaluation does not ask.
     """
     from memrl.engines.models import context_length
 
-    checks = []
-    if prompter is not None:
-        lengths = Lengths(
-            prompter,
-            memory=config.memory,
-            rollout=config.rollout,
-            reader=config.reader,
-            context=context_length(config.model),
-        )
-        checks.append(lengths)
+    def lengths(memory: MemoryConfig) -> list[Check]:
+        if prompter is None:
+            return []
+        context = context_length(config.model)
+        return [Lengths(prompter, memory=memory, rollout=config.rollout, reader=config.reader, context=context)]
+
     taken = config.train.steps * config.train.streams_per_step * (1 + config.rollout.refill_rounds)
-    if faults := look(config.data, config.eval, config.seed, taken, checks, console):
+    found = stages(config.data, config.memory)
+    staged = [
+        StageLook(f"stage {stage.number + 1}" if len(found) > 1 else "", stage.train, lengths(stage.memory))
+        for stage in found
+    ]
+    if faults := look(config.data, config.eval, config.seed, taken, lengths(config.memory), console, staged):
         raise ConfigError(explain_faults(faults))
+    if any(stage.until is not None and stage.until.kind is not None for stage in found):
+        check_kinds(found, held_out_streams(config.data, config.eval))
 
 
 def open_pool(config: Config) -> Pool:

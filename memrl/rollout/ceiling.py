@@ -36,7 +36,10 @@ def _ideal(memory: StoreMemory, stream: Stream) -> StoreMemory:
         ids = {item.content: item.id for item in memory.items}
         for note in notes:
             old = ids.get(note["replaces"] or "")
-            if old:
+            if note.get("ends"):
+                if old:
+                    memory.execute(ToolCall(name="memory_delete", arguments={"memory_id": old}))
+            elif old:
                 arguments = {"memory_id": old, "content": note["text"]}
                 memory.execute(ToolCall(name="memory_update", arguments=arguments))
             else:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
 from memrl.envs.stream import Question, Stream
 from memrl.records import AnswerRecord, Step
-from memrl.rollout.replay import Calls, given_out, play_again
+from memrl.rollout.replay import Calls, Ledger, play_again
 
 Ask = Callable[[Question, MemoryDesign], Awaitable[AnswerRecord]]
 
@@ -60,20 +60,20 @@ class StepWorth:
         for number in range(len(steps)):
             play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         shown = [memory.retrieve(question.text, self._budget) for question in stream.questions]
-        known: dict[tuple[str, str], float] = {}
+        known: dict[tuple[str, str, str | None], float] = {}
         worth: list[dict[str, float]] = [{} for _ in steps]
         left_out = self._chosen(steps, shown)
-        memory = self._new_memory()
+        memory, held = self._new_memory(), Ledger()
         for number in range(max(left_out, default=-1) + 1):
+            after = held.copy().follow(calls[number], results[number], stream.chunks[number].time)
             if number in left_out:
                 with open_journal(memory) as journal:
-                    missing = given_out(calls[number], results[number])
-                    play_again(memory, stream, calls, results, number + 1, missing)
+                    play_again(memory, stream, calls, results, number + 1, held, after)
                     for question, view, answer in zip(stream.questions, shown, answers, strict=True):
                         other = memory.retrieve(question.text, self._budget)
                         if contents(other) == contents(view):
                             continue
-                        place = (question.id, other.text())
+                        place = view_key(question, other)
                         if place not in known:
                             self.asked += 1
                             known[place] = (await self._ask(question, memory)).score
@@ -81,6 +81,7 @@ class StepWorth:
                             worth[number][question.id] = loss
                     journal.undo()
             play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
+            held = after
         return worth
 
     def _chosen(self, steps: Sequence[Step], shown: Sequence[MemoryView]) -> list[int]:
@@ -103,3 +104,8 @@ def contents(view: MemoryView) -> tuple[object, ...]:
     """Return what a view shows but for its items' ids."""
     best = None if view.best is None else (view.best.store, view.best.time, view.best.content)
     return (best, *((item.store, item.time, item.content) for item in view.items))
+
+
+def view_key(question: Question, view: MemoryView) -> tuple[str, str, str | None]:
+    """Return what decides an answer: the question, what is shown for it, and which item matches best."""
+    return question.id, view.text(), None if view.best is None else view.best.id

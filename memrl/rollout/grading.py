@@ -123,7 +123,7 @@ class Grading:
 
 
 def held_after(steps: Sequence[Step]) -> Iterator[list[str]]:
-    """The texts that the memory held after each step, in the order in which their items came."""
+    """The texts that the memory held after each step: the core's, then the others in the order in which they came."""
     texts: dict[str, str] = {}
     for step in steps:
         for change in step.diff:
@@ -131,7 +131,7 @@ def held_after(steps: Sequence[Step]) -> Iterator[list[str]]:
                 del texts[change["id"]]
             else:
                 texts[change["id"]] = change["after"]
-        yield list(texts.values())
+        yield [texts[item] for item in sorted(texts, key=lambda item: item != "core")]
 
 
 def _shown(chunk: Chunk, replaced: str | None) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from memrl.config import RolloutConfig
+from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError, InfrastructureError, JudgeError
@@ -48,6 +48,8 @@ class Play:
     seed: int
     temperature: float | None
     """None: `rollout.temperature`."""
+    memory: MemoryConfig | None = None
+    """Settings of the stage that it is played in; None: the worker's own."""
 
 
 class Pool(ABC):
@@ -131,19 +133,21 @@ class Pool(ABC):
         step: int,
         first: int,
         on_episode: OnEpisode | None = None,
+        memory: MemoryConfig | None = None,
     ) -> list[Group]:
         """`train.group_size` sampled episodes of each stream.
 
         Args:
             step: the trainer's step, part of every request's seed.
             first: number of the first stream within the step (refills go on counting).
+            memory: settings of the memory in place of the workers' own.
 
         Raises:
             EngineError: more than `rollout.max_failure_rate` of the episodes failed; or one, if that is one too many.
         """
         size = self.group_size
         plays = [
-            self._new(stream, Place(step, first + number, index), None)
+            self._new(stream, Place(step, first + number, index), None, memory)
             for number, stream in enumerate(streams)
             for index in range(size)
         ]
@@ -163,8 +167,8 @@ class Pool(ABC):
         outcomes: list[Episode | str] = self.run(self._play_all(plays, adapter, on_episode))
         return outcomes
 
-    def _new(self, stream: Stream, place: Place, temperature: float | None) -> Play:
-        return Play(stream, place, episode_seed(self.seed, place), temperature)
+    def _new(self, stream: Stream, place: Place, temperature: float | None, memory: MemoryConfig | None = None) -> Play:
+        return Play(stream, place, episode_seed(self.seed, place), temperature, memory)
 
     async def _play_all(
         self, plays: Sequence[Play], adapter: AdapterRef, on_episode: OnEpisode | None
@@ -305,5 +309,10 @@ class InProcessPool(Pool):
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
         async with asyncio.timeout(self.rollout.episode_timeout):
             return await self.worker.play(
-                play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
+                play.stream,
+                seed=play.seed,
+                adapter=adapter,
+                place=play.place,
+                temperature=play.temperature,
+                memory=play.memory,
             )

@@ -76,7 +76,12 @@ class RolloutActor:
         """One attempt, with an adapter that was loaded before."""
         adapter = self._local(version)
         return await self.worker.play(
-            play.stream, seed=play.seed, adapter=adapter, place=play.place, temperature=play.temperature
+            play.stream,
+            seed=play.seed,
+            adapter=adapter,
+            place=play.place,
+            temperature=play.temperature,
+            memory=play.memory,
         )
 
     async def work(self, errand: Errand[Any], version: int | None) -> Any:

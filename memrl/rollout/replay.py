@@ -2,13 +2,14 @@
 
 What succeeded, or was refused as a duplicate, is tried again; calls that failed otherwise are not, not even those that
 were over budget: see docs/credit.md. A call means the item that it named when it was made: where that has another id
-now it gets that one; where that was never written it gets the item that says the same, and fails if there is none, even
-if the id is another item's now.
+now it gets that one; where that is not here it gets the item that says the same as that one did when the call was
+made, and fails if there is none, even if the id is another item's now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.stream import Stream
@@ -20,35 +21,79 @@ Calls = Sequence[Sequence[ToolCall]]
 MADE_AGAIN = (ResultCode.OK, ResultCode.DUPLICATE)
 
 
+class Entry(NamedTuple):
+    """An item as the calls tell it."""
+
+    store: str
+    time: str
+    content: str
+
+    @property
+    def says(self) -> tuple[str, str]:
+        """Return what is compared: items that agree in it say the same."""
+        return self.store, fold(f"{self.time} {self.content}" if self.time else self.content)
+
+
+class Ledger:
+    """The items that a memory holds, told by the calls that were carried out on it and their results."""
+
+    def __init__(self, entries: dict[str, Entry] | None = None) -> None:
+        self._entries = entries or {}
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def copy(self) -> Ledger:
+        """Return the same, to be kept apart."""
+        return Ledger(dict(self._entries))
+
+    def follow(self, calls: Iterable[ToolCall], results: Iterable[ToolResult], time: str | None) -> Ledger:
+        """Take down what calls have done. Returns itself.
+
+        Args:
+            results: of each call.
+            time: of the chunk that they were made for.
+        """
+        for call, result in zip(calls, results, strict=True):
+            if not result.ok or result.item_id is None:
+                continue
+            if result.content is None:
+                self._entries.pop(result.item_id, None)
+                continue
+            before = self._entries.get(result.item_id)
+            when = before.time if before else _time(call, result, time) if named_item(call) is None else ""
+            self._entries[result.item_id] = Entry(result.store or "", when, result.content)
+        return self
+
+    def find(self, wanted: Entry) -> list[str]:
+        """Return the ids of the items that say the same, in the order in which they came."""
+        return [item for item, entry in self._entries.items() if entry.says == wanted.says]
+
+    def get(self, item: str) -> Entry | None:
+        """Return the item of that id, if it is held."""
+        return self._entries.get(item)
+
+
 class Replay:
     """The calls of the later steps of an episode, made again one step after the other.
 
     Args:
         memory: as it is before the first of them; changed.
-        missing: results of the calls that made items in the episode which were not made here (`given_out`).
-        instead: results of the calls that made items here which the episode lacks.
+        before: what both held before they parted.
+        played: what the episode's memory held before the first of them.
+        here: what `memory` holds.
     """
 
-    def __init__(
-        self,
-        memory: MemoryDesign,
-        stream: Stream,
-        missing: Iterable[ToolResult] = (),
-        instead: Iterable[ToolResult] = (),
-    ) -> None:
+    def __init__(self, memory: MemoryDesign, stream: Stream, before: Ledger, played: Ledger, here: Ledger) -> None:
         self._memory = memory
         self._stream = stream
-        self._missing: dict[tuple[str | None, str], str] = {}
-        """Ids in the episode of items that are not here, by what they say."""
-        self._more: dict[tuple[str | None, str], str] = {}
-        """Ids of items that the episode lacks, by what they say."""
-        self._ids: dict[str, str | None] = {}
-        """Ids in the episode -> ids here, None where there is no such item. All others are the same."""
-        for result in missing:
-            self._ids[str(result.item_id)] = None
-            self._missing[_says(result)] = str(result.item_id)
-        for result in instead:
-            self._add(result)
+        self._played = played.copy()
+        self._here = here.copy()
+        self._ids: dict[str, str | None] = {item: None for item in played if item not in before}
+        """Ids in the episode -> ids here, None where it is not known which. All others are the same."""
 
     def step(self, number: int, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> list[ToolResult]:
         """Make the calls of step `number` again.
@@ -64,28 +109,41 @@ class Replay:
     def _make(self, number: int, call: ToolCall, before: ToolResult) -> ToolResult:
         if before.code not in MADE_AGAIN:
             return before
-        named = named_item(call)
-        if named is not None and named in self._ids:
-            there = self._ids[named]
+        time, named, now_call = self._stream.chunks[number].time, named_item(call), call
+        if named is not None:
+            there = self._find(named)
             if there is None:
+                self._played.follow([call], [before], time)
                 return ToolResult(name=before.name, code=ResultCode.UNKNOWN_ID, message=f"no item {named[:80]!r} here")
-            call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": there}})
-        now = self._memory.execute(call, time=self._stream.chunks[number].time)
+            now_call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": there}})
+        now = self._memory.execute(now_call, time=time)
+        self._played.follow([call], [before], time)
+        self._here.follow([now_call], [now], time)
         if named is None and before.item_id is not None:
-            self._ids[before.item_id] = now.item_id or self._more.get(_says(before))
-        elif named is None and now.ok and now.item_id is not None:
-            self._add(now)
+            self._ids[before.item_id] = now.item_id
+            if now.code is ResultCode.DUPLICATE:
+                self._ids[before.item_id] = self._same(before.item_id)
         return now
 
-    def _add(self, result: ToolResult) -> None:
-        """Know an item that the episode lacks. If it says what a missing one says, calls that name that one mean it."""
-        self._more[_says(result)] = str(result.item_id)
-        if (old := self._missing.get(_says(result))) is not None:
-            self._ids[old] = result.item_id
+    def _find(self, item: str) -> str | None:
+        """The id here of the item that the episode's call names; None where there is no such item."""
+        there = self._ids.get(item, item)
+        if there is not None and there in self._here:
+            return there
+        if (same := self._same(item)) is not None:
+            self._ids[item] = same
+            return same
+        return there  # the memory says that it is gone, or makes it: the core
 
-
-def _says(result: ToolResult) -> tuple[str | None, str]:
-    return result.store, fold(result.content or "")
+    def _same(self, item: str) -> str | None:
+        """The id here of the item that says what the episode's says; of several the one of the same id, else the first
+        that no other item of the episode is known to be."""
+        entry = self._played.get(item)
+        found = self._here.find(entry) if entry else []
+        if item in found:
+            return item
+        taken = {there for other, there in self._ids.items() if other in self._played and other != item}
+        return next((there for there in found if there not in taken), None)
 
 
 def play_again(
@@ -94,16 +152,19 @@ def play_again(
     calls: Calls,
     results: Sequence[Sequence[ToolResult]],
     first: int,
-    missing: Iterable[ToolResult] = (),
+    before: Ledger | None = None,
+    played: Ledger | None = None,
 ) -> None:
     """Make the calls of step `first` and of all later ones again.
 
     Args:
         memory: as it is before step `first`; changed.
         results: of each call in the episode.
-        missing: results of the calls that made items in the episode which were not made here (`given_out`).
+        before: what `memory` holds; None: it is the episode's own, whose ids are the same.
+        played: what the episode's memory held before step `first`.
     """
-    replay = Replay(memory, stream, missing)
+    here = before or Ledger()
+    replay = Replay(memory, stream, here, played or here, here)
     for number in range(first, len(calls)):
         replay.step(number, calls[number], results[number])
 
@@ -114,10 +175,7 @@ def named_item(call: ToolCall) -> str | None:
     return " ".join(named.split()) if isinstance(named, str) else None
 
 
-def given_out(calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> list[ToolResult]:
-    """Return the results of the calls that made a new item, whose id the memory chose."""
-    return [
-        result
-        for call, result in zip(calls, results, strict=True)
-        if result.ok and result.item_id is not None and named_item(call) is None
-    ]
+def _time(call: ToolCall, result: ToolResult, time: str | None) -> str:
+    """The time of an item that was inserted: only events have one."""
+    told = call.arguments.get("time")
+    return " ".join((told or time or "").split()) if result.store == "episodic" else ""

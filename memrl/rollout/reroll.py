@@ -12,18 +12,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from memrl.config import AdvantageConfig
 from memrl.envs.designs import MemoryDesign, open_journal
 from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.stream import Question, Stream
+from memrl.errors import EngineDied, InfrastructureError
 from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import RewardWeights
-from memrl.rollout.counterfactual import contents
+from memrl.rollout.counterfactual import contents, view_key
 from memrl.rollout.grading import held_after
-from memrl.rollout.replay import Calls, Replay, given_out, play_again
+from memrl.rollout.replay import Calls, Ledger, Replay, play_again
 from memrl.rollout.together import together
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,14 @@ class Rerolls:
         self._budget = budget
         self._weights = weights
         self._seed = seed
-        self._known: dict[tuple[str, str], float] = {}
+        self._known: dict[tuple[str, str, str | None], float] = {}
         """Scores by the question and what the reader is shown for it."""
         self._asked = 0
+        self._failed = 0
 
     async def __call__(self, stream: Stream, episode: Episode, calls: Calls, memory: MemoryDesign) -> Episode:
-        """The episode with the re-rolls of its steps, and the questions counted that were asked again.
+        """The episode with the re-rolls of its steps, and the questions counted that were asked again. Re-rolls that an
+        infrastructure failure has ended are left out and counted.
 
         Args:
             episode: paid.
@@ -77,7 +82,7 @@ class Rerolls:
             memory: the episode's, at its end.
 
         Raises:
-            EngineError, ReaderError, JudgeError: a completion, an answer or a verdict is not to be had.
+            EngineDied: no re-roll can be had any more.
             PluginError: somebody's reward part failed.
         """
         if not episode.steps:
@@ -85,24 +90,50 @@ class Rerolls:
         steps = list(episode.steps)
         results = [step.results[: len(made)] for step, made in zip(steps, calls, strict=True)]
         chosen = self._chosen(len(steps))
-        numbers = [(place, number) for place in chosen for number in range(1, self._config.rerolls + 1)]
-        completions = await together(self._bench.complete(steps[place], number) for place, number in numbers)
-        sampled = dict(zip(numbers, completions, strict=True))
         views = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         shown = [(contents(view), answer.score) for view, answer in zip(views, episode.answers, strict=True)]
-        memory = self._bench.new_memory()
+        memory, held = self._bench.new_memory(), Ledger()
         for place in range(max(chosen) + 1):
+            after = held.copy().follow(calls[place], results[place], stream.chunks[place].time)
             if place in chosen:
+                numbers = range(1, self._config.rerolls + 1)
+                sampled = await together(self._tried(self._bench.complete(steps[place], number)) for number in numbers)
                 found = []
-                for number in range(1, self._config.rerolls + 1):
+                for number, completion in zip(numbers, sampled, strict=True):
+                    if completion is None:
+                        continue
                     with open_journal(memory) as journal:
-                        made = self._play(stream, episode, calls, memory, place, sampled[place, number])
-                        scores = await self._answer(stream, memory, shown, place, number)
-                        journal.undo()
-                    found.append(await self._paid(episode, made, scores, place, number))
+                        try:
+                            made = self._play(stream, episode, calls, memory, place, completion, held, after)
+                            scores = await self._tried(self._answer(stream, memory, shown, place, number))
+                        finally:
+                            journal.undo()
+                    if scores is None:
+                        continue
+                    other = await self._tried(self._paid(episode, made, scores, place, number))
+                    if other is not None:
+                        found.append(other)
                 steps[place] = steps[place].model_copy(update={"rerolls": found})
             play_again(memory, stream, calls[: place + 1], results[: place + 1], place)
-        return episode.model_copy(update={"steps": steps, "asked_again": episode.asked_again + self._asked})
+            held = after
+        return episode.model_copy(
+            update={
+                "steps": steps,
+                "asked_again": episode.asked_again + self._asked,
+                "rerolls_failed": self._failed,
+            }
+        )
+
+    async def _tried(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """A part of a re-roll, done; None where an infrastructure failure has ended it, which is counted. The episode
+        is whole without it."""
+        try:
+            return await work
+        except EngineDied:
+            raise
+        except InfrastructureError:
+            self._failed += 1
+            return None
 
     def _chosen(self, steps: int) -> list[int]:
         """The numbers of the steps to re-roll. By chance: to choose by what they did would favour some completions."""
@@ -119,9 +150,16 @@ class Rerolls:
         memory: MemoryDesign,
         place: int,
         completion: Completion,
+        held: Ledger,
+        after: Ledger,
     ) -> list[Step]:
         """The episode's steps with a re-roll in the place of one, and what became of the later calls; `memory`, as it
-        was before that step, is what they leave."""
+        was before that step, is what they leave.
+
+        Args:
+            held: what the memory held before the step.
+            after: and after it, in the episode.
+        """
         steps = list(episode.steps)
         env = self._bench.new_env(memory)
         env.position = place
@@ -136,12 +174,8 @@ class Rerolls:
             diff=done.diff,
             memory_tokens=done.memory_tokens,
         )
-        replay = Replay(
-            memory,
-            stream,
-            missing=given_out(calls[place], episode.steps[place].results[: len(calls[place])]),
-            instead=given_out(done.calls, done.results[: len(done.calls)]),
-        )
+        here = held.copy().follow(done.calls, done.results[: len(done.calls)], stream.chunks[place].time)
+        replay = Replay(memory, stream, held, after, here)
         for later in range(place + 1, len(steps)):
             before = steps[later].results
             with open_journal(memory) as journal:
@@ -164,10 +198,10 @@ class Rerolls:
     ) -> list[float]:
         """The score of each question over `memory`: as in the episode where the reader is shown the same."""
         scores: list[float] = []
-        open_questions: list[tuple[int, tuple[str, str]]] = []
+        open_questions: list[tuple[int, tuple[str, str, str | None]]] = []
         for index, (question, (content, score)) in enumerate(zip(stream.questions, shown, strict=True)):
             view = memory.retrieve(question.text, self._budget)
-            key = (question.id, view.text())
+            key = view_key(question, view)
             scores.append(score)
             if contents(view) == content:
                 continue
@@ -203,6 +237,7 @@ class Rerolls:
                 ],
                 "memory": {"items": [{"content": text} for text in texts]},
                 "memory_tokens": steps[-1].memory_tokens,
+                "parts": {},
             }
         ).paid(self._weights)
         made = other.steps[place]

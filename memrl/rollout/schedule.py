@@ -19,13 +19,16 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from memrl.config import AdvantageConfig, RolloutConfig, TrainConfig
+from memrl.config.stages import TrainingStage
 from memrl.credit import AdvantageReport, group_advantages
-from memrl.data.feed import StreamFeed
-from memrl.envs.stream import Stream
-from memrl.records import AdapterRef, Group
+from memrl.data.curriculum import Curriculum
+from memrl.data.difficulty import pool_figures
+from memrl.data.drawing import Drawing, Drawn
+from memrl.records import AdapterRef, Episode, Group
 from memrl.rewards.compose import RewardWeights
 from memrl.rollout.pool import OnEpisode, Pool
 
@@ -39,8 +42,11 @@ class _Rollout:
 
     step: int
     adapter: AdapterRef
-    streams: dict[int, Stream]
-    """By position in the feed: enough for every refill."""
+    stage: TrainingStage
+    drawn: list[Drawn]
+    """Enough streams for every refill."""
+    passed_over: int = 0
+    """Streams that were passed over for their pool when these were drawn."""
     task: asyncio.Task[tuple[list[Group], AdvantageReport]] = field(init=False)
     played: int = 0
 
@@ -50,7 +56,8 @@ class RolloutSchedule:
 
     Args:
         pool: what plays.
-        feed: where training streams come from.
+        drawing: where training streams come from.
+        curriculum: says which stage a rollout is played in.
         weights: of the reward parts, for the advantages that decide which groups are refilled.
         phase: shows progress.
     """
@@ -58,7 +65,8 @@ class RolloutSchedule:
     def __init__(
         self,
         pool: Pool,
-        feed: StreamFeed,
+        drawing: Drawing,
+        curriculum: Curriculum,
         weights: RewardWeights,
         phase: Phase,
         *,
@@ -67,14 +75,14 @@ class RolloutSchedule:
         advantage: AdvantageConfig,
     ) -> None:
         self._pool = pool
-        self._feed = feed
+        self._drawing = drawing
+        self._curriculum = curriculum
         self._weights = weights
         self._phase = phase
         self._rollout = rollout
         self._train = train
         self._advantage = advantage
         self._under_way: deque[_Rollout] = deque()
-        self._returned: dict[int, Stream] = {}
 
     @property
     def under_way(self) -> bool:
@@ -91,37 +99,40 @@ class RolloutSchedule:
         last = min(step + self._rollout.max_staleness, self._train.steps - 1)
         first = self._under_way[-1].step + 1 if self._under_way else step
         for due in range(first, last + 1):
-            self._start(_Rollout(due, adapter, self._reserve()))
+            stage = self._curriculum.stage_of(due)
+            count = self._train.streams_per_step * (1 + self._rollout.refill_rounds)
+            self._start(_Rollout(due, adapter, stage, *self._drawing.draw(stage.number, count)))
 
-    def take(self) -> tuple[list[Group], AdvantageReport]:
-        """Wait for the oldest rollout: all groups it played, and the samples of those that teach something.
+    def take(self) -> tuple[list[Group], AdvantageReport, dict[str, float]]:
+        """Wait for the oldest rollout: all groups it played, the samples of those that teach something, and figures of
+        its stage and its streams' pools, where there are several.
 
         Raises:
             EngineError: too many of its episodes failed.
         """
         rollout = self._under_way[0]
-        result = self._pool.wait(rollout.task)
+        groups, report = self._pool.wait(rollout.task)
         self._under_way.popleft()
-        unused = list(rollout.streams.items())[rollout.played :]
-        self._returned = dict(sorted([*self._returned.items(), *unused]))
-        return result
+        played, unused = rollout.drawn[: rollout.played], rollout.drawn[rollout.played :]
+        stage = rollout.stage.number
+        self._drawing.give_back(stage, unused)
+        for drawn, group in zip(played, groups, strict=True):
+            self._drawing.note(stage, drawn.stream, [_score(episode) for episode in group.episodes])
+        if scores := [_score(episode) for group in groups for episode in group.episodes]:
+            self._curriculum.take_training(stage, fmean(scores))
+        figures = {"curriculum/stage": float(stage + 1)} if len(self._curriculum.stages) > 1 else {}
+        if self._drawing.pools.on:
+            figures |= pool_figures([drawn.pool for drawn in played], rollout.passed_over)
+        return groups, report, figures
 
     def _start(self, rollout: _Rollout) -> None:
         rollout.task = self._pool.start(self._play(rollout))
         self._under_way.append(rollout)
 
-    def _reserve(self) -> dict[int, Stream]:
-        """Streams for a rollout and all its refills: first what others gave back, then fresh ones."""
-        count = self._train.streams_per_step * (1 + self._rollout.refill_rounds)
-        taken = dict(list(self._returned.items())[:count])
-        self._returned = {place: stream for place, stream in self._returned.items() if place not in taken}
-        position = self._feed.position
-        return taken | dict(enumerate(self._feed.take(count - len(taken)), position))
-
     async def _play(self, rollout: _Rollout) -> tuple[list[Group], AdvantageReport]:
         """Play groups until `streams_per_step` of them teach something, or the refill rounds are used up."""
         train = self._train
-        streams = list(rollout.streams.values())
+        streams = [drawn.stream for drawn in rollout.drawn]
         groups: list[Group] = []
         wanted = train.streams_per_step
         for _ in range(1 + self._rollout.refill_rounds):
@@ -130,7 +141,12 @@ class RolloutSchedule:
             what = f"step {rollout.step + 1}/{train.steps}: rollout"
             with self._phase(what, len(chosen) * train.group_size) as advance:
                 groups += await self._pool.play_groups(
-                    chosen, rollout.adapter, step=rollout.step, first=len(groups), on_episode=advance
+                    chosen,
+                    rollout.adapter,
+                    step=rollout.step,
+                    first=len(groups),
+                    on_episode=advance,
+                    memory=rollout.stage.memory,
                 )
             report = group_advantages(groups, self._advantage, self._weights)
             wanted = train.streams_per_step - len(report.used)
@@ -141,25 +157,36 @@ class RolloutSchedule:
     # Resuming ---------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return the state for a checkpoint: positions in the feed, and what is under way."""
+        """Return the state for a checkpoint: positions in the feed, what is under way, and the stages."""
         return {
-            "position": self._feed.position,
-            "returned": list(self._returned),
+            **self._drawing.state(),
             "under_way": [
-                {"step": rollout.step, "version": rollout.adapter.version, "streams": list(rollout.streams)}
+                {
+                    "step": rollout.step,
+                    "version": rollout.adapter.version,
+                    "stage": rollout.stage.number,
+                    "streams": [drawn.place for drawn in rollout.drawn],
+                    "pools": [drawn.pool for drawn in rollout.drawn],
+                    "passed_over": rollout.passed_over,
+                }
                 for rollout in self._under_way
             ],
+            "curriculum": self._curriculum.state(),
         }
 
     def restore(self, state: dict[str, Any], adapter: Callable[[int], AdapterRef]) -> None:
         """Stand where `state` was taken: what was under way begins again, each with its own `adapter(version)`."""
-        begun: list[dict[str, Any]] = state["under_way"]
-        wanted = {*state["returned"], *(place for rollout in begun for place in rollout["streams"])}
-        first = min(wanted, default=state["position"])
-        self._feed.seek(first)
-        streams = dict(enumerate(self._feed.take(state["position"] - first), first))
-        self._returned = {place: streams[place] for place in state["returned"]}
-        for rollout in begun:
-            ref = adapter(rollout["version"])
+        self._drawing.restore(state)
+        if "curriculum" in state:  # checkpoints from before there were stages have none
+            self._curriculum.restore(state["curriculum"])
+        for begun in state["under_way"]:
+            ref = adapter(begun["version"])
             self._pool.load_adapter(ref)
-            self._start(_Rollout(rollout["step"], ref, {place: streams[place] for place in rollout["streams"]}))
+            stage = self._curriculum.stages[begun.get("stage", 0)]
+            drawn = self._drawing.drawn(stage.number, begun["streams"], begun.get("pools"))
+            self._start(_Rollout(begun["step"], ref, stage, drawn, begun.get("passed_over", 0)))
+
+
+def _score(episode: Episode) -> float:
+    """Return an episode's question score: the mean of its answers'."""
+    return fmean(answer.score for answer in episode.answers) if episode.answers else 0.0

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_rerolls, wants_worth
@@ -45,6 +46,11 @@ def episode_seed(seed: int, place: Place) -> int:
     return request_seed(seed, place.step, place.stream, place.episode)
 
 
+def group_seed(seed: int, place: Place) -> int:
+    """Return the seed of what all episodes of a group have in common, from the run's `seed`."""
+    return request_seed(seed, place.step, place.stream)
+
+
 class RolloutWorker:
     """Plays episodes on one engine.
 
@@ -53,6 +59,7 @@ class RolloutWorker:
         prompter: the policy's.
         judge: None: nobody grades.
         advantage: says whether the worth of each step is found out in play, or other completions are tried.
+        seed: the run's, of which steps are re-rolled.
 
     Raises:
         PluginError: a reward part of `rewards.parts` is not to be had here.
@@ -69,6 +76,7 @@ class RolloutWorker:
         rollout: RolloutConfig,
         rewards: RewardConfig,
         advantage: AdvantageConfig,
+        seed: int,
     ) -> None:
         self.engine = engine
         self.prompter = prompter
@@ -78,6 +86,7 @@ class RolloutWorker:
         self._reader = reader
         self._weights = resolve_weights(rewards.preset, rewards.weights, rewards.parts)
         self._advantage = advantage
+        self._seed = seed
         self._needs_worth = wants_worth(advantage.mode)
         self._needs_rerolls = wants_rerolls(advantage.mode)
         self._grading = Grading(rewards, judge, max_completion_tokens=rollout.max_completion_tokens)
@@ -113,6 +122,7 @@ class RolloutWorker:
         adapter: AdapterRef | None,
         place: Place = ANYWHERE,
         temperature: float | None = None,
+        memory: MemoryConfig | None = None,
     ) -> Episode:
         """One attempt at one stream.
 
@@ -121,24 +131,26 @@ class RolloutWorker:
             seed: of the whole episode; each request's seed derives from it and the chunk.
             place: the step, the stream and the episode.
             temperature: overrides `rollout.temperature`; 0 is greedy (evaluation).
+            memory: settings in place of this worker's own, but for `retrieve_budget`, which the reader has.
 
         Raises:
             InfrastructureError: the engine, the reader or the judge failed. Never raised for what the policy wrote.
             ConfigError: a prompt is longer than `rollout.max_prompt_tokens`.
             PluginError: somebody's reward part failed, or its value is no finite number.
         """
-        memory = self.new_memory()
-        steps, calls = await self._read(stream, memory, seed, adapter, place, temperature)
-        answers = await self.ask_all(stream, memory, place.at(len(steps)))
+        sizes = self.memory if memory is None else memory
+        held = new_memory(sizes, self.prompter)
+        steps, calls = await self._read(stream, held, sizes, seed, adapter, place, temperature)
+        answers = await self.ask_all(stream, held, place.at(len(steps)))
         steps = await self._grading.grade(stream, steps, place.at(len(steps) + 2))
         asked_again = 0
         if self._needs_worth and temperature is None:  # evaluations need no credit
-            worth = self._step_worth(stream.source, place.at(len(steps) + 1))
+            worth = self._step_worth(stream.source, sizes, place.at(len(steps) + 1))
             worths = await worth(stream, steps, calls, answers)
             steps = [step.model_copy(update={"worth": found}) for step, found in zip(steps, worths, strict=True)]
             asked_again = worth.asked
         chunk_tokens = sum(self.prompter.count_tokens(chunk.text) for chunk in stream.chunks)
-        snapshot = memory.snapshot()
+        snapshot = held.snapshot()
         items = [item["content"] for item in snapshot["items"]]
         episode = Episode(
             stream_id=stream.id,
@@ -150,18 +162,19 @@ class RolloutWorker:
             answers=answers,
             memory=snapshot,
             chunk_tokens=chunk_tokens,
-            memory_tokens=memory.token_count(),
-            meters=self._grading.meters(stream, steps, items, growth=memory.token_count() / chunk_tokens),
+            memory_tokens=held.token_count(),
+            meters=self._grading.meters(stream, steps, items, growth=held.token_count() / chunk_tokens),
             asked_again=asked_again,
         ).paid(self._weights)
         if self._needs_rerolls and temperature is None:
-            episode = await self._rerolls(stream, seed, adapter, place)(stream, episode, calls, memory)
+            episode = await self._rerolls(stream, sizes, seed, adapter, place)(stream, episode, calls, held)
         return episode
 
     async def _read(
         self,
         stream: Stream,
         memory: MemoryDesign,
+        sizes: MemoryConfig,
         seed: int,
         adapter: AdapterRef | None,
         place: Place,
@@ -169,7 +182,7 @@ class RolloutWorker:
     ) -> tuple[list[Step], list[list[ToolCall]]]:
         """The steps, and the calls that each carried out."""
         rollout = self.rollout
-        env = new_env(self.memory, rollout, self.prompter, stream, memory)
+        env = new_env(sizes, rollout, self.prompter, stream, memory)
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
         while not env.done:
@@ -232,8 +245,10 @@ class RolloutWorker:
             raise EngineError(f"{where}: the engine gave a log-prob that is no number")
         return completion
 
-    def _rerolls(self, stream: Stream, seed: int, adapter: AdapterRef | None, place: Place) -> Rerolls:
-        """Return the function that re-rolls the steps of the episode at `place`."""
+    def _rerolls(
+        self, stream: Stream, sizes: MemoryConfig, seed: int, adapter: AdapterRef | None, place: Place
+    ) -> Rerolls:
+        """Return the function that re-rolls the steps of the episode at `place`; `sizes` are those of its memory."""
         after = len(stream.chunks) + 3  # the stages of questions, their repetition and grading come before
 
         async def complete(step: Step, number: int) -> Completion:
@@ -253,8 +268,8 @@ class RolloutWorker:
 
         order = {question.id: number for number, question in enumerate(stream.questions)}
         bench = Workbench(
-            new_memory=self.new_memory,
-            new_env=lambda memory: new_env(self.memory, self.rollout, self.prompter, stream, memory),
+            new_memory=partial(new_memory, sizes, self.prompter),
+            new_env=lambda memory: new_env(sizes, self.rollout, self.prompter, stream, memory),
             complete=complete,
             decode=self.prompter.decode,
             grade=grade,
@@ -265,18 +280,23 @@ class RolloutWorker:
             bench,
             budget=self.memory.retrieve_budget,
             weights=self._weights,
-            seed=request_seed(place.step, place.stream),
+            seed=group_seed(self._seed, place),
         )
 
-    def _step_worth(self, source: str, place: Place) -> StepWorth:
+    def _step_worth(self, source: str, sizes: MemoryConfig, place: Place) -> StepWorth:
         """Return the function that finds out the worth of one episode's steps; `place` is where its questions to the
-        reader stand."""
+        reader stand, and `sizes` are those of its memory."""
         numbers = itertools.count()
 
         async def ask(question: Question, memory: MemoryDesign) -> AnswerRecord:
             return await self.ask(source, question, memory, place.under(next(numbers)))
 
-        return StepWorth(self.new_memory, self.memory.retrieve_budget, ask, self._advantage.counterfactual_steps)
+        return StepWorth(
+            partial(new_memory, sizes, self.prompter),
+            self.memory.retrieve_budget,
+            ask,
+            self._advantage.counterfactual_steps,
+        )
 
     async def ask_all(self, stream: Stream, memory: MemoryDesign, place: Place) -> list[AnswerRecord]:
         """Together: the reader's requests of one episode share a batch. If one fails nobody waits for the others."""

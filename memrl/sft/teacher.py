@@ -49,7 +49,10 @@ def demonstrate(
             continue
         old = shown.get(note.get("replaces") or "")
         if old and rng.random() < habits.update:
-            calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
+            if note.get("ends"):  # nothing of it holds any more
+                calls.append(ToolCall(name="memory_delete", arguments={"memory_id": old}))
+            else:
+                calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
             continue
         store = note.get("store", "semantic")
         if rng.random() < habits.misfile:
@@ -63,10 +66,11 @@ def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
     support = stream.metadata.get("support", {}).get(question.id)
     if support is None:
         return any(answer.lower() in item.line().lower() for item in view.items for answer in question.answers)
-    for item in view.items:
-        if item.content == support and (question.kind != "when" or item.time in question.answers):
-            return True
-    return False
+    shown = {item.content: item.time for item in view.items}
+    needed = (support,) if isinstance(support, str) else support
+    if not all(sentence in shown for sentence in needed):
+        return False
+    return question.kind != "when" or shown[needed[0]] in question.answers
 
 
 def fill(stream: Stream, memory: StoreMemory, rng: random.Random, share: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,15 @@ class EpisodeWriter:
                 file.unlink()
 
 
+def best_row(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the row of the best evaluation (`memrl.evaluation.kinds.BEST_RULE`); None where there is none."""
+    scored = [row for row in rows if "eval/qa" in row]
+    return min(scored, key=lambda row: (-row["eval/qa"] - row.get("eval/worst_fall", 0.0), row["step"]), default=None)
+
+
 def find_adapter(run: Path, wanted: str) -> Path:
-    """The folder of a run's adapter: `best` (held-out QA), `last`, a version's name (v00012), or that of the checkpoint
-    that was written with it (step_00012).
+    """The folder of a run's adapter: `best` (as `best_row`), `last`, a version's name (v00012), or that of the
+    checkpoint that was written with it (step_00012).
 
     Raises:
         ConfigError, CheckpointError: there is none of that name, or it is damaged.
@@ -149,8 +156,7 @@ def find_adapter(run: Path, wanted: str) -> Path:
         raise CheckpointError(f"{run} has no adapter yet.")
     rows = MetricsFile(run / "metrics.jsonl").rows()
     if wanted == "best":
-        scored = [row for row in rows if "eval/qa" in row]
-        best = max(scored, key=lambda row: (row["eval/qa"], -row["step"]), default=None)
+        best = best_row(rows)
         name = _adapter_of(best) if best else names[-1]
     elif wanted.startswith("step_"):
         name = next((_adapter_of(row) for row in rows if f"step_{row['step']:05d}" == wanted), wanted)

@@ -13,8 +13,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from memrl.envs import memory_env
+from memrl.envs.building import lives
 from memrl.envs.dialects.hermes import HermesDialect
-from memrl.envs.sources import synthetic as source
 from memrl.envs.tools import ToolCall
 from memrl.frozen import reader
 
@@ -77,12 +77,12 @@ def fixed_text() -> list[str]:
 def words() -> list[str]:
     """Every word that the synthetic source can write, and the numbers in headings."""
     lists = (
-        source.NAMES, source.CITIES, source.JOBS, source.PETS, source.FOODS, source.MUSIC, source.TONGUES,
-        source.PLACES, source.THINGS, source.QUALITIES, source.HAPPENINGS, source.MOODS, source.PHRASES, source.MONTHS,
+        lives.NAMES, lives.CITIES, lives.JOBS, lives.PETS, lives.FOODS, lives.MUSIC, lives.TONGUES,
+        lives.PLACES, lives.THINGS, lives.QUALITIES, lives.HAPPENINGS, lives.MOODS, lives.PHRASES, lives.MONTHS,
     )  # fmt: skip
-    templates = [relation.told for relation in (*source.FACTS, *source.EVENTS)]
-    templates += [text for relation in (*source.FACTS, *source.EVENTS) for text in (relation.ask, relation.who) if text]
-    templates += [relation.changed for relation in source.FACTS if relation.changed] + list(source.CHATTER)
+    templates = [relation.told for relation in (*lives.FACTS, *lives.EVENTS)]
+    templates += [text for relation in (*lives.FACTS, *lives.EVENTS) for text in (relation.ask, relation.who) if text]
+    templates += [relation.changed for relation in lives.FACTS if relation.changed] + list(lives.CHATTER)
     text = " ".join([*itertools.chain.from_iterable(lists), *templates, reader.UNKNOWN])
     for brace in (
         "{n}",

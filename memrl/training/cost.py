@@ -164,6 +164,8 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         step["completions"] += round(again)
         step["prompt_tokens"] += round(again * prompt)
         step["completion_tokens"] += round(again * rollout.max_completion_tokens)
+        if config.rewards.content == "judge":
+            step["judge_calls"] += round(again * WRITES_PER_CHUNK * config.judge.votes)
     learner = step["prompt_tokens"] + step["completion_tokens"]
     evaluations = count_evaluations(train.steps, config.eval.every)
     evaluation = episodes_cost(config.eval.streams * evaluations)
@@ -178,6 +180,8 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         notes.append(
             f"judge calls go to {who}; they assume {WRITES_PER_CHUNK} stored texts a chunk where it grades these"
         )
+    if config.data.curriculum:
+        notes.append(f"the estimate takes the {len(config.data.curriculum)} stages of data.curriculum for equally long")
     if rerolled:
         most = round(step["episodes"] * rerolled * config.advantage.rerolls * stats.questions)
         notes.append(

@@ -12,7 +12,7 @@ from typing import Any
 
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
-from memrl.records import Episode, Group, Step, part_values
+from memrl.records import Episode, Group, part_values
 from memrl.rewards.alarms import ALARMS
 from memrl.rewards.meters import raised
 
@@ -53,7 +53,7 @@ def step_figures(
         "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
         "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
         "tokens/completion": sum(len(step.completion.ids) for step in steps),
-        **reroll_figures(steps),
+        **reroll_figures(played),
         "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
         "reader/asked_again": sum(episode.asked_again for episode in played),
         **reader_costs(answers),
@@ -63,12 +63,15 @@ def step_figures(
     }
 
 
-def reroll_figures(steps: Sequence[Step]) -> dict[str, float]:
-    """Return what re-rolls of these steps took; none where none was re-rolled. The prompt of each counts, though it is
-    the step's own."""
-    if not any(step.rerolls for step in steps):
+def reroll_figures(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Return what re-rolls of these episodes' steps took, and how many failed; none where none was re-rolled. The
+    prompt of each counts, though it is the step's own."""
+    failed = sum(episode.rerolls_failed for episode in episodes)
+    steps = [step for episode in episodes for step in episode.steps]
+    if not failed and not any(step.rerolls for step in steps):
         return {}
     return {
+        "fail/rerolls": float(failed),
         "tokens/reroll_prompt": sum(len(step.rerolls) * len(step.prompt_ids) for step in steps),
         "tokens/reroll_completion": sum(len(other.completion.ids) for step in steps for other in step.rerolls),
     }

@@ -29,7 +29,7 @@ METRICS: dict[str, str] = {
     # What it took.
     "tokens/prompt": "Prompt tokens of the policy in this step.",
     "tokens/prompt_cached": "Those of them that the engine had in its prefix cache.",
-    "tokens/completion": "Tokens that the policy sampled in this step.",
+    "tokens/completion": "Tokens that the policy sampled in this step, but for re-rolls, which stand apart.",
     "tokens/reroll_prompt": "Prompt tokens of the re-rolls (`advantage.mode=reroll`), each step's once for each of its "
     "re-rolls; an engine that shares prefixes reads them once.",
     "tokens/reroll_completion": "Tokens that were sampled for re-rolls.",
@@ -57,7 +57,14 @@ METRICS: dict[str, str] = {
     "meters/instructions": "Share of the stored texts that give orders to whoever reads them.",
     "meters/leakage": "Share of the stored texts that hold an answer before the text that gives it was read.",
     "meters/length": "Mean length of a completion over the longest allowed.",
+    "alarm/kind_fell": "1 where a kind of held-out question has fallen below its score before training beyond what "
+    "chance does, over all kinds and evaluations of the run; in the rows that have an evaluation.",
     "alarm/<meter>": "1 where the meter of that name is above its alarm (`rewards.alarms`), else 0.",
+    # Which streams were played.
+    "curriculum/stage": "Stage that the step was played in, from 1; only with `data.curriculum`.",
+    "difficulty/<pool>": "Share of the step's streams that were drawn from a pool: `new`, `mixed`, `easy` (its last "
+    "group solved all) or `hard` (it solved nothing); only with `data.difficulty`.",
+    "difficulty/passed_over": "Streams of the pools `easy` and `hard` that were passed over for the step's.",
     # Credit.
     "advantage/groups_used": "Groups that became samples.",
     "advantage/groups_no_spread": "Groups whose episodes were all paid the same: they teach nothing and are replaced.",
@@ -90,6 +97,9 @@ METRICS: dict[str, str] = {
     "eval/qa_low": "Lower end of its 95 % interval over streams (Student's t); absent where one of several is left.",
     "eval/qa_high": "Upper end of it.",
     "eval/qa_<kind>": "The same over the questions of one kind: the mean over streams of each stream's mean.",
+    "eval/worst_fall": "Mean difference to before training of the kind of question that lies furthest below its score "
+    "then, of those that do so significantly (one-sided sign-flip test over streams, p at most 0.05), else 0. The best "
+    "adapter is that of the highest `eval/qa` with this added.",
     "eval/answerable": "As `eval/qa`, over the questions that the text answers; only where there are others too.",
     "eval/answerable_low": "Lower end of its interval.",
     "eval/answerable_high": "Upper end of it.",
@@ -111,6 +121,8 @@ METRICS: dict[str, str] = {
     "fail/retries": "Episodes that were played again.",
     "fail/workers": "Rollout workers that were lost and replaced.",
     "fail/judge": "Episodes that failed because the judge did.",
+    "fail/rerolls": "Re-rolls that an infrastructure failure has ended (`advantage.mode=reroll`); their "
+    "episodes go without.",
     "fail/stale": "Samples older than `rollout.max_staleness` allows, which were dropped.",
     # Wall clock.
     "time/step": "Seconds of the whole step.",

@@ -24,6 +24,7 @@ from memrl.config import Config, RunConfig, save_config
 from memrl.config.identity import ANY_LENGTH, decisive, differences, set_keys
 from memrl.errors import CheckpointError
 from memrl.evaluation.evaluate import Evaluation
+from memrl.evaluation.kinds import KindScores
 from memrl.learner.interface import STATE_FILE, AnyLearner
 from memrl.packages import installed_version, vllm_version
 from memrl.records import AdapterRef, adapter_name
@@ -54,6 +55,8 @@ class RunState:
         episodes: the number of episodes that were trained on.
         evaluations: in the order of their steps.
         gates: of the untrained policy, by name.
+        kinds_before: its scores by kind and stream, which later ones are compared with; None: a run that was begun by a
+            version that did not keep them.
     """
 
     def __init__(self, config: Config, clock: Clock, learner: AnyLearner, rollouts: RolloutSchedule) -> None:
@@ -66,6 +69,7 @@ class RunState:
         self.episodes = 0
         self.evaluations: list[Evaluation] = []
         self.gates: dict[str, float | None] = {}
+        self.kinds_before: KindScores | None = None
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.episode_files = EpisodeWriter(self.folder / "episodes")
         self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
@@ -81,8 +85,8 @@ class RunState:
         self._cut_off()
 
     def ranked(self) -> list[Evaluation]:
-        """Return the evaluations, best held-out QA first; of equals, the earlier one."""
-        return sorted(self.evaluations, key=lambda evaluation: (-evaluation.qa.value, evaluation.step))
+        """Return the evaluations, the best first (`memrl.evaluation.kinds.BEST_RULE`)."""
+        return sorted(self.evaluations, key=lambda found: (-found.qa.value - found.worst_fall, found.step))
 
     # Leaving it behind ------------------------------------------------------------------------------------------
 
@@ -130,6 +134,7 @@ class RunState:
             "episodes": self.episodes,
             "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
             "gates": self.gates,
+            "kinds_before": self.kinds_before,
             **self._clock.state(),
             "config": decisive(self._config),
             "set": set_keys(self._config),
@@ -143,6 +148,7 @@ class RunState:
         self._rollouts.restore(state["rollouts"], lambda version: self._recover_adapter(path, version))
         self.evaluations = [Evaluation.restore(raw) for raw in state["evaluations"]]
         self.gates = state["gates"]
+        self.kinds_before = state.get("kinds_before")
         self._clock.restore(state)
         if _steps(state) != self._config.train.steps:  # it is made longer
             save_config(self._config, self.folder / CONFIG_FILE)

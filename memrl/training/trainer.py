@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from rich.console import Console
 
 from memrl.config import Config
+from memrl.config.stages import stages
+from memrl.data.curriculum import Curriculum, check_kinds
+from memrl.data.drawing import Drawing
 from memrl.data.feed import StreamFeed
 from memrl.engines.canary import first_canary
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import JudgeError, NothingLearned, RewardHacked
-from memrl.evaluation.evaluate import faithful_share, summarise
+from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
+from memrl.evaluation.kinds import BEST_RULE, falls, kind_scores
 from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
@@ -70,12 +74,15 @@ class Trainer:
         self.console = console
         self._clock = Clock()
         self._alarmed: set[str] = set()
+        self._alarmed_kinds: set[str] = set()
         self._idle = 0
         self._progress = RunProgress(console)
 
         found = find_start(config) if resume else None
         with self._clock.timed("build"):
             torch.manual_seed(config.seed)
+            self._stages = stages(config.data, config.memory)
+            self._curriculum = Curriculum(self._stages)
             self._weights = resolve_weights(config.rewards.preset, config.rewards.weights, config.rewards.parts)
             self._open_streams(open_prompter(load_tokenizer(config.model), config.rollout.dialect))
             check_reader(config.reader)
@@ -89,7 +96,8 @@ class Trainer:
         try:
             self.rollouts = RolloutSchedule(
                 self.pool,
-                self.feed,
+                self.drawing,
+                self._curriculum,
                 self._weights,
                 self._progress.phase,
                 rollout=config.rollout,
@@ -126,9 +134,9 @@ class Trainer:
         self.eval_streams = held_out.take(config.eval.streams)
         if len(self.eval_streams) < config.eval.streams:
             log.warning("eval.streams is %d, the data has %d", config.eval.streams, len(self.eval_streams))
-        self.feed = StreamFeed(config.data.train, config.data.path, config.seed)
-        [first] = self.feed.take(1)
-        self.feed.seek(0)
+        check_kinds(self._stages, self.eval_streams)
+        self.drawing = Drawing(self._stages, config.data.path, config.seed, config.data.difficulty)
+        first = self.drawing.first()
         self._first_canary = first_canary(first_prompt(config.memory, config.rollout, prompter, first))
 
     # The loop ---------------------------------------------------------------------------------------------------
@@ -170,7 +178,7 @@ class Trainer:
                 began = time.monotonic()
                 with self._clock.timed("rollout"):  # what the learner waits for
                     self.rollouts.begin(self.step, adapter)
-                    groups, report = self.rollouts.take()
+                    groups, report, drawn = self.rollouts.take()
                 self.state.episodes += sum(len(group.episodes) for group in groups)
                 samples, staleness = self._fresh(report.samples)
                 with self._clock.timed("learn"):
@@ -185,6 +193,7 @@ class Trainer:
                     "step": self.step,
                     **step_figures(groups, self._counted(), config.rewards.alarms),
                     **report.metrics(),
+                    **drawn,
                     **staleness,
                     **learned,
                 }
@@ -276,7 +285,7 @@ class Trainer:
             total = len(self.eval_streams)
             with self._progress.phase(f"step {self.step}: evaluation", total) as advance:
                 outcomes = self.pool.play_greedy(self.eval_streams, adapter, advance)
-            evaluation = summarise(outcomes, self.step, adapter.version)
+            evaluation = self._compared(summarise(outcomes, self.step, adapter.version), outcomes)
             played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
             answers = [answer for episode in played for answer in episode.answers]
             ceiling: list[AnswerRecord] = []
@@ -288,8 +297,34 @@ class Trainer:
                 self.state.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
                 answers += ceiling
         self.state.evaluations.append(evaluation)
+        self._curriculum.take_held_out(
+            evaluation.qa.value, {kind: found.value for kind, found in evaluation.by_kind.items()}
+        )
         judged = verdicts(played, ceiling)
         return evaluation.metrics() | reader_costs(answers, "eval/reader_") | judge_costs(judged, "eval/judge_")
+
+    def _compared(self, evaluation: Evaluation, outcomes: Sequence[Episode | str]) -> Evaluation:
+        """Return an evaluation with the kinds of question that lie below their scores before training; warn of each
+        whose fall is beyond chance."""
+        state, now = self.state, kind_scores(outcomes)
+        if not state.evaluations:
+            state.kinds_before = now
+        if state.kinds_before is None:
+            return evaluation
+        look = len(state.evaluations)
+        found = falls(state.kinds_before, now, look) if look else {}
+        for kind, fall in found.items():
+            if fall.alarm and kind not in self._alarmed_kinds:  # once a run
+                self._alarmed_kinds.add(kind)
+                before = mean(list(state.kinds_before[kind].values()))
+                log.warning(
+                    "step %d: questions of the kind %r have fallen: %.3f before training, %+.3f now (p %.2g over %d "
+                    "held-out streams, below the alarm's level for all kinds and evaluations; docs/evaluation.md). See "
+                    "eval/qa_%s in %s. A mean that rises hides it; the fall counts against this evaluation when the "
+                    "best adapter is chosen.",
+                    self.step, kind, before, fall.value, fall.p, fall.streams, kind, state.metrics.path,
+                )  # fmt: skip
+        return replace(evaluation, falls=found)
 
     def _see_calls(self, played: list[Episode]) -> None:
         """Warn of a policy that cannot write to its memory before it is trained: it may never learn to."""
@@ -329,12 +364,28 @@ class Trainer:
         if self._idle and self._idle == state.step:
             log.warning("no group taught anything in any of the %d steps: the policy is what it was.", state.step)
         before, best, after = state.evaluations[0], state.ranked()[0], state.evaluations[-1]
+        highest = max(state.evaluations, key=lambda evaluation: evaluation.qa.value)
+        if highest.qa.value > best.qa.value:
+            log.warning(
+                "the best adapter is that of step %d (held-out QA %.3f): step %d had %.3f, but there a kind of "
+                "question (%s) had fallen below its score before training, the worst by %.3f.",
+                best.step, best.qa.value, highest.step, highest.qa.value, ", ".join(highest.falls or {}),
+                -highest.worst_fall,
+            )  # fmt: skip
         summary = {
             "name": self.name,
             "seed": self.config.seed,
             "steps": state.step,
             "episodes": state.episodes,
             "eval": {"before": before.summary(), "best": best.summary(), "after": after.summary()},
+            "best_rule": BEST_RULE,
+            "kinds_fallen": [
+                {"step": evaluation.step, "kind": kind, **vars(fall)}
+                for evaluation in state.evaluations
+                for kind, fall in (evaluation.falls or {}).items()
+                if fall.alarm
+            ],
+            **({"curriculum": self._curriculum.entered()} if len(self._stages) > 1 else {}),
             "gates": state.gates,
             "reader": total_costs(state.metrics.rows()),
             "judge": total_costs(state.metrics.rows(), "judge"),

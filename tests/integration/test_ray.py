@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 import memrl.rollout.build
-from memrl.config import Config
+from memrl.config import Config, MemoryConfig, load_config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
@@ -114,6 +115,24 @@ def sampled(step: Step) -> list[list[int]]:
     """The ids of a step's completion, and of its re-roll."""
     [other] = step.rerolls
     return [step.completion.ids, other.completion.ids]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
+    """By the embedded model, which does store what it reads: more than a memory of 8 tokens takes."""
+    pool, adapter, streams = start(Path("tiny"), tmp_path, build_worker, rollout__max_completion_tokens=48)
+    try:
+
+        def held(memory: MemoryConfig | None) -> list[int]:
+            groups = pool.run(pool.play_groups(streams, adapter, step=1, first=0, memory=memory))
+            check_complete(groups, pool, adapter)
+            return [episode.memory_tokens for group in groups for episode in group.episodes]
+
+        small = replace(load_config("tiny").memory, budget=8, core_budget=4)
+        assert max(held(small)) <= 8 < max(held(None))
+        assert max(held(small)) <= 8, "and the next request has its own"
+    finally:
+        pool.close()
 
 
 @pytest.mark.usefixtures("cluster")

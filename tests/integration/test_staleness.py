@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import memrl.engines.build
+from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import EngineError
@@ -62,7 +63,8 @@ def test_each_step_is_played_with_the_adapter_of_so_many_steps_before(
     assert len(flat) == len(set(flat))
     trainer = make_trainer(quick_model, tmp_path / "other")
     reserve = 2 * (1 + 3) * (1 + staleness)
-    expected = [stream.id for stream in trainer.feed.take(len(flat) + reserve)]
+    feed = StreamFeed(trainer.config.data.train, None, trainer.config.seed)
+    expected = [stream.id for stream in feed.take(len(flat) + reserve)]
     assert set(flat) <= set(expected)
     assert (flat == expected[: len(flat)]) == (staleness == 0)
 

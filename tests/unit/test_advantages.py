@@ -430,6 +430,13 @@ def test_reroll_says_when_nothing_was_rerolled() -> None:
         group_advantages([make_group([0.0, 1.0], [[1.0], [1.0]])], REROLL, WEIGHTS)
 
 
+def test_a_step_whose_rerolls_have_all_failed_is_paid_its_part_of_the_episode() -> None:
+    group = make_rerolled_group([1.0, 0.0], [[1.0], [1.0]], {(0, 0): [(0.5, 1.0)]})
+    group.episodes[1] = group.episodes[1].model_copy(update={"rerolls_failed": 1})
+    found = [sample.advantage for sample in group_advantages([group], REROLL, WEIGHTS).samples]
+    np.testing.assert_allclose(found, [0.5, -0.5, -0.5], atol=1e-12)
+
+
 @pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())

@@ -60,6 +60,10 @@ def test_rerolls_are_completions_and_samples() -> None:
     assert "they ask up to 480 questions again in a step" in "\n".join(result["notes"])
     made.advantage.reroll_steps = None
     assert estimate(made, STATS)["per_step"]["completions"] == 40 + 8 * 5 * 3
+    made.rewards.content, plain = "judge", config()
+    plain.rewards.content = "judge"
+    judged, before = (estimate(one, STATS)["per_step"]["judge_calls"] for one in (made, plain))
+    assert judged == before * (1 + 3)  # every step's texts, and those of its three re-rolls
 
 
 def test_a_chunk_that_does_not_fit_the_prompt_is_warned_of() -> None:

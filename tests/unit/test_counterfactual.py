@@ -18,7 +18,7 @@ from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Step
 from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth
-from memrl.rollout.replay import given_out, play_again
+from memrl.rollout.replay import Ledger, play_again
 
 BUDGET = 1000
 QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
@@ -110,6 +110,15 @@ def worths(calls: Sequence[Sequence[ToolCall]], budget: int = 1000, **more: Any)
         ([[CHATTER], [HOME], [delete("sem_0001")]], 1000, [{}, HOME_ONLY, {}]),
         # but one that says the same is: a duplicate that is stored now
         ([[ROME], [ROME], [MOVED]], 1000, [{}, {}, HOME_ONLY]),
+        # an item that was changed is what it says by then
+        (
+            [[CHATTER], [HOME], [ROME, update("sem_0003", "It snowed.")], [delete("sem_0003")]],
+            1000,
+            [{}, HOME_ONLY, {}, {}],
+        ),
+        # what is refused as a repetition now is the item that it repeats
+        ([[ROME], [CHATTER, delete("sem_0001")], [ROME], [update("sem_0003", "Ada lives in Oslo.")]], 1000,
+         [{}, {}, HOME_ONLY, HOME_ONLY]),
         # a step that made no call, or only bad ones, is worth nothing
         ([[], [delete("sem_0009")], [HOME]], 1000, [{}, {}, {"home": 1.0}]),
     ],
@@ -139,8 +148,11 @@ def test_it_is_exact_for_the_lexical_reader(calls: list[list[ToolCall]], budget:
         results = [step.results for step in steps]
         stream = stream_of(len(calls))
         play_again(memory, stream, calls[:left_out], results[:left_out], 0)
-        missing = given_out(calls[left_out], results[left_out])
-        play_again(memory, stream, calls, results, left_out + 1, missing)
+        held = Ledger()
+        for made, found_then in zip(calls[:left_out], results[:left_out], strict=True):
+            held.follow(made, found_then, None)
+        after = held.copy().follow(calls[left_out], results[left_out], None)
+        play_again(memory, stream, calls, results, left_out + 1, held, after)
         for question, before in zip(stream_of(len(calls)).questions, answers, strict=True):
             loss = before.score - asyncio.run(answer(question, memory)).score
             assert found[left_out].get(question.id, 0.0) == (

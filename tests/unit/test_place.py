@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from memrl.engines.engine import ANYWHERE, Place
-from memrl.rollout.worker import episode_seed, request_seed
+from memrl.rollout.worker import episode_seed, group_seed, request_seed
 
 
 def test_places_are_in_the_order_of_steps_streams_episodes_stages_and_requests() -> None:
@@ -35,3 +35,8 @@ def test_a_seed_is_of_an_episode_and_not_of_a_request() -> None:
     assert episode_seed(7, place) == episode_seed(7, place.at(4).under(2)) == request_seed(7, 3, 2, 1)
     others = [episode_seed(7, other) for other in (Place(2, 2, 1), Place(3, 1, 1), Place(3, 2, 2))]
     assert len({episode_seed(7, place), episode_seed(8, place), *others}) == 5
+
+
+def test_the_episodes_of_a_group_share_a_seed_that_is_the_runs() -> None:
+    assert group_seed(7, Place(3, 2, 0)) == group_seed(7, Place(3, 2, 1).at(4))
+    assert len({group_seed(7, Place(3, 2)), group_seed(8, Place(3, 2)), group_seed(7, Place(3, 1))}) == 3

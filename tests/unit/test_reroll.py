@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,17 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.config import AdvantageConfig
-from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
 from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall
-from memrl.errors import EngineError
+from memrl.errors import EngineDied, EngineError, ReaderError
 from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rewards.metrics import score
+from memrl.rollout.counterfactual import view_key
 from memrl.rollout.reroll import Rerolls, Workbench
 
 WEIGHTS = resolve_weights("default")
@@ -211,11 +213,18 @@ def test_at_most_so_many_steps_are_rerolled_and_the_same_ones_in_each_episode() 
     assert len(Run(made, [[ROME]], reroll_steps=9).sampled) == 4
 
 
+def event(content: str, time: str) -> ToolCall:
+    return ToolCall(name=INSERT.name, arguments={"memory_type": "episodic", "content": content, "time": time})
+
+
+TWO_DAYS = [event("Ada met Ben.", "May 1"), event("Ada met Ben.", "May 2")]
 CALLS = st.one_of(
-    st.sampled_from([HOME, JOB, RAIN, ROME, insert("Ben lives in Oslo.")]),
-    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003"])),
+    st.sampled_from([HOME, JOB, RAIN, ROME, insert("Ben lives in Oslo."), *TWO_DAYS]),
+    st.builds(delete, st.sampled_from(["sem_0001", "sem_0002", "sem_0003", "epi_0001"])),
     st.builds(
-        update, st.sampled_from(["sem_0001", "sem_0002", "core"]), st.sampled_from(["Ada lives in Oslo.", "No."])
+        update,
+        st.sampled_from(["sem_0001", "sem_0002", "epi_0001", "core"]),
+        st.sampled_from(["Ada lives in Oslo.", "No."]),
     ),
 )
 STEPS = st.lists(st.lists(CALLS, max_size=3), min_size=1, max_size=4)
@@ -273,20 +282,153 @@ def test_rerolling_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(taken) == 1  # the episode's own
 
 
-def test_a_reroll_that_fails_leaves_nothing_waiting() -> None:
-    """The failure is the episode's (law 3), and no other request of it lives on."""
+class Failing(Run):
+    """The second re-roll of the first step has no completion."""
+
+    async def _complete(self, step: Step, number: int) -> Completion:
+        if (step.chunk, number) == (0, 2):
+            raise EngineError("gone")
+        return await super()._complete(step, number)
+
+
+def test_a_reroll_that_fails_is_left_out_and_counted() -> None:
+    run, whole = Failing([[HOME], [JOB]], [[ROME], [JOB]]), Run([[HOME], [JOB]], [[ROME], [JOB]])
+    first, second = whole.episode.steps
+    assert run.qa() == [whole.qa()[0][:1], whole.qa()[1]] and run.episode.rerolls_failed == 1
+    assert run.episode.steps[1].rerolls[0].episode_parts == second.rerolls[0].episode_parts
+    assert first.rerolls and whole.episode.rerolls_failed == 0
+
+
+def test_an_answer_that_fails_ends_its_reroll_and_the_memory_is_as_it_was() -> None:
+    class Silent(Run):
+        async def _ask(self, question: Question, memory: MemoryDesign, place: int, number: int) -> AnswerRecord:
+            if (place, number) == (0, 1):
+                raise ReaderError("no answer")
+            return await super()._ask(question, memory, place, number)
+
+    made, others = [[HOME], [JOB]], [[ROME], [JOB]]
+    run, whole = Silent(made, others), Run(made, others)
+    assert run.qa() == [whole.qa()[0][1:], whole.qa()[1]] and run.episode.rerolls_failed == 1
+
+
+def test_an_engine_that_died_ends_the_episode_and_leaves_nothing_waiting() -> None:
     waiting: list[asyncio.Task[Any]] = []
 
-    class Failing(Run):
+    class Dying(Run):
         async def _complete(self, step: Step, number: int) -> Completion:
             if number == 2:
-                raise EngineError("gone")
+                raise EngineDied("gone")
             task = asyncio.current_task()
             assert task is not None
             waiting.append(task)
             await asyncio.sleep(60)
             raise AssertionError("nobody waits so long")
 
-    with pytest.raises(EngineError, match="gone"):
-        Failing([[HOME]], [[ROME], [JOB]])
+    with pytest.raises(EngineDied, match="gone"):
+        Dying([[HOME]], [[ROME], [JOB]])
     assert all(task.cancelled() for task in waiting) and waiting
+
+
+def test_completions_are_sampled_a_step_at_a_time() -> None:
+    """A request may time out while it waits, so those of later steps do not queue."""
+    flying: list[int] = []
+
+    class Counting(Run):
+        now = 0
+
+        async def _complete(self, step: Step, number: int) -> Completion:
+            self.now += 1
+            await asyncio.sleep(0)
+            flying.append(self.now)
+            await asyncio.sleep(0)
+            self.now -= 1
+            return await super()._complete(step, number)
+
+    Counting([[HOME], [JOB], [RAIN]], [[ROME], [JOB]])
+    assert flying == [2] * 6
+
+
+AGAIN = [ROME, update("sem_0001", "Cy sings."), ROME]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [AGAIN, [update("sem_0001", "Ben works as a baker.")]],
+        [TWO_DAYS, [update("epi_0001", "Ada lives in Oslo.")]],
+        [[update("core", "Ada."), RAIN], [HOME, delete("sem_0001")]],
+        [[RAIN, delete("sem_0001"), RAIN], [update("sem_0002", "Ada lives in Oslo.")]],
+    ],
+)
+def test_the_same_calls_are_paid_the_same(made: list[Calls]) -> None:
+    run = Run(made, [made[0]])
+    [same] = run.episode.steps[0].rerolls
+    assert same.episode_parts == run.played.parts and not [one for one in run.asked if one[0] == 0]
+
+
+OSLO = "Ada lives in Oslo."
+
+
+@pytest.mark.parametrize(
+    ("made", "place", "other", "wanted"),
+    [
+        # the same memory by other calls
+        ([[ROME], [update("sem_0001", OSLO)]], 0, [RAIN, update("sem_0001", "Ada lives in Rome.")], 0.5),
+        ([[RAIN, update("sem_0001", "Ada lives in Rome.")], [update("sem_0001", OSLO)]], 0, [ROME], 0.5),
+        ([[RAIN], [ROME], [update("sem_0002", OSLO)]], 1, [update("sem_0001", "Ada lives in Rome.")], 0.5),
+        ([[ROME], [], [update("sem_0001", OSLO)]], 1, [delete("sem_0001"), ROME], 0.5),
+        # a later insert is refused as a repetition of what the re-roll changed, and calls that mean it find that
+        ([[RAIN], [JOB], [HOME], [delete("sem_0003")]], 1, [update("sem_0001", OSLO)], 0.0),
+        # what said something else when the call was made is another item
+        ([[insert(OSLO), update("sem_0001", "It rained.")], [delete("sem_0001")]], 0, [HOME], 0.5),
+        ([[insert(OSLO), update("sem_0001", "It rained.")], [delete("sem_0001")]], 0, [JOB, HOME], 1.0),
+        ([[event(OSLO, "May 2")], [delete("epi_0001")]], 0, [event(OSLO, "May 9")], 0.5),
+    ],
+)
+def test_a_later_call_finds_what_says_the_same_now(made: list[Calls], place: int, other: Calls, wanted: float) -> None:
+    assert Run(made, [other]).qa()[place] == [wanted]
+
+
+def test_what_is_known_of_an_answer_is_known_of_its_best_item() -> None:
+    """Two memories may be shown in the same words, and another item matches best."""
+    question = Question(id="q", text="Where?", answers=("a",))
+    item = MemoryItem("sem_0001", "semantic", "Oslo", None, 1)
+    other = MemoryItem("sem_0002", "semantic", "Rome", None, 2)
+    views = [MemoryView((item, other), 0, best) for best in (item, other, None)]
+    assert len({view_key(question, view) for view in views}) == 3
+
+
+class Sometimes:
+    """A part that an episode without Oslo has no value of."""
+
+    level = "episode"
+    default_weight = 1.0
+
+    def value(self, seen: Any) -> float | None:
+        return 5.0 if any("Oslo" in text for text in seen.memory) else None
+
+
+class Order:
+    level = "episode"
+    default_weight = 1.0
+
+    def value(self, seen: Any) -> float:
+        return float(len(seen.memory[0])) if seen.memory else 0.0
+
+
+def weighed(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    weights = resolve_weights("default", None, {"mine": {"import_path": f"{__name__}:{part}"}})
+    monkeypatch.setattr(sys.modules[__name__], "WEIGHTS", weights)
+
+
+def test_a_part_that_a_reroll_has_no_value_of_is_not_the_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed(monkeypatch, "Sometimes")
+    run = Run([[HOME]], [[RAIN], [HOME]])
+    assert run.played.parts["mine"] == 5.0
+    assert [other.episode_parts.get("mine") for other in run.episode.steps[0].rerolls] == [None, 5.0]
+
+
+def test_a_part_sees_the_memory_of_a_reroll_in_the_order_of_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed(monkeypatch, "Order")
+    run = Run([[HOME], [update("core", "Ada.")]], [[HOME]])
+    assert run.played.parts["mine"] == run.episode.steps[0].rerolls[0].episode_parts["mine"] == 4.0

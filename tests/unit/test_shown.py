@@ -90,11 +90,22 @@ CORE = [
         # the whole memory was shown, and one item holds the answer
         ([[RAIN], [HOME], [JOB]], OSLO, [0.0, 1.0, 0.0]),
         # what was not shown is nobody's
-        ([[HOME], [insert("Ada has a flat in Oslo.")]], asked(WHERE, "Oslo", ["sem_0002"]), [0.0, 1.0]),
+        ([[insert("Ben was born in Oslo.")], [HOME]], asked(WHERE, "Oslo", ["sem_0002"]), [0.0, 1.0]),
+        # but for what it says again
+        ([[HOME], [insert("Ada has a flat in Oslo.")]], asked(WHERE, "Oslo", ["sem_0002"]), [0.8, 0.2]),
         # several hold the word: the one that answers the question
         ([[insert("Ben was born in Oslo.")], [HOME]], OSLO, [0.0, 1.0]),
-        # the same in two stores, none better than the other
-        ([[HOME], [insert("Ada lives in Oslo.", "episodic")]], OSLO, [0.5, 0.5]),
+        # the same in two stores, none better than the other: the second is a copy of the first
+        ([[HOME], [insert("Ada lives in Oslo.", "episodic")]], OSLO, [0.9, 0.1]),
+        ([[HOME, insert("Ada lives in Oslo.", "episodic")], [RAIN]], OSLO, [1.0, 0.0]),
+        # what was deleted and inserted anew, or copied, is kept as by an update
+        ([[HOME], [RAIN], [delete("sem_0001"), HOME]], OSLO, [0.8, 0.0, 0.2]),
+        ([[HOME], [RAIN], [insert("Where does Ada live? Ada lives in Oslo.")]], OSLO, [0.8, 0.0, 0.2]),
+        ([[HOME], [RAIN], [update("core", "Ada lives in Oslo."), delete("sem_0001")]], OSLO, [0.8, 0.0, 0.2]),
+        ([[HOME], [delete("sem_0001"), HOME], [delete("sem_0002"), HOME]], OSLO, [0.8, 0.1, 0.1]),
+        # but what was gone is brought again, and another fact with the same word is another
+        ([[HOME], [delete("sem_0001")], [HOME]], OSLO, [0.0, 0.0, 1.0]),
+        ([[insert("Ben lives in Oslo.")], [HOME]], OSLO, [0.0, 1.0]),
         # an answer of two items
         ([[HOME], [JOB]], asked("Where, and as what?", "Oslo; baker", []), [0.5, 0.5]),
         # a later step wrote the item anew: it has brought the answer, or kept it
@@ -171,6 +182,45 @@ def test_without_a_uniform_share_a_step_is_paid_for_its_own_words_alone() -> Non
     episodes = [played([[RAIN], [HOME], []], [OSLO]), played([[RAIN], [], []], [wrong], index=1)]
     np.testing.assert_allclose(advantages(episodes, replace(CONFIG, uniform_share=0.0))[0], [0.0, 0.5, 0.0], atol=1e-12)
     np.testing.assert_allclose(advantages(episodes, replace(CONFIG, uniform_share=1.0))[0], [0.5 / 3] * 3, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        [delete("sem_0001")],
+        [update("sem_0001", "Ada likes tea.")],
+        [delete("sem_0001"), insert("Ben was born in Oslo.")],  # the word alone is not the fact
+    ],
+)
+def test_who_takes_an_answer_away_is_charged_and_its_writer_is_not(removal: list[ToolCall]) -> None:
+    wrong = asked(WHERE, "unknown", [], score=0.0)
+    episodes = [played([[HOME], [], []], [OSLO]), played([[HOME], [], removal], [wrong], index=1)]
+    uniform = 0.2 / 3
+    found = advantages(episodes)
+    np.testing.assert_allclose(found[1], -0.5 * np.array([uniform, uniform, 0.8 + uniform]), atol=1e-12)
+    np.testing.assert_allclose(found[0], -found[1], atol=1e-12)
+
+
+def test_one_of_two_who_wrote_it_and_lost_it_is_charged_by_the_last_removal() -> None:
+    wrong = asked(WHERE, "unknown", [], score=0.0)
+    twice = [[HOME, update("core", "Ada lives in Oslo.")], [delete("sem_0001")], [update("core", "It rained.")]]
+    episodes = [played([[HOME], [], []], [OSLO]), played(twice, [wrong], index=1)]
+    uniform = 0.2 / 3
+    np.testing.assert_allclose(advantages(episodes)[1], -0.5 * np.array([uniform, uniform, 0.8 + uniform]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [[HOME], [], [RAIN]],  # still held: the reader failed
+        [[HOME], [update("core", "Ada lives in Oslo.")], [delete("sem_0001")]],  # held elsewhere
+        [[HOME, delete("sem_0001")], [], []],  # written and lost by one step
+    ],
+)
+def test_nothing_is_moved_where_nothing_was_lost_by_another(made: list[list[ToolCall]]) -> None:
+    wrong = asked(WHERE, "unknown", [], score=0.0)
+    right = played([[HOME], [], []], [OSLO])
+    assert not Writers(played(made, [wrong])).moved(Writers(right).sources(right.answers[0]), 0.2).any()
 
 
 def test_an_answer_that_nothing_tells_of_is_shared_by_all() -> None:
