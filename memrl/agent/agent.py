@@ -28,6 +28,7 @@ from memrl.engines.endpoint_engine import Served
 from memrl.engines.engine import Place, Sampling
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
+from memrl.engines.transformers_engine import TransformersEngine
 from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.designs import MemoryItem, MemoryView
 from memrl.envs.designs.stores import StoreMemory
@@ -183,6 +184,14 @@ class MemoryAgent:
         `execute`. Empty where nothing is left."""
         return self._policy.run(lambda: self._file.undo(by="user"))
 
+    def check(self) -> None:
+        """Look whether the memory's file is where it was and can be read, without waiting for anybody.
+
+        Raises:
+            DataError: it is gone, another, or destroyed.
+        """
+        self._file.check()
+
     def save(self, path: Path | str) -> None:
         """Copy the memory's file (of all users); `open(..., store=path)` reads it."""
         self._policy.run(lambda: self._file.save(path))
@@ -205,7 +214,7 @@ class MemoryAgent:
         policy = self._policy
         async with self._reading:
             results: list[ToolResult] = []
-            for piece in policy.pieces(text, time):
+            for piece in await asyncio.to_thread(policy.pieces, text, time):  # a megabyte takes seconds
                 calls = await policy.calls(piece, time, self._file.state())
                 results += self._file.execute(calls, time=time, by=WHO, why=piece)
             return results
@@ -229,6 +238,8 @@ class _Policy:
         self.prompter = prompter
         self._adapter = exported.adapter
         self._engine = open_engine(self.config, prompter.tokenizer, served)
+        if isinstance(self._engine, TransformersEngine):
+            self._engine.take_turns()
         self.reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
         self._asked = 0
         self._loop = asyncio.new_event_loop()

@@ -95,6 +95,8 @@ class MemoryFile:
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
             self._refresh()
+            found = self.path.stat()
+            self._place = (found.st_dev, found.st_ino)
         except DataError:
             self._database.close()
             raise
@@ -172,6 +174,27 @@ class MemoryFile:
             raise DataError(f"{target} exists already; give another path.")
         with whole_file(target) as partial, closing(sqlite3.connect(partial)) as copy:
             self._database.backup(copy)
+
+    def check(self) -> None:
+        """Look whether the file is where it was and can be read, on a connection of its own. Any thread may call.
+
+        Raises:
+            DataError: it is gone, another, or destroyed.
+        """
+        try:
+            found = self.path.stat()
+            if (found.st_dev, found.st_ino) != self._place:
+                raise DataError(f"{self.path} is another file than the one that was opened; start again.")
+            address = f"{self.path.resolve().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, 0, uri=True)) as database:
+                database.execute("SELECT count(*) FROM (SELECT 1 FROM users LIMIT 1)").fetchone()
+        except FileNotFoundError:
+            raise DataError(f"{self.path} is gone; start again, from a copy where there is one.") from None
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) and "busy" not in str(error):  # somebody writes: it is there
+                raise DataError(f"{self.path} cannot be read ({error}).") from error
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(f"{self.path} cannot be read ({error}).") from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -123,11 +123,18 @@ class TransformersEngine:
         self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
         head = self._weights.head(model) if share_prefixes and reads_trees(model) else None
         self._reads_trees = head is not None and decodes_trees(model, head)
+        self._in_turn = False
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
 
     async def load_adapter(self, ref: AdapterRef) -> None:
         self._weights.load(ref)
+
+    def take_turns(self) -> None:
+        """Serve requests in the order in which they come, whatever they ask, and let the loop's other work go on
+        between two tokens. For programs that serve: what is decoded together then depends on timing, as in training it
+        must not."""
+        self._in_turn = True
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -179,6 +186,8 @@ class TransformersEngine:
 
     def _passed_over(self, waiting: Sequence[_Request]) -> list[_Request]:
         """Return those that have let so many others go first that it is their turn."""
+        if self._in_turn:
+            return list(waiting[:1])
         return [request for request in waiting if self._begun - request.born >= _PATIENCE * self.max_batch]
 
     async def _decode(self, kind: _Kind) -> None:
@@ -211,6 +220,9 @@ class TransformersEngine:
                         )
             if ended:
                 await self._settle()
+            elif self._in_turn:
+                await asyncio.sleep(0)
+            if ended or self._in_turn:
                 self._give_up(running)
 
     def _give_up(self, running: _Running) -> None:

@@ -5,10 +5,13 @@ The protocol's library drops such lines, and their sender would wait for ever. O
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
+import anyio
 from anyio import EndOfStream
 from mcp import types
 from mcp.shared.message import SessionMessage
@@ -20,6 +23,51 @@ from memrl.serve.messages import complaints
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
+
+_ID = rb'"id"\s*:\s*(-?[0-9]{1,15}|"[^"\\\x00-\x1f]{0,100}")'
+_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
+# Where the libraries write a message's id: first, after the version, or last.
+_HEAD = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID)
+_TAIL = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\Z")
+_TOO_LONG = "\0too long "
+_BLOCK = 1 << 16
+
+
+class Lines:
+    """The lines of standard input, of which none takes more memory than it may: one that is longer is passed over, and
+    a mark with its number stands in its place.
+
+    Args:
+        most: bytes of a line.
+    """
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file = file
+        self._most = most
+
+    def readline(self) -> str:
+        """The next line; empty at the end."""
+        line = self._file.readline(self._most + 1)
+        if len(line) <= self._most or line.endswith(b"\n"):
+            return line.decode("utf-8", "replace")
+        head, tail = line[:256], line[-256:]
+        while rest := self._file.readline(_BLOCK):
+            tail = (tail + rest)[-256:]
+            if rest.endswith(b"\n"):
+                break
+        found = _HEAD.match(head) or _TAIL.search(tail)
+        number = found[1].decode("utf-8", "replace") if found else "null"
+        return f"{_TOO_LONG}{self._most} {number}"
+
+
+def bounded_lines(most: int) -> anyio.AsyncFile[str]:
+    """Return the lines of standard input, as `Lines`. Nothing else in the process gets to read it from now on."""
+    wire = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    lines: Any = Lines(os.fdopen(wire, "rb", closefd=False), most)
+    return anyio.wrap_file(lines)
 
 
 class Answered:
@@ -87,6 +135,10 @@ def read_again(error: ValidationError) -> types.JSONRPCMessage | None:
     if isinstance(line, str):
         if not line.strip():
             return None
+        if line.startswith(_TOO_LONG):
+            most, _, number = line.removeprefix(_TOO_LONG).partition(" ")
+            why = f"a line may have {most} bytes. Send less at once."
+            return _refusal(_name(json.loads(number)), types.INVALID_REQUEST, why)
         try:
             return types.jsonrpc_message_adapter.validate_json(whole_pairs(line), by_name=False)
         except ValidationError as second:
@@ -98,14 +150,16 @@ def read_again(error: ValidationError) -> types.JSONRPCMessage | None:
     given = next((each for each in lacking if isinstance(each, dict)), {})
     if "id" not in given and "method" in given:
         return None  # a notification: nobody waits
-    asked = given.get("id")
-    who = asked if isinstance(asked, int | str) and not isinstance(asked, bool) else None
-    return _refusal(who, types.INVALID_REQUEST, f"no request of JSON-RPC: {complaints(found)}")
+    return _refusal(_name(given.get("id")), types.INVALID_REQUEST, f"no request of JSON-RPC: {complaints(found)}")
 
 
 def whole_pairs(line: str) -> str:
     """Return a line of JSON in which no half of a surrogate pair is spelt."""
     return _ESCAPE.sub(lambda escape: "?" if escape[1] else escape[0], line)
+
+
+def _name(asked: Any) -> int | str | None:
+    return asked if isinstance(asked, int | str) and not isinstance(asked, bool) else None
 
 
 def _refusal(who: int | str | None, code: int, why: str) -> types.JSONRPCError:

@@ -16,12 +16,13 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 import memrl
-from memrl.envs.tools import ToolCall, clean_text
-from memrl.errors import ConfigError, InfrastructureError, MemrlError, PromptTooLong
+from memrl.envs.tools import ToolCall
+from memrl.errors import ConfigError, MemrlError, PromptTooLong
 from memrl.frozen.reader import Answer
-from memrl.serve.limits import OPEN, Busy, Guard, Limits, ModelCalls, refusal
+from memrl.serve.limits import OPEN, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
 from memrl.serve.messages import (
     Ask,
@@ -35,6 +36,7 @@ from memrl.serve.messages import (
     Search,
     UserName,
     complaints,
+    told,
 )
 from memrl.serve.users import Users
 
@@ -45,11 +47,13 @@ log = logging.getLogger(__name__)
 MCP_PATH = "/mcp"
 REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
-    HTTPStatus.FORBIDDEN: "There is no token, and the request is for or from another machine than this one.",
+    HTTPStatus.FORBIDDEN: "There is no token, and the request names another machine or comes from a web page.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body has not arrived in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, or a sentence of the text is too long.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "There is no token, and a POST that is no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, or the memory's file is locked.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, the memory's file is unusable, or the server ends.",
 }
 NO_TOKEN = {HTTPStatus.UNAUTHORIZED: "The token is missing or wrong."}
 
@@ -65,7 +69,7 @@ def create_app(
     """
     limits = limits or Limits()
     users = Users(agent)
-    calls = ModelCalls(limits.model_calls)
+    calls = ModelCalls(limits)
     mounted = _mcp_app(agent, calls, limits) if mcp else None
 
     @asynccontextmanager
@@ -77,25 +81,27 @@ def create_app(
     app = FastAPI(title="memrl", version=memrl.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Guard, token=token, limits=limits)
     _explain_errors(app)
-    told = REFUSALS | ({} if token is None else NO_TOKEN)
+    described = REFUSALS | ({} if token is None else NO_TOKEN)
     router = APIRouter(
         prefix="/v1/users/{user}",
         # Guard checks the token, before a body is parsed; this says so in the OpenAPI document.
         dependencies=[] if token is None else [Security(HTTPBearer(auto_error=False))],
-        responses={int(status): {"model": Refusal, "description": text} for status, text in told.items()},
+        responses={int(status): {"model": Refusal, "description": text} for status, text in described.items()},
     )
 
     @router.post("/read")
-    def read(user: UserName, body: Read) -> Results:
+    async def read(user: UserName, body: Read) -> Results:
         """Have the policy read a text and remember what is worth it."""
-        with users.of(user) as agent, calls:
-            return Results(results=agent.read(body.text, time=body.time))
+        with calls.turn(user):
+            async with users.awaited(user) as agent:
+                return Results(results=await agent.aread(body.text, time=body.time))
 
     @router.post("/ask")
-    def ask(user: UserName, body: Ask) -> Answer:
+    async def ask(user: UserName, body: Ask) -> Answer:
         """Answer a question from the memory alone."""
-        with users.of(user) as agent, calls:
-            return agent.ask(body.question)
+        with calls.turn(user):
+            async with users.awaited(user) as agent:
+                return await agent.aask(body.question)
 
     @router.get("/memory")
     def memory(user: UserName) -> Items:
@@ -130,9 +136,12 @@ def create_app(
 
     app.include_router(router)
 
-    @app.get(OPEN, responses={int(HTTPStatus.TOO_MANY_REQUESTS): {"model": Refusal}})
+    opened = (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.get(OPEN, responses={int(status): {"model": Refusal, "description": REFUSALS[status]} for status in opened})
     def health() -> Health:
-        """Return whether the server is up. Needs no token."""
+        """Return whether the server is up, and the memory's file where it was and readable. Needs no token."""
+        agent.check()
         return Health(version=memrl.__version__)
 
     if mounted is not None:
@@ -141,13 +150,20 @@ def create_app(
 
 
 def _mcp_app(agent: MemoryAgent, calls: ModelCalls, limits: Limits) -> Starlette:
-    return create_mcp(agent, calls).streamable_http_app(
+    app = create_mcp(agent, calls).streamable_http_app(
         streamable_http_path=MCP_PATH,
         stateless_http=True,
         json_response=True,
         max_request_body_size=limits.body_bytes,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # Guard does it
     )
+    # A stream that a GET opens never carries anything here, and has no end.
+    app.router.routes.insert(0, Route(MCP_PATH, _no_stream, methods=["GET", "DELETE"]))
+    return app
+
+
+async def _no_stream(request: Request) -> Response:
+    return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "there are no sessions and no streams here; POST.", {"Allow": "POST"})
 
 
 def _explain_errors(app: FastAPI) -> None:
@@ -164,18 +180,12 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(MemrlError)
     async def failed(request: Request, error: MemrlError) -> Response:
         if isinstance(error, ConfigError | PromptTooLong):
-            return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, clean_text(str(error)))
-        if isinstance(error, Busy):
-            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
-        log.error("%s: %s", request.url.path, error)
-        if isinstance(error, InfrastructureError):
-            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, clean_text(str(error)))
-        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, clean_text(str(error)))
+            return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, told(error))
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
 
-    @app.exception_handler(sqlite3.OperationalError)
-    async def locked(request: Request, error: sqlite3.OperationalError) -> Response:
-        log.error("%s: %s", request.url.path, error)
-        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"the memory's file cannot be used now ({error}).")
+    @app.exception_handler(sqlite3.Error)
+    async def unusable(request: Request, error: sqlite3.Error) -> Response:
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:

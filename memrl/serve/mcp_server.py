@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from pydantic import BaseModel, ValidationError
 import memrl
 from memrl.envs.designs import MemoryItem
 from memrl.envs.designs.stores import DELETE, INSERT, StoreMemory
-from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls
-from memrl.serve.messages import Ask, Read, Search, complaints
+from memrl.serve.messages import Ask, Read, Search, complaints, told
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
 
 ITEMS = "memory://items"
+MCP_USER = ""
+"""Whom its calls of the model are counted for: no name of a user of REST."""
 INSTRUCTIONS = (
     "A memory that outlives this conversation. Give texts worth keeping to `read`, which decides what to remember; "
     "`ask` answers from the memory alone. `memory_insert`, `memory_update` and `memory_delete` change single items."
@@ -42,21 +44,22 @@ class _Offered:
     """A tool as clients see it, and what it does."""
 
     tool: types.Tool
-    call: Callable[[Arguments], types.CallToolResult]
+    call: Callable[[Arguments], Awaitable[types.CallToolResult]]
 
 
 def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
     """An MCP server over an agent's memory. The agent stays the caller's to close."""
 
-    def read(arguments: Arguments) -> types.CallToolResult:
+    async def read(arguments: Arguments) -> types.CallToolResult:
         given = Read(**arguments)
-        with calls:
-            return _told(agent.read(given.text, time=given.time))
+        with calls.turn(MCP_USER):
+            results = await agent.aread(given.text, time=given.time)
+        return _told(results, known_is_failure=False)
 
-    def ask(arguments: Arguments) -> types.CallToolResult:
+    async def ask(arguments: Arguments) -> types.CallToolResult:
         given = Ask(**arguments)
-        with calls:
-            answer = agent.ask(given.question)
+        with calls.turn(MCP_USER):
+            answer = await agent.aask(given.question)
         return _result(answer.text, asdict(answer))
 
     def search(arguments: Arguments) -> types.CallToolResult:
@@ -64,8 +67,8 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
 
     offered = [
         *(_memory_tool(agent, schema) for schema in StoreMemory.tools),
-        _tool("memory_search", "The remembered items that match a query best.", Search, search),
-        _tool("memory_list", "All that is remembered.", NoArguments, lambda _: _listed(agent.memory)),
+        _tool("memory_search", "The remembered items that match a query best.", Search, _elsewhere(search)),
+        _tool("memory_list", "All that is remembered.", NoArguments, _elsewhere(lambda _: _listed(agent.memory))),
         _tool("read", "Read a text, and remember what is worth it.", Read, read, writes=True),
         _tool("ask", "Answer a question from the memory alone.", Ask, ask),
     ]
@@ -78,11 +81,11 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
         if params.name not in tools:
             return _failed(f"no tool {params.name!r}; offered here: {', '.join(tools)}")
         try:
-            return await to_thread.run_sync(tools[params.name].call, params.arguments or {})
+            return await tools[params.name].call(params.arguments or {})
         except ValidationError as error:
             return _failed(complaints(error.errors()))
-        except (MemrlError, sqlite3.OperationalError) as error:
-            return _failed(str(error))
+        except (MemrlError, sqlite3.Error) as error:
+            return _failed(told(error))
 
     async def list_resources(ctx: ServerRequestContext[Any], params: Any) -> types.ListResourcesResult:
         told = types.Resource(uri=ITEMS, name="items", description="All that is remembered.", mime_type="text/plain")
@@ -93,7 +96,10 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
     ) -> types.ReadResourceResult:
         if str(params.uri) != ITEMS:
             raise MCPError(code=types.INVALID_PARAMS, message=f"no resource {params.uri}; there is {ITEMS}")
-        items = await to_thread.run_sync(lambda: agent.memory)
+        try:
+            items = await to_thread.run_sync(lambda: agent.memory)
+        except (MemrlError, sqlite3.Error) as error:
+            raise MCPError(code=types.INTERNAL_ERROR, message=told(error)) from None
         text = types.TextResourceContents(uri=ITEMS, text=_lines(items), mime_type="text/plain")
         return types.ReadResourceResult(contents=[text])
 
@@ -127,14 +133,19 @@ def _memory_tool(agent: MemoryAgent, schema: ToolSchema) -> _Offered:
     def call(arguments: Arguments) -> types.CallToolResult:
         return _told(agent.execute([ToolCall(name=schema.name, arguments=arguments)], by="mcp"))
 
-    return _Offered(tool, call)
+    return _Offered(tool, _elsewhere(call))
+
+
+def _elsewhere(call: Callable[[Arguments], types.CallToolResult]) -> Callable[[Arguments], Awaitable[Any]]:
+    """Return `call` carried out in another thread."""
+    return lambda arguments: to_thread.run_sync(call, arguments)
 
 
 def _tool(
     name: str,
     description: str,
     arguments: type[BaseModel],
-    call: Callable[[Arguments], types.CallToolResult],
+    call: Callable[[Arguments], Awaitable[types.CallToolResult]],
     *,
     writes: bool = False,
 ) -> _Offered:
@@ -143,10 +154,16 @@ def _tool(
     return _Offered(types.Tool(name=name, description=description, input_schema=schema, annotations=hints), call)
 
 
-def _told(results: list[ToolResult]) -> types.CallToolResult:
-    """Return what became of operations; an error where there was one and none succeeded."""
+def _told(results: list[ToolResult], *, known_is_failure: bool = True) -> types.CallToolResult:
+    """Return what became of operations; an error where there was one and none succeeded.
+
+    Args:
+        known_is_failure: an insertion of what is known already counts as one that has failed; a text that says nothing
+            new has been read all the same.
+    """
     lines = [f"{result.name or 'call'}: {_outcome(result)}" for result in results]
-    failed = bool(results) and not any(result.ok for result in results)
+    fine = {ResultCode.OK} if known_is_failure else {ResultCode.OK, ResultCode.DUPLICATE}
+    failed = bool(results) and not any(result.code in fine for result in results)
     return _result(
         "\n".join(lines) or "nothing to remember",
         {"results": [result.model_dump(mode="json") for result in results]},

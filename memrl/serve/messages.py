@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -10,7 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from memrl.agent.memory_file import Change
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolResult, clean_text
+from memrl.errors import ConfigError, DataError, MemrlError, PromptTooLong
+from memrl.serve.limits import Busy
 
+log = logging.getLogger(__name__)
 MOST_OPERATIONS = 256
 LONGEST_COMPLAINT = 2000
 
@@ -30,6 +35,18 @@ def complaints(errors: Iterable[Any]) -> str:
     """Return what pydantic found wrong, without what was given: that may be long, or be what no JSON can hold."""
     said = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors)
     return clean_text(said)[:LONGEST_COMPLAINT]
+
+
+def told(error: MemrlError | sqlite3.Error) -> str:
+    """Return what a caller is told of an error: its own words where the caller can do something about it. Any other
+    names paths and addresses of this machine, and goes to the log."""
+    if isinstance(error, ConfigError | PromptTooLong | Busy):
+        return clean_text(str(error))
+    log.error("%s: %s", type(error).__name__, error)
+    what = (
+        "the memory's file cannot be used now" if isinstance(error, sqlite3.Error | DataError) else "the model failed"
+    )
+    return f"{what}; the server's log says why. Try again."
 
 
 class _Given(BaseModel):

@@ -18,8 +18,9 @@ from mcp.server.stdio import stdio_server
 
 from memrl.config.keys import read_key
 from memrl.errors import ConfigError
-from memrl.serve.answered import Answered
+from memrl.serve.answered import Answered, bounded_lines
 from memrl.serve.app import MCP_PATH, create_app
+from memrl.serve.connections import GRACE, Seldom, Server, bounded
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
 
@@ -38,8 +39,8 @@ def serve_stdio(open_agent: Callable[[], MemoryAgent], limits: Limits) -> None:
         agent = open_agent()
 
     async def run() -> None:
-        server = create_mcp(agent, ModelCalls(limits.model_calls))
-        async with stdio_server() as (incoming, outgoing):
+        server = create_mcp(agent, ModelCalls(limits))
+        async with stdio_server(stdin=bounded_lines(limits.body_bytes)) as (incoming, outgoing):
             messages = Answered(incoming, outgoing)
             await server.run(messages, outgoing, server.create_initialization_options())
 
@@ -56,7 +57,8 @@ def serve_http(
     token_env: str | None = None,
     mcp: bool = False,
 ) -> None:
-    """Serve REST, and with `mcp` MCP beside it, until interrupted (KeyboardInterrupt).
+    """Serve REST, and with `mcp` MCP beside it, until a signal ends it: within seconds, and all that was acknowledged
+    is on the disk.
 
     Args:
         port: 0 takes a free one.
@@ -64,15 +66,28 @@ def serve_http(
 
     Raises:
         ConfigError: no token, and a host that others can reach; or the address cannot be listened at.
+        SystemExit: SIGTERM ended it (143).
     """
     token = read_token(host, token_env)
     with _listen(host, port) as listening, open_agent() as agent:
         app = create_app(agent, token=token, limits=limits, mcp=mcp)
-        # No forwarded headers: any client could write its address, and be counted as many.
-        settings = uvicorn.Config(app, log_config=None, proxy_headers=False, ws="none", server_header=False)
+        settings = uvicorn.Config(
+            app,
+            http=bounded(limits),
+            log_config=None,
+            proxy_headers=False,  # any client could write its address, and be counted as many
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+        for name in ("uvicorn.error", "memrl.serve.connections"):
+            logging.getLogger(name).addFilter(Seldom())
         where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         log.info("serving %s%s%s", where, f", MCP at {where}{MCP_PATH}" if mcp else "", "" if token else ", no token")
-        uvicorn.Server(settings).run(sockets=[listening])
+        server = Server(settings)
+        server.run(sockets=[listening])
+    if server.ended_by == signal.SIGTERM:
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def read_token(host: str, token_env: str | None) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from anyio import CancelScope, to_thread
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
@@ -16,8 +18,10 @@ KEPT = 64
 
 @dataclass
 class _Opened:
-    agent: MemoryAgent
     uses: int = 0
+    agent: MemoryAgent | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the agent is opened: no other user waits for that."""
 
 
 class Users:
@@ -40,23 +44,49 @@ class Users:
     @contextmanager
     def of(self, user: str) -> Iterator[MemoryAgent]:
         """The user's agent; it stays open for as long as the block lasts."""
-        with self._lock:
-            opened = self._opened.pop(user, None) or _Opened(self._agent.for_user(user))
-            self._opened[user] = opened
-            opened.uses += 1
+        opened = self._take(user)
         try:
-            yield opened.agent
+            yield self._agent_of(opened, user)
         finally:
-            with self._lock:
-                opened.uses -= 1
-                self._close_idle(self._kept)
+            self._give_back(opened)
+
+    @asynccontextmanager
+    async def awaited(self, user: str) -> AsyncIterator[MemoryAgent]:
+        """`of`, where nothing may wait: the agent is opened and closed in another thread."""
+        opened = self._take(user)
+        try:
+            yield await to_thread.run_sync(self._agent_of, opened, user)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._give_back, opened)
 
     def close(self) -> None:
         """Close all that nobody uses."""
+        self._close_idle(0)
+
+    def _take(self, user: str) -> _Opened:
         with self._lock:
-            self._close_idle(0)
+            opened = self._opened.pop(user, None) or _Opened()
+            self._opened[user] = opened
+            opened.uses += 1
+            return opened
+
+    def _agent_of(self, opened: _Opened, user: str) -> MemoryAgent:
+        with opened.lock:
+            if opened.agent is None:
+                opened.agent = self._agent.for_user(user)
+            return opened.agent
+
+    def _give_back(self, opened: _Opened) -> None:
+        with self._lock:
+            opened.uses -= 1
+        self._close_idle(self._kept)
 
     def _close_idle(self, kept: int) -> None:
-        idle = [user for user, opened in self._opened.items() if not opened.uses]
-        for user in idle[: max(len(idle) - kept, 0)]:
-            self._opened.pop(user).agent.close()
+        with self._lock:
+            idle = [user for user, opened in self._opened.items() if not opened.uses]
+            # one that could not be opened is tried again by whoever comes next
+            closed = {user: self._opened.pop(user) for user in idle[: max(len(idle) - kept, 0)]}
+        for opened in closed.values():
+            if opened.agent is not None:
+                opened.agent.close()

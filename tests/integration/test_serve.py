@@ -17,16 +17,17 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
 
+import memrl.serve.run
 from memrl import MemoryAgent
 from memrl.cli import main as cli
 from memrl.serve.app import create_app
+from memrl.serve.connections import Server
 from memrl.serve.limits import Busy, Limits, ModelCalls, Rate
 from memrl.serve.users import Users
 from tests.support import ROOT
@@ -58,16 +59,16 @@ def agent(exported_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def client(agent: MemoryAgent) -> Iterator[TestClient]:
     """Of an app without a token, on this machine."""
-    with TestClient(create_app(agent, limits=MANY), base_url=HERE) as client:
+    with TestClient(create_app(agent, limits=MANY, mcp=True), base_url=HERE) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def port(exported_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Where the command serves REST and MCP (for the user ann), with a token. It runs in a thread: torch is loaded."""
-    started: list[uvicorn.Server] = []
+    started: list[Server] = []
 
-    class Noted(uvicorn.Server):
+    class Noted(Server):
         async def startup(self, *arguments: Any, **options: Any) -> None:
             await super().startup(*arguments, **options)
             started.append(self)
@@ -77,7 +78,7 @@ def port(exported_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     _, _, _, *words = command(exported_policy, store, "--mcp", "--http", "--user", "ann", "--port", "0", *limits)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
         patch.setenv("MEMRL_TOKEN", TOKEN)
-        patch.setattr(uvicorn, "Server", Noted)
+        patch.setattr(memrl.serve.run, "Server", Noted)
         ended = thread.submit(cli.main, words)
         while not started:
             assert not ended.done(), ended.result()
@@ -297,7 +298,7 @@ def test_nothing_of_one_user_is_ever_told_to_another(client: TestClient, names: 
             held = {one["id"] for one in client.get(f"{url}/memory").json()["items"]}
             assert set(reply.json()["retrieved"]) <= held
         elif action == "undo":
-            reply = client.post(f"{url}/undo")
+            reply = client.post(f"{url}/undo", json={})
         else:
             reply = client.get(f"{url}/{action}")
         assert reply.status_code == 200, reply.text
@@ -361,12 +362,38 @@ def test_health_needs_no_token(port: int) -> None:
         ({"Host": "[::1"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
-        ({"Host": "LOCALHOST:1", "Origin": "http://127.0.0.1:3000"}, 200),
+        ({"Host": "evil.example@localhost"}, 403),
+        ({"Host": "evil.example:8765"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "localhost:8765", "Origin": "http://localhost:3000"}, 403),  # any local program's page
+        ({"Host": "localhost:8765", "Origin": "http://127.0.0.1:8765"}, 403),
+        ({"Host": "localhost:8765", "Origin": "https://localhost:8765"}, 403),
+        ({"Host": "localhost:8765", "Sec-Fetch-Site": "same-site"}, 403),  # a page of localhost:3000
+        ({"Host": "localhost:8765", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "LOCALHOST:1", "Origin": "http://localhost:1", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Host": "[::1]:8765"}, 200),
     ],
 )
-def test_without_a_token_no_web_page_gets_in(client: TestClient, headers: dict[str, str], status: int) -> None:
-    assert client.post("/v1/users/ann/undo", headers=headers).status_code == status
+@pytest.mark.parametrize("path", ["/v1/users/ann/undo", "/mcp"])
+def test_without_a_token_no_web_page_gets_in(
+    client: TestClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    reply = client.post(path, json=body, headers={**headers, "Accept": "application/json, text/event-stream"})
+    assert reply.status_code == status
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_without_a_token_nothing_changes_that_a_browser_sends_unasked(client: TestClient, kind: str | None) -> None:
+    """Browsers ask before they send JSON to another origin; a POST without a body would do for `undo`."""
+    headers = {} if kind is None else {"Content-Type": kind}
+    reply = client.post("/v1/users/ann/undo", headers=headers)
+    assert reply.status_code == 415 and "application/json" in reply.json()["error"]
+
+
+def test_a_stream_without_end_is_not_opened(client: TestClient) -> None:
+    reply = client.get("/mcp", headers={"Accept": "text/event-stream"})
+    assert (reply.status_code, reply.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize(
@@ -392,7 +419,7 @@ def test_bad_bodies_are_told_apart(client: TestClient, body: bytes, status: int)
 def test_json_that_does_not_call_itself_so_is_refused(client: TestClient) -> None:
     """A web page may send any other content type without asking first."""
     body = json.dumps({"text": "x"})
-    assert client.post("/v1/users/ann/read", content=body, headers={"Content-Type": "text/plain"}).status_code == 422
+    assert client.post("/v1/users/ann/read", content=body, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
 def test_a_question_too_long_for_the_reader_is_the_callers_fault(client: TestClient) -> None:
@@ -416,10 +443,13 @@ def test_a_rate_is_each_clients_own_and_comes_back_with_time() -> None:
 
 
 def test_a_busy_model_turns_requests_away(agent: MemoryAgent) -> None:
-    calls = ModelCalls(1)
-    with calls, pytest.raises(Busy), calls:
-        pass
-    with calls:
+    calls = ModelCalls(Limits(model_calls=3, model_calls_of_one=2))
+    with calls.turn("a"), calls.turn("a"):
+        with pytest.raises(Busy, match="of this user"), calls.turn("a"):
+            pass
+        with calls.turn("b"), pytest.raises(Busy, match="with other requests"), calls.turn("c"):
+            pass
+    with calls.turn("a"):
         pass
     with TestClient(create_app(agent, limits=Limits(model_calls=0)), base_url=HERE) as client:
         reply = client.post("/v1/users/ann/ask", json={"question": "Where?"})
