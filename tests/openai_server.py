@@ -55,9 +55,14 @@ class OpenAIServer:
         self.key = key
         self.delay = delay
         self.faults: deque[str] = deque()
-        """What happens to the next requests: a status, a name in BODIES, truncated, reset, stall or length."""
+        """What happens to the next requests: a status, a name in BODIES, truncated, reset, stall, length, drip, drip
+        head, endless, packed, or an address to which it is sent on."""
+        self.refuses: dict[str, str] = {}
+        """Settings that the model takes not, and what it says to them."""
         self.always: str | None = None
         self.requests: list[dict[str, Any]] = []
+        self.poured = 0
+        """Bytes of endless replies."""
         self.most = 0
         """The largest number of requests that were in work together."""
         self._now = 0
@@ -95,6 +100,10 @@ class OpenAIServer:
             fault = "401"
         if fault is None and request["model"] != self.model:
             fault = "404"
+        refused = next((name for name in self.refuses if name in request), None)
+        if fault is None and refused is not None:
+            told = {"message": self.refuses[refused], "param": refused}
+            return "400", json.dumps({"error": told}).encode()
         if fault is not None and fault.isdigit():
             words = f"The model `{request['model']}` does not exist" if fault == "404" else "no luck"
             return fault, json.dumps({"error": {"message": f"{words}; you sent {sent}"}}).encode()
@@ -165,10 +174,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.connection.detach())  # close() would wait for the files made of it
             self.close_connection = True
+        elif fault in {"drip", "drip head", "endless"}:
+            self._pour(fault, body)
+        elif fault == "packed":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b")
+        elif fault is not None and fault.startswith("http"):
+            self.wfile.write(f"HTTP/1.1 307 Elsewhere\r\nLocation: {fault}\r\nContent-Length: 0\r\n\r\n".encode())
         elif fault == "truncated":
             self._reply(200, body, cut=len(body) // 2)
         else:
             self._reply(int(fault) if fault is not None and fault.isdigit() else 200, body)
+
+    def _pour(self, fault: str, body: bytes) -> None:
+        """Send for ever: a byte each twentieth of a second, or as much as is taken."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+        self.wfile.write(head + (b"" if fault == "drip head" else b"\r\n"))
+        self.close_connection = True
+        with suppress(OSError):
+            while True:
+                if fault == "drip head":
+                    self.wfile.write(b"X")
+                else:
+                    piece = b" " * (1 if fault == "drip" else 1 << 16)
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                    self.server.owner.poured += len(piece)
+                if fault != "endless":
+                    time.sleep(0.05)
 
     def _reply(self, status: int, body: bytes, cut: int = 0) -> None:
         self.send_response(status)

@@ -42,6 +42,8 @@ from memrl.rollout.preflight import first_prompt
 
 Result = TypeVar("Result")
 WHO = "agent"
+LONG = 20_000
+"""Characters of a text that is not cut into pieces in the event loop itself."""
 SLACK = 8
 """Tokens: the numbers in the prompt's headings grow with the memory."""
 
@@ -214,7 +216,7 @@ class MemoryAgent:
         policy = self._policy
         async with self._reading:
             results: list[ToolResult] = []
-            for piece in await asyncio.to_thread(policy.pieces, text, time):  # a megabyte takes seconds
+            for piece in await policy.cut(text, time):
                 calls = await policy.calls(piece, time, self._file.state())
                 results += self._file.execute(calls, time=time, by=WHO, why=piece)
             return results
@@ -242,6 +244,7 @@ class _Policy:
             self._engine.take_turns()
         self.reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
         self._asked = 0
+        self._cutting = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="MemoryAgent", daemon=True)
         self._thread.start()
@@ -293,6 +296,14 @@ class _Policy:
         tools = [tool.name for tool in memory.tools]
         calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
         return calls[: self.config.memory.max_calls]
+
+    async def cut(self, text: str, time: str | None) -> list[str]:
+        """`pieces`, in another thread where it takes long: a megabyte takes seconds. One at a time, so that texts whose
+        reading is cancelled meanwhile are never cut."""
+        if len(text) < LONG:
+            return self.pieces(text, time)
+        async with self._cutting:
+            return await asyncio.to_thread(self.pieces, text, time)
 
     def pieces(self, text: str, time: str | None) -> list[str]:
         """A text in pieces that the policy can read, as long as its chunks in training.

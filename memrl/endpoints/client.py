@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -30,8 +31,17 @@ Messages = Sequence[Mapping[str, str]]
 ERRORS: dict[Role, type[InfrastructureError]] = {"reader": ReaderError, "judge": JudgeError}
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds before a reply without an answer is asked for again: the delays of the client, which retries all else."""
+REFUSES = ("unsupported", "not supported", "does not support", "not permitted", "deprecated")
+"""Words by which a server says that its model takes no such setting."""
 SHOWN = 300
 """Characters of a server's own words in a message."""
+
+
+LONGEST_TOKEN = 256
+"""Characters; the longest in vocabularies are runs of white space and of dashes."""
+LEAST_TEXT = 1024
+"""Characters that are taken for however few tokens."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,34 @@ class Reply:
     completion_tokens: int
     attempts: int
     """Requests that were sent for it; 0: it was in the cache."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The settings by which a model is asked to answer briefly and always alike. Models that reason may take neither:
+    they count their thoughts in `max_completion_tokens`, and choose their temperature themselves."""
+
+    length: str = "max_tokens"
+    temperature: bool = True
+
+    def settings(self, max_tokens: int) -> dict[str, float]:
+        return {self.length: max_tokens, **({"temperature": 0.0} if self.temperature else {})}
+
+    def without(self, error: APIStatusError) -> _Form | None:
+        """Return the form that a refusal asks for; None where it is about something else."""
+        says = f"{getattr(error, 'param', '')} {getattr(error, 'code', '')} {error.message}".lower()
+        if error.status_code not in {400, 422} or not any(word in says for word in REFUSES):
+            return None
+        if self.length == "max_tokens" and "max_completion_tokens" in says:
+            return replace(self, length="max_completion_tokens")
+        return replace(self, temperature=False) if self.temperature and "temperature" in says else None
+
+    def differs(self, other: _Form) -> str:
+        """Return the name of what the other does without."""
+        return self.length if self.length != other.length else "temperature"
+
+    def told(self) -> str:
+        return f"{self.length} and {'temperature 0' if self.temperature else 'no temperature: answers may vary'}"
 
 
 class _Unanswered(Exception):
@@ -57,9 +95,11 @@ def open_client(url: str | None, key: str, *, timeout: float, retries: int) -> A
     """A client of an OpenAI-compatible server; `key` empty: the server wants none.
 
     Args:
-        timeout: seconds for one request.
+        timeout: seconds for one request, its whole reply included.
     """
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+    from memrl.endpoints.transport import BoundedTransport
 
     return AsyncOpenAI(
         base_url=url,
@@ -67,6 +107,8 @@ def open_client(url: str | None, key: str, *, timeout: float, retries: int) -> A
         admin_api_key="",  # else the client looks for one in the environment
         timeout=timeout,
         max_retries=retries,
+        default_headers={"Accept-Encoding": "identity"},
+        http_client=DefaultAsyncHttpxClient(transport=BoundedTransport(timeout, url), timeout=timeout),
     )
 
 
@@ -99,6 +141,7 @@ class Endpoint:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._answered = self._gave_up = 0.0  # moments
         self._why_gave_up = ""
+        self._asked_for = _Form()
 
     async def complete(
         self,
@@ -181,31 +224,51 @@ class Endpoint:
         """Send it until there is an answer: `retries` is the patience of the client and of this loop together."""
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
+        from memrl.endpoints.transport import Elsewhere, TooMuch
+
         patience = self._config.retries
         attempts = 0
         while True:
+            form = self._asked_for
             try:
                 client: Any = self._client.with_options(max_retries=patience - attempts)
                 raw = await client.chat.completions.with_raw_response.create(
-                    model=self._config.model, messages=_defused(messages), max_tokens=max_tokens, temperature=0.0
+                    model=self._config.model, messages=_defused(messages), **form.settings(max_tokens)
                 )
             except APIStatusError as error:
+                if self._takes_another_form(form, error):
+                    continue
                 raise self._refused(error) from None
+            except Elsewhere as error:
+                remedy = f"Name the host that is meant in {self._role}.endpoint.url."
+                raise _Unanswered(f"{self._place()}: {error}. {remedy}", permanent=True) from None
+            except TooMuch as error:
+                attempts += 1
+                useless: Exception = error
             except APIConnectionError as error:
                 raise self._unreachable(error) from None
             except OpenAIError as error:
                 raise _Unanswered(f"{self._place()}: {self._shown(str(error))}") from None
-            attempts += int(raw.retries_taken) + 1
-            try:
-                text, prompt_tokens, completion_tokens = _read(raw.content)
-                return Reply(without(text, self._key), prompt_tokens, completion_tokens, attempts)
-            except ValueError as error:
-                if attempts > patience:
-                    raise _Unanswered(
-                        f"{self._place()} sent no answer in {attempts} attempts: {self._shown(str(error))}. See the "
-                        f"server's log, and whether {self._role}.endpoint.url is such an endpoint; then --resume."
-                    ) from None
+            else:
+                attempts += int(raw.retries_taken) + 1
+                try:
+                    text, prompt_tokens, completion_tokens = _read(raw.content, max_tokens)
+                    return Reply(without(text, self._key), prompt_tokens, completion_tokens, attempts)
+                except ValueError as error:
+                    useless = error
+            if attempts > patience:
+                raise _Unanswered(
+                    f"{self._place()} sent no answer in {attempts} attempts: {self._shown(str(useless))}. See the "
+                    f"server's log, and whether {self._role}.endpoint.url is such an endpoint; then --resume."
+                )
             await asyncio.sleep(min(FIRST_DELAY * 2 ** (attempts - 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))
+
+    def _takes_another_form(self, form: _Form, error: APIStatusError) -> bool:
+        """Return whether to ask again in another form: the model refuses this one, or did so to somebody else."""
+        if self._asked_for is form and (other := form.without(error)) is not None:
+            self._asked_for = other
+            log.warning("%s takes no %s; it is asked with %s", self._place(), form.differs(other), other.told())
+        return error.status_code in {400, 422} and self._asked_for is not form
 
     # What went wrong, and what to do ----------------------------------------------------------------------------
 
@@ -265,8 +328,11 @@ def _defused(messages: Messages) -> Any:
     return [{**message, "content": message["content"].replace("<|", "< |")} for message in messages]
 
 
-def _read(body: bytes) -> tuple[str, int, int]:
+def _read(body: bytes, max_tokens: int) -> tuple[str, int, int]:
     """Text, prompt tokens and completion tokens of a chat completion. One that was cut by its length is an answer.
+
+    Args:
+        max_tokens: that were asked for; a text longer than any that has so many is none.
 
     Raises:
         ValueError: there is no answer in it.
@@ -284,6 +350,8 @@ def _read(body: bytes) -> tuple[str, int, int]:
         raise ValueError("a content filter kept the answer back")
     if not isinstance(text, str):
         raise ValueError(f"the reply's content is {text!r} (finish_reason {reason!r})")
+    if len(text) > max(LEAST_TEXT, LONGEST_TOKEN * max_tokens):
+        raise ValueError(f"the reply's text has {len(text)} characters, for at most {max_tokens} tokens")
     usage = data.get("usage")
     used = usage if isinstance(usage, dict) else {}
     return clean_text(text), _count(used.get("prompt_tokens")), _count(used.get("completion_tokens"))

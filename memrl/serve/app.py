@@ -53,7 +53,7 @@ REFUSALS = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "There is no token, and a POST that is no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, the memory's file is unusable, or the server ends.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, the memory's file is locked, or the server ends.",
 }
 NO_TOKEN = {HTTPStatus.UNAUTHORIZED: "The token is missing or wrong."}
 

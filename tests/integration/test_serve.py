@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,9 +27,11 @@ from starlette.testclient import TestClient
 import memrl.serve.run
 from memrl import MemoryAgent
 from memrl.cli import main as cli
+from memrl.envs.tools import ResultCode, ToolResult
 from memrl.serve.app import create_app
 from memrl.serve.connections import Server
 from memrl.serve.limits import Busy, Limits, ModelCalls, Rate
+from memrl.serve.mcp_server import _told
 from memrl.serve.users import Users
 from tests.support import ROOT
 
@@ -182,6 +185,7 @@ def test_each_request_on_standard_input_is_answered(exported_policy: Path, tmp_p
     def inserts(number: int, content: str) -> dict[str, Any]:
         return asks(number, "tools/call", name="memory_insert", arguments={**BERN, "content": content})
 
+    called = {"name": "read", "arguments": {"text": "x" * 30_000_000}}
     client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     sent = [
         asks(1, "initialize", **client),
@@ -202,6 +206,21 @@ def test_each_request_on_standard_input_is_answered(exported_policy: Path, tmp_p
         replies = []
         while len(replies) < 8:
             replies.append(json.loads(server.stdout.readline()))
+        before = psutil.Process(server.pid).memory_info().rss
+        for message in (
+            asks(9, "tools/call", **called),
+            {"method": "tools/call", "params": called, "jsonrpc": "2.0", "id": "ten"},
+            {"method": "tools/call", "params": {**called, "id": 4}, "jsonrpc": "2.0"},  # no id of a request's own
+        ):
+            server.stdin.write(json.dumps(message) + "\n")
+            server.stdin.flush()
+            reply = json.loads(server.stdout.readline())
+            assert reply["id"] == message.get("id")
+            assert reply["error"]["message"] == "a line may have 1048576 bytes. Send less at once."
+        assert psutil.Process(server.pid).memory_info().rss - before < 50_000_000
+        server.stdin.write(json.dumps(asks(11, "ping")) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 11
         server.stdin.close()
     found: dict[Any, Any] = {reply["id"]: reply for reply in replies if reply["id"] is not None}
     assert set(found) == {1, 2, 3, "four", 7, 8}
@@ -228,6 +247,14 @@ def test_an_mcp_client_uses_it_over_http_beside_rest(port: int, mode: str) -> No
             assert "Nora lives in Bern." in told and "secret" not in told
 
     asyncio.run(run())
+
+
+def test_a_text_that_says_nothing_new_has_been_read(agent: MemoryAgent) -> None:
+    known = ToolResult(name="memory_insert", code=ResultCode.DUPLICATE, message="sem_0001 says the same")
+    wrong = ToolResult(name="memory_insert", code=ResultCode.BAD_ARGUMENTS, message="'content' is missing")
+    assert not _told([known], known_is_failure=False).is_error
+    assert not _told([known, wrong], known_is_failure=False).is_error
+    assert _told([wrong], known_is_failure=False).is_error and _told([known]).is_error
 
 
 # What it promises --------------------------------------------------------------------------------------------------
@@ -498,6 +525,7 @@ def test_packages_that_are_missing_are_named() -> None:
 import sys
 sys.modules["mcp"] = None
 from memrl.cli import main as cli
+from memrl.envs.tools import ResultCode, ToolResult
 code = cli.main(["serve", "x", "--store", "y"])
 print(code, "torch" in sys.modules)
 """

@@ -211,6 +211,102 @@ def test_a_lone_surrogate_in_an_answer_can_be_saved(server: OpenAIServer) -> Non
     assert reply.text == "half ?"
 
 
+# What it may cost --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["drip", "drip head"])
+def test_a_reply_that_drips_has_the_time_of_a_request(server: OpenAIServer, fault: str) -> None:
+    server.always = fault
+    began = time.monotonic()
+    [error] = ask(settings(server, timeout=0.6, retries=1), WHERE)
+    assert isinstance(error, ReaderError)
+    assert "after 2 attempts (no answer within 0.6 s, reader.endpoint.timeout)" in str(error)
+    assert time.monotonic() - began < 10  # at 20 bytes a second it would take an hour to be too large
+
+
+def test_a_reply_without_an_end_is_not_held(server: OpenAIServer) -> None:
+    server.always = "endless"
+    [error] = ask(settings(server, retries=0), WHERE)
+    assert isinstance(error, ReaderError) and "bytes, which no answer to this request needs" in str(error)
+    assert server.poured < 20_000_000  # what buffers between the two took; the client held the bound
+
+
+def test_an_answer_longer_than_its_tokens_can_be_is_none(server: OpenAIServer) -> None:
+    server.answer = lambda memory, question: "x" * 10_000_000
+    [error] = ask(settings(server, retries=0), WHERE)
+    assert isinstance(error, ReaderError) and "which no answer to this request needs" in str(error)
+    server.answer = lambda memory, question: "x" * 5000  # 16 tokens were asked for
+    [error] = ask(settings(server, retries=0), WHERE)
+    assert isinstance(error, ReaderError) and "5000 characters, for at most 16 tokens" in str(error)
+    server.answer = lambda memory, question: "\u4e2d" * 4000
+    [error] = ask(settings(server, retries=0), WHERE)  # 4096 characters may be 16 tokens
+    assert isinstance(error, Reply)
+
+
+def test_a_compressed_reply_is_not_unpacked(server: OpenAIServer) -> None:
+    server.always = "packed"
+    [error] = ask(settings(server, retries=0), WHERE)
+    assert isinstance(error, ReaderError) and "compressed, which nobody asked for" in str(error)
+
+
+def test_no_text_follows_a_redirect_to_another_host(server: OpenAIServer) -> None:
+    other = OpenAIServer(key=KEY)
+    try:
+        for target in (other.url, other.url.replace("127.0.0.1", "localhost"), "https://127.0.0.1:1/v1", "http://[::1"):
+            server.faults.append(f"{target}/chat/completions")
+            [error] = ask(settings(server), WHERE)
+            assert isinstance(error, ReaderError) and "sends the request on to" in str(error)
+            assert "reader.endpoint.url" in str(error)
+        assert other.requests == []
+        server.faults.append(f"{server.url}/chat/completions")
+        assert ask(settings(server), WHERE) == [BOB]
+        server.faults.append(f"{other.url}/chat/completions")
+        with pytest.raises(ConfigError, match="another host"):
+            rehearse(settings(server))
+    finally:
+        other.stop()
+
+
+def test_a_proxy_of_the_environment_is_used_but_where_it_is_not_to_be(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    assert ask(settings(server), WHERE) == [BOB]
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "elsewhere.example")
+    [error] = ask(settings(server, retries=0), WHERE)
+    assert isinstance(error, ReaderError) and len(server.requests) == 1
+
+
+def test_models_that_take_no_max_tokens_or_temperature_get_what_they_take(
+    server: OpenAIServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.refuses = {
+        "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+        "'max_completion_tokens' instead.",
+        "temperature": "Unsupported value: 'temperature' does not support 0.0 with this model.",
+    }
+    first, *others = ask(settings(server, max_concurrency=1), WHERE, WHERE, WHERE)
+    assert isinstance(first, Reply) and first.text == BOB.text
+    assert others == [BOB, BOB]
+    assert len(server.requests) == 5  # learnt once
+    last = server.requests[-1]
+    assert last["max_completion_tokens"] == 16 and not {"max_tokens", "temperature"} & set(last)
+    assert caplog.text.count("takes no max_tokens") == caplog.text.count("takes no temperature") == 1
+    server.requests.clear()
+    assert all(isinstance(reply, Reply) for reply in ask(settings(server), *[WHERE] * 8))  # all refused at once
+
+
+def test_a_prompt_too_long_is_not_taken_for_a_model_without_max_tokens(server: OpenAIServer) -> None:
+    server.refuses = {"max_tokens": "'max_tokens' or 'max_completion_tokens' is too large: 16. Shorten the prompt."}
+    [error] = ask(settings(server), WHERE)
+    assert isinstance(error, ReaderError) and len(server.requests) == 1
+
+
 # Many at once -------------------------------------------------------------------------------------------------------
 
 
