@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+# No two parts that can match the same character stand side by side, and none that can grow begins at each of them.
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -27,10 +28,10 @@ _PATTERNS = tuple(
         r"\b(this|the|my|following|above) (answer|text|response|memory|item)s? (is|are|was|has been|should be|must be) "
         r".{0,25}(correct|right|accepted|faithful|verified|approved|graded|perfect)\b",
         r"\b(full|maximum|highest|top) (marks?|score|credit)\b",
-        r"[\"']?\b(verdict|score|grade)\b[\"']?\s*[:=]\s*[\"'\[{]*\s*(accept|yes|correct|true|10\b)",
+        r"\b(verdict|score|grade)\b[\"']?\s*[:=][\s\"'\[{]*(accept|yes|correct|true|10\b)",
         r"\b(new|updated|revised|actual|real) (instructions?|rules?|rubric|task|system prompt)( are)?\s*:",
-        r"<\s*\|?\s*/?\s*(im_start|im_end|system|assistant|endoftext|eot_id|answer|instruction)",
-        r"(^|\n)\s*(#+\s*)?(system|developer|instructions?|verdict)\s*[:#]",
+        r"<[\s|/]{0,12}(im_start|im_end|system|assistant|endoftext|eot_id|answer|instruction)",
+        r"(^|\n)[^\S\n]*(#+[^\S\n]*)?(system|developer|instructions?|verdict)\s*[:#]",
         r"\[/?(inst|sys|[0-9a-f]{8} (ends|begins))\]",
         r"\b(developer|debug|god|dan|sudo|admin) mode\b",
         r"\b(end|beginning) of (the )?(quotation|material|memory|data|document|answer|input)\b",

@@ -33,7 +33,7 @@ _WRAP = r"[\s(\[*$\"'`_]*"
 _LABEL = re.compile(rf"{_WRAP}({_ANY_LETTER})(?:[)\].:*$\"'`_]+(?:\s|$)|\s*$)")
 """An option at the very beginning: "b) Paris", "(b)", "**B**"."""
 _SAID = re.compile(
-    rf"\b(?:answer|option|choice)\b(?:\s+(?:is|was|would be|must be|should be))?\s*:?{_WRAP}({_ANY_LETTER})(?![\w'])"
+    rf"\b(?:answer|option|choice)\b(?:\s+(?:is|was|would be|must be|should be))?(?:\s*:)?{_WRAP}({_ANY_LETTER})(?![\w'])"
     r"(\s+\w+)?",
     re.IGNORECASE,
 )
@@ -44,6 +44,8 @@ _LETTER = re.compile(
 )
 _REASONS = frozenset({"because", "since", "as", "given", "due", "for"})
 ABSTENTION_WORDS = 12
+MOST_SIGNS = 4
+"""Signs that may belong to one letter, as in C++."""
 _NOT_KNOWN = re.compile(
     r"\b(?:(?:i |we )?(?:do|does|did|can|could|is|was|are|were|has|have)(?:n't| not|not) (?:really )?"
     r"(?:know|say|tell|answer|mention|specify|state|contain|include|provide|have|been|be|known|mentioned|specified|stated"
@@ -103,7 +105,7 @@ def _kept(text: str, place: int) -> str:
 def _grade(text: str, place: int) -> bool:
     """Return whether a sign belongs to the one letter before it: C++, C#, A-."""
     start = place
-    while start and text[start - 1] in "+#":
+    while start and text[start - 1] in "+#" and place - start < MOST_SIGNS:
         start -= 1
     return start > 0 and text[start - 1].isalpha() and not (start > 1 and is_word(text[start - 2]))
 

@@ -43,7 +43,7 @@ from memrl.rollout.preflight import first_prompt
 Result = TypeVar("Result")
 WHO = "agent"
 LONG = 20_000
-"""Characters of a text that is not cut into pieces in the event loop itself."""
+"""Characters that are counted at once, and of a text that is cut into pieces in the event loop itself."""
 SLACK = 8
 """Tokens: the numbers in the prompt's headings grow with the memory."""
 
@@ -314,11 +314,13 @@ class _Policy:
         """
 
         def count(text: str) -> int:
-            return self.prompter.count_tokens(text) + 2  # the break that joins it to the next
+            # Slices of long ones, which have a token more here and there: nothing else runs while one text is counted.
+            slices = [text[start : start + LONG] for start in range(0, len(text), LONG)]
+            return sum(map(self.prompter.count_tokens, slices)) + 2  # the break that joins it to the next
 
         if not text.strip():
             raise DataError("the text is empty.")
-        if self.prompter.count_tokens(text) <= self._piece:
+        if count(text[:LONG]) - 2 <= self._piece and count(text) - 2 <= self._piece:
             return [text]
         units = [Unit(line, turn=count(line) <= self._piece) for line in text.splitlines() if line.strip()]
         pieces = [piece.text for piece in cut(units, self._piece, count)]
