@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +41,8 @@ STEEP = 9.0
 """Times as long on a text four times as long: 4 is linear, 16 quadratic."""
 FLOOR = 0.02
 """Seconds of processor time below which a ratio says nothing."""
+TOO_LONG = 60.0
+"""Seconds of processor time that nothing may take."""
 TOOLS = ("memory_insert", "memory_update", "memory_delete")
 FRAGMENTS = (
     *" \n\t\r\x0b\u00a0\u2028.,:;!?'\"`´-+#*_/\\|~^&%$@=<>()[]{}0123456789aAiIzZ·•。，؟",
@@ -242,19 +245,15 @@ def _memory(text: str) -> None:
 
 
 def _verdict(text: str) -> None:
-    try:
+    with suppress(VerdictError):
         parse_verdict(text, "0a1b2c3d")
-    except VerdictError:
-        pass
 
 
 def _reply(text: str) -> None:
     body = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
     for each in (body, clean_text(text).encode()):
-        try:
+        with suppress(ValueError):
             read_reply(each, 1 << 20)
-        except ValueError:
-            pass
 
 
 def _calls(name: str, text: str) -> None:
@@ -330,24 +329,30 @@ def _seconds(read: Callable[[str], object], text: str) -> float:
 def examine(reader: str, shape: Shape, longest: int) -> tuple[int, Finding | None]:
     """Read a shape at growing lengths; how many inputs that were, and what was found wrong."""
     read = READERS[reader]
-    before = 0.0
-    count, length = 0, FIRST
+    times: list[float] = []
+    length = FIRST
     while length <= longest:
         text = shape.text(length)
-        count += 1
         try:
-            now = _seconds(read, text)
-            if now > FLOOR and now > STEEP * max(before, FLOOR / STEEP):  # perhaps others had the processor's caches
-                shorter = shape.text(length // GROWTH)
-                now = min(now, *(_seconds(read, text) for _ in range(2)))
-                before = max(before, *(_seconds(read, shorter) for _ in range(2)))
-                if now > FLOOR and now > STEEP * before and length > FIRST:
-                    return count, Finding(reader, shape, length, f"{now:.3f} s, a quarter of it {before:.4f} s")
+            times.append(_seconds(read, text))
+            if _steep(times):  # or others had the processor's caches
+                lengths = [length // GROWTH**step for step in (2, 1, 0)]
+                times[-3:] = [min(_seconds(read, shape.text(each)) for _ in range(2)) for each in lengths]
+            if _steep(times) or times[-1] > TOO_LONG:
+                told = ", ".join(f"{seconds:.4f}" for seconds in times[-3:])
+                return len(times), Finding(reader, shape, length, f"{told} s, each on {GROWTH} times as much")
         except Exception as error:  # whatever it is, a text of a model has caused it
-            return count, Finding(reader, shape, length, f"{type(error).__name__}: {str(error)[:80]}")
-        before = now
+            return len(times) + 1, Finding(reader, shape, length, f"{type(error).__name__}: {str(error)[:80]}")
         length *= GROWTH
-    return count, None
+    return len(times), None
+
+
+def _steep(times: list[float]) -> bool:
+    """Return whether the last two steps were steep: one alone is where a bound ends, or the processor's caches do."""
+    if len(times) < 3 or times[-1] < FLOOR:
+        return False
+    first, second, third = (max(each, FLOOR / STEEP**3) for each in times[-3:])
+    return third > STEEP * second and second > STEEP * first
 
 
 def search(
