@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 
-from memrl.envs.dialects.calls import call_of, failed_call, json_span, listed_schemas, stray_call
+from memrl.envs.dialects.calls import MAX_CALL_CHARS, call_of, failed_call, json_span, listed_schemas, stray_call
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
+PATIENCE = 64 * MAX_CALL_CHARS
 _TAG = "<|python_tag|>"
 _OPENING = re.compile(r'\{\s*"name"\s*:\s*"[^"\n]*"\s*,\s*"parameters"\s*:')
 _BEGUN = re.compile(r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"[^{]*)?)?)?)?)?)?')
@@ -66,11 +67,18 @@ class LlamaJsonDialect:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Return where calls begin and end; 0 for an end that is not there. What stands in a call's strings begins none."""
+    """Return where calls begin and end; 0 for an end that is not there. What stands in a call's strings begins none.
+
+    Openings may stand within each other, and each that has no end is looked for to the end of all: after `PATIENCE`
+    characters that were read in vain, the others count as having none.
+    """
     found: list[tuple[int, int]] = []
+    patience = max(PATIENCE, 4 * len(text))
     opening = _OPENING.search(text)
     while opening is not None:
-        span = json_span(text, opening.start())
+        span = json_span(text, opening.start()) if patience > 0 else None
+        if span is None:
+            patience -= min(MAX_CALL_CHARS, len(text) - opening.start())
         found.append(span or (opening.start(), 0))
         opening = _OPENING.search(text, span[1] if span else opening.end())
     return found

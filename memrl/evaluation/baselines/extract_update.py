@@ -30,7 +30,7 @@ DECIDE = (
 )
 # Each is matched at the beginning of a line without the blanks around it, so that no text is read twice.
 _FACT = re.compile(r"(?:[-*•]|\d+[.)])\s*(?=\S)")
-_DECISION = re.compile(r"\W*(\d+)\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.IGNORECASE)
+_DECISION = re.compile(r"\W*(\d{1,9})\W+(ADD|UPDATE|DELETE|NOOP)\b\W*(\w+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
