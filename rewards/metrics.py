@@ -33,8 +33,8 @@ _WRAP = r"[\s(\[*$\"'`_]*"
 _LABEL = re.compile(rf"{_WRAP}({_ANY_LETTER})(?:[)\].:*$\"'`_]+(?:\s|$)|\s*$)")
 """An option at the very beginning: "b) Paris", "(b)", "**B**"."""
 _SAID = re.compile(
-    rf"\b(?:answer|option|choice)\b(?:\s+(?:is|was|would be|must be|should be))?(?:\s*:)?{_WRAP}({_ANY_LETTER})(?![\w'])"
-    r"(\s+\w+)?",
+    r"\b(?:answer|option|choice)\b(?:\s+(?:is|was|would be|must be|should be))?(?:\s*:)?"
+    rf"{_WRAP}({_ANY_LETTER})(?![\w'])(\s+\w+)?",
     re.IGNORECASE,
 )
 """An option that is called one: "The answer is b.", "Answer: $B$"."""
