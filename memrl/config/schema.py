@@ -113,7 +113,7 @@ class EndpointConfig:
     model: str | None = None  # as the server calls it
     api_key_env: str | None = None  # NAME of the environment variable that holds the key; null: the server wants none
     max_concurrency: int = 32  # requests at once, of each process that asks (each Ray worker is one)
-    timeout: float = 60.0  # seconds for one request
+    timeout: float = 60.0  # seconds for one request and the whole of its reply
     retries: int = 8  # further requests when one fails; with growing pauses, about 35 s of an endpoint that is down
     cache: bool = True  # keep answers on disk, and ask nothing twice
     cache_dir: str | None = None  # null: <run.dir>/reader-cache; runs and hosts may share one
