@@ -1,4 +1,4 @@
-"""What an endpoint may cost: the time, the bytes and the hosts of one request.
+"""The bounds of a request to an endpoint: its time, the bytes of its reply, the host that it goes to.
 
 Invariant: whatever the other side sends, a request ends when its time is over, holds no more memory than an answer of
 its `max_tokens` can need, and its text goes to the host that was named and to no other.
@@ -38,7 +38,7 @@ class TooMuch(OpenAIError):
     """The reply is larger than any answer to the request."""
 
 
-class Clock:
+class PatientClock:
     """A request's time. It stands still while the event loop is busy: an engine may decode in it for longer than a
     request may take, and what has arrived meanwhile has arrived in time."""
 
@@ -91,7 +91,7 @@ class BoundedTransport(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await request.aread()  # one that follows a redirect is not read yet
-        clock = Clock(self._seconds)
+        clock = PatientClock(self._seconds)
         try:
             response = await clock.within(super().handle_async_request(request))
         except BaseException:
@@ -108,7 +108,7 @@ class BoundedTransport(httpx2.AsyncHTTPTransport):
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream, clock: Clock, most: int) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, clock: PatientClock, most: int) -> None:
         self._stream, self._clock, self._most = stream, clock, most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
