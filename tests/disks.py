@@ -1,13 +1,24 @@
-"""Small disks for tests that fill one, or may not write on it. They need a right to mount."""
+"""Faults of a file's surroundings: small disks, which need a right to mount, and another process that holds it."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+HOLDS = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA busy_timeout = 5000")
+database.execute(sys.argv[2])
+database.execute("SELECT count(*) FROM sqlite_master").fetchall()
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @contextmanager
@@ -38,3 +49,16 @@ def fill(folder: Path) -> Path:
                 file.write(b"x" * 4096)
         except OSError:
             return filler
+
+
+@contextmanager
+def held_by_another(path: Path, how: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Another process holds the file for as long as the block lasts."""
+    words = [sys.executable, "-c", HOLDS, str(path), how]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        try:
+            yield
+        finally:
+            assert holder.stdin is not None
+            holder.stdin.close()

@@ -225,6 +225,15 @@ class MemoryAgent:
         """
         return self._file.erase_user(user)
 
+    def check(self) -> None:
+        """Look whether the memory's file is where it was and can be read.
+
+        Raises:
+            DataError: it is gone, another, or destroyed.
+            Closed, StoreBusy, StoreFailed: as the names say.
+        """
+        self._file.check()
+
     def save(self, path: Path | str) -> None:
         """Copy the memory's file (of all users); `open(..., store=path)` reads it."""
         self._file.save(path)
@@ -247,7 +256,7 @@ class MemoryAgent:
         policy, file = self._policy, self._file
         text, time = clean_text(text), None if time is None else clean_text(time)
         async with self._reading:
-            pieces = await policy.look(policy.pieces, text, time)
+            pieces = await policy.cut(text, time)
             life = await policy.write(file.begin)
             results: list[ToolResult] = []
             for piece in pieces:

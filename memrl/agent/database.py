@@ -62,6 +62,8 @@ class Database:
         except BaseException:
             self._writer.close()
             raise
+        found = self.path.stat()
+        self._place = found.st_dev, found.st_ino
         self._clean_left_over()
 
     def share(self) -> Database:
@@ -139,6 +141,23 @@ class Database:
             turn.begin(self._writer)
             self._writer.execute("DELETE FROM marks WHERE name = ?", (UNCLEAN,))
             self._writer.execute("COMMIT")
+
+    def check(self) -> None:
+        """Look whether the file is where it was and can be read, on a connection that has read nothing of it.
+
+        Raises:
+            DataError: it is gone, another, or destroyed.
+        """
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise DataError(f"{self.path} is gone ({error.strerror}). Start again, from a copy if need be.") from error
+        if (found.st_dev, found.st_ino) != self._place:
+            raise DataError(f"{self.path} is another file than the one that was opened. Start again.")
+        with self._typed(), closing(self._connect()) as database:
+            if kind_of(database, self.path) != "ours":
+                raise DataError(f"{self.path} is empty. Start again, from a copy if need be.")
+            database.execute("SELECT life FROM users LIMIT 1").fetchone()
 
     def save(self, path: Path | str) -> None:
         """Copy the whole file to `path`, whole or not at all, while others may write.

@@ -300,6 +300,16 @@ class MemoryFile:
         self._check_open()
         self._database.clean()
 
+    def check(self) -> None:
+        """Look whether the file is where it was and can be read.
+
+        Raises:
+            DataError: it is gone, another, or destroyed.
+            Closed, StoreBusy, StoreFailed: as the names say.
+        """
+        self._check_open()
+        self._database.check()
+
     def save(self, path: Path | str) -> None:
         """Copy the whole file (of all users) to `path`, whole or not at all, while others may write."""
         self._check_open()

@@ -30,6 +30,8 @@ from memrl.policies.exported import Exported
 from memrl.rollout.preflight import first_prompt
 
 Result = TypeVar("Result")
+LONG = 20_000
+"""Characters of a text whose cutting others wait for: a megabyte takes seconds."""
 SLACK = 8
 """Tokens: the numbers in the prompt's headings grow with the memory."""
 THREADS = 16
@@ -53,6 +55,9 @@ class Policy:
         self._asked = 0
         self._closed = False
         self._lock = threading.Lock()
+        self._cutting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+        """Those of `wait` and `awaited`, touched in the loop alone."""
         self._lookers = ThreadPoolExecutor(THREADS, "MemoryAgent-looks")
         self._writers = ThreadPoolExecutor(THREADS, "MemoryAgent-writes")
         self._loop = asyncio.new_event_loop()
@@ -115,7 +120,7 @@ class Policy:
             if self._closed:
                 return
             self._closed = True
-        asyncio.run_coroutine_threadsafe(_end_others(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         for threads in (self._lookers, self._writers):
@@ -128,7 +133,22 @@ class Policy:
             if self._closed:
                 work.close()
                 raise Closed(_CLOSED)
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            return asyncio.run_coroutine_threadsafe(self._noted(work), self._loop)
+
+    async def _noted(self, work: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
+
+    async def _end(self) -> None:
+        """End all that was begun, and wait for its end. The engine's own tasks are the engine's to end."""
+        tasks = [task for task in self._tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What it is asked -------------------------------------------------------------------------------------------
 
@@ -149,6 +169,14 @@ class Policy:
         """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
         return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+
+    async def cut(self, text: str, time: str | None) -> list[str]:
+        """`pieces`, in a thread. Long texts are cut one at a time, so that those whose reading is cancelled meanwhile
+        never are."""
+        if len(text) < LONG:
+            return await self.look(self.pieces, text, time)
+        async with self._cutting:
+            return await self.look(self.pieces, text, time)
 
     def pieces(self, text: str, time: str | None) -> list[str]:
         """A text in pieces that the policy can read, as long as its chunks in training.
@@ -197,14 +225,6 @@ class _Shown(StoreMemory):
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         return self._view
-
-
-async def _end_others() -> None:
-    """End all other work of the running loop."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for each in others:
-        each.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _asked(question: str) -> Question:

@@ -19,15 +19,21 @@ from starlette.responses import Response
 
 import memrl
 from memrl.envs.tools import ToolCall, clean_text
-from memrl.errors import ConfigError, InfrastructureError, MemrlError, PromptTooLong
+from memrl.errors import ConfigError, Erased, InfrastructureError, MemrlError, PromptTooLong, StoreBusy, TooLong
 from memrl.frozen.reader import Answer
 from memrl.serve.limits import OPEN, Busy, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
 from memrl.serve.messages import (
+    MOST_OF_A_PAGE,
+    After,
     Ask,
     Changes,
+    ChangesPage,
+    Erasure,
     Health,
     Items,
+    ItemsPage,
+    Limit,
     Operations,
     Read,
     Refusal,
@@ -46,7 +52,8 @@ MCP_PATH = "/mcp"
 REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
     HTTPStatus.FORBIDDEN: "There is no token, and the request is for or from another machine than this one.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, or a sentence of the text is too long.",
+    HTTPStatus.CONFLICT: "The user was erased while the text was read.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, the time, or a sentence of the text is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The model is busy or has failed, or the memory's file is locked.",
@@ -98,10 +105,11 @@ def create_app(
             return agent.ask(body.question)
 
     @router.get("/memory")
-    def memory(user: UserName) -> Items:
-        """All that is remembered."""
+    def memory(user: UserName, after: str | None = None, limit: Limit = MOST_OF_A_PAGE) -> ItemsPage:
+        """All that is remembered, in pages."""
         with users.of(user) as agent:
-            return Items(items=agent.memory)
+            items, following = agent.memory_page(after, limit)
+            return ItemsPage(items=items, next=following)
 
     @router.post("/memory/search")
     def search(user: UserName, body: Search) -> Items:
@@ -117,16 +125,24 @@ def create_app(
             return Results(results=agent.execute(asked, time=body.time, by="rest", why=body.why))
 
     @router.get("/history")
-    def history(user: UserName, item: str | None = None) -> Changes:
-        """Every change, or those of one item."""
+    def history(
+        user: UserName, item: str | None = None, after: After = 0, limit: Limit = MOST_OF_A_PAGE
+    ) -> ChangesPage:
+        """Every change that is kept, or those of one item, in pages."""
         with users.of(user) as agent:
-            return Changes(changes=agent.history(item))
+            changes, following = agent.history_page(item, after, limit)
+            return ChangesPage(changes=changes, next=following)
 
     @router.post("/undo")
     def undo(user: UserName) -> Changes:
         """Take back the newest change that is not undone; none where nothing is left."""
         with users.of(user) as agent:
             return Changes(changes=agent.undo())
+
+    @router.delete("")
+    def erase(user: UserName) -> Erasure:
+        """Remove all that is known of a user, for good: memory, history, and every byte of them in the file."""
+        return Erasure(erased=agent.erase_user(user))
 
     app.include_router(router)
 
@@ -163,8 +179,13 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(MemrlError)
     async def failed(request: Request, error: MemrlError) -> Response:
-        if isinstance(error, ConfigError | PromptTooLong):
+        if isinstance(error, ConfigError | PromptTooLong | TooLong):
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, clean_text(str(error)))
+        if isinstance(error, Erased):
+            return refusal(HTTPStatus.CONFLICT, str(error))
+        if isinstance(error, StoreBusy):
+            held = "the memory's file is held by another program. Try again in a moment."
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, held, {"Retry-After": "1"})
         if isinstance(error, Busy):
             return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
         log.error("%s: %s", request.url.path, error)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from memrl.agent.memory_file import Change
+from memrl.agent.history import Change
+from memrl.agent.memory_file import LONGEST_WHY
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolResult, clean_text
 
 MOST_OPERATIONS = 256
+MOST_OF_A_PAGE = 1000
 LONGEST_COMPLAINT = 2000
 
 
@@ -23,6 +25,8 @@ def _clean(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_clean)]
 # \x1c to \x1f are white space to Python alone
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
+Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_PAGE, description="Of a page; one of long texts has fewer.")]
+After = Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before.")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
 
 
@@ -67,7 +71,7 @@ class Operations(_Given):
 
     operations: list[Operation] = Field(min_length=1, max_length=MOST_OPERATIONS)
     time: Text | None = Field(None, description="Stamped on episodic items that name none.")
-    why: Text = Field("", description="For the history.")
+    why: Text = Field("", description=f"For the history; up to {LONGEST_WHY} characters.")
 
 
 class Results(BaseModel):
@@ -78,6 +82,24 @@ class Results(BaseModel):
 
 class Items(BaseModel):
     items: tuple[MemoryItem, ...]
+
+
+class ItemsPage(BaseModel):
+    """A page of items in the order of their ids."""
+
+    items: list[MemoryItem]
+    next: str | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class ChangesPage(BaseModel):
+    """A page of changes, oldest first."""
+
+    changes: list[Change]
+    next: int | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class Erasure(BaseModel):
+    erased: int = Field(description="Items and changes that are gone.")
 
 
 class Changes(BaseModel):
