@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 
 from memrl.agent.history import Change, History
+from memrl.agent.loaded import LoadedPolicy
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
-from memrl.agent.policy import Policy
 from memrl.config import MemoryConfig
 from memrl.config.registries import ENGINES
 from memrl.engines.endpoint_engine import Served
@@ -46,7 +46,7 @@ class MemoryAgent:
     method; texts of one agent are read one after another.
     """
 
-    def __init__(self, policy: Policy, file: MemoryFile, *, owns_policy: bool) -> None:
+    def __init__(self, policy: LoadedPolicy, file: MemoryFile, *, owns_policy: bool) -> None:
         self._policy = policy
         self._file = file
         self._owns_policy = owns_policy
@@ -101,7 +101,7 @@ class MemoryAgent:
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
         file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
-            return cls(Policy(exported, prompter, served, piece_tokens), file, owns_policy=True)
+            return cls(LoadedPolicy(exported, prompter, served, piece_tokens), file, owns_policy=True)
         except BaseException:
             file.close()
             raise

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from memrl.agent import turns
 from memrl.agent.finding import find_file
 from memrl.agent.layout import UNCLEAN, adopt, kind_of
-from memrl.agent.turns import Held, Turn, Turns
+from memrl.agent.turns import Held, Turns, WriteTurn
 from memrl.envs.whole import whole_file
 from memrl.errors import Closed, DataError, MemrlError, StoreBusy, StoreFailed
 
@@ -226,7 +226,7 @@ class Database:
             self.close()
             raise
 
-    def _empty_log(self, turn: Turn) -> None:
+    def _empty_log(self, turn: WriteTurn) -> None:
         while self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             turn.wait("others read it all the time, and it has still in its log what was deleted")
 

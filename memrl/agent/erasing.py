@@ -1,4 +1,4 @@
-"""What leaves a memory file for good: the oldest history, an item with all that was said of it, a user.
+"""The ways out of a memory file for good: of the oldest history, of an item with all that was said of it, of a user.
 
 Invariant: a text is removed with the last row that refers to it, and never before.
 """

@@ -26,7 +26,7 @@ WHERE changes.user = :user AND changes.number > :after
 
 @dataclass(frozen=True)
 class History:
-    """How much history is kept."""
+    """Bounds of the history that is kept."""
 
     keep: int | None = 1000
     """Changes of each user, counted as `undo` takes them back (one text, one `execute`). Older ones are forgotten, some

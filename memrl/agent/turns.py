@@ -26,7 +26,7 @@ class Held(Exception):
     """Somebody else has the file; the message says who."""
 
 
-class Turn:
+class WriteTurn:
     """The time in which one writer of this process may write."""
 
     def __init__(self, turns: Turns, until: float) -> None:
@@ -75,7 +75,7 @@ class Turns:
         self._asking_since: float | None = None
 
     @contextmanager
-    def next(self) -> Iterator[Turn]:
+    def next(self) -> Iterator[WriteTurn]:
         """Wait for one's turn, and have it for as long as the block lasts.
 
         Raises:
@@ -83,7 +83,7 @@ class Turns:
         """
         until = time.monotonic() + BUSY_SECONDS
         with self._entered(until):
-            yield Turn(self, until)
+            yield WriteTurn(self, until)
 
     @contextmanager
     def last(self) -> Iterator[None]:

@@ -39,7 +39,7 @@ THREADS = 16
 _CLOSED = "the agent is closed. Open another."
 
 
-class Policy:
+class LoadedPolicy:
     """A loaded policy, its reader, and the event loop in which models are asked.
 
     Raises:
