@@ -111,6 +111,7 @@ def test_on_a_full_disk_the_memory_is_what_the_disk_has(tmp_path: Path) -> None:
         file.close()
 
 
+@pytest.mark.long
 def test_undo_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1000) as disk:
         file = MemoryFile(disk / "memory.sqlite")
@@ -229,6 +230,7 @@ def test_a_text_stands_in_the_file_once(tmp_path: Path) -> None:
     assert [len(re.findall(mark.encode() + b"[^-]", data)) for mark in marks] == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_pages_are_bounded_and_hold_together(tmp_path: Path) -> None:
     file = MemoryFile(tmp_path / "memory.sqlite")
     for number in range(12):
@@ -259,6 +261,7 @@ def test_pages_are_bounded_and_hold_together(tmp_path: Path) -> None:
     assert [item.id for item in held_items[1:]] == sorted(item.id for item in held_items[1:])
 
 
+@pytest.mark.long
 def test_as_much_history_is_kept_as_was_asked_for(tmp_path: Path) -> None:
     for keep, least in ((0, 0), (1, 1), (20, 17)):
         file = MemoryFile(tmp_path / f"{keep}.sqlite", history=History(keep=keep))
@@ -538,6 +541,7 @@ def test_a_closed_file_says_so(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["memory.sqlite"]
 
 
+@pytest.mark.long
 def test_closing_while_others_write_loses_nothing_that_was_returned(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     for _ in range(5):
