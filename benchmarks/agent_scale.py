@@ -69,6 +69,7 @@ def retrieval(items: int, questions: int, budget: int, phase: Any) -> dict[str, 
         file.close()
         began = time.perf_counter()
         file = MemoryFile(path)
+        file.state()  # it is read when it is asked for
         opened = time.perf_counter() - began
         spent = []
         gc.collect()

@@ -22,6 +22,8 @@ import snowballstemmer
 
 from memrl.envs.text import character_words, has_particles, is_unspaced, unspaced_runs, words
 
+LONGEST_KNOWN = 64
+"""Characters of a word whose stem is remembered: others may send words of a megabyte."""
 _SCRIPTS = (
     ("\u0370", "\u03ff", "greek"),
     ("\u1f00", "\u1fff", "greek"),
@@ -100,11 +102,17 @@ def terms(text: str) -> list[str]:
     return stems + _own_stems(latin)
 
 
-@lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """Return a folded word without its ending, by the stemmer of its script; of Latin letters English (Porter 2), so
     that "live" finds "lives"."""
+    return _known_stem(word) if len(word) <= LONGEST_KNOWN else _new_stem(word)
+
+
+def _new_stem(word: str) -> str:
     return str(_stemmer(_script(word)).stemWord(word))
+
+
+_known_stem = lru_cache(maxsize=65_536)(_new_stem)
 
 
 def _script(word: str) -> str:
@@ -114,8 +122,13 @@ def _script(word: str) -> str:
     return next((language for first, last, language in _SCRIPTS if first <= word[0] <= last), "english")
 
 
-@lru_cache(maxsize=65_536)
 def _stem_of(language: str, word: str) -> str:
+    known = len(word) <= LONGEST_KNOWN
+    return _known_stem_of(language, word) if known else str(_stemmer(language).stemWord(word))
+
+
+@lru_cache(maxsize=65_536)
+def _known_stem_of(language: str, word: str) -> str:
     return str(_stemmer(language).stemWord(word))
 
 

@@ -31,6 +31,20 @@ class PromptTooLong(ReaderError):
     """The question and what is remembered of it are more than the reader takes."""
 
 
+class StoreBusy(InfrastructureError):
+    """Another process holds the memory's file. Nothing was changed, or else `erased`; try again in a moment."""
+
+    erased = False
+    """What was to be erased is no longer in the memory, and its bytes may be left in the file: erase it again."""
+
+
+class StoreFailed(InfrastructureError):
+    """The memory's file cannot be written or read now (a full or failing disk). Nothing was changed, or else `erased`."""
+
+    erased = False
+    """As `StoreBusy.erased`."""
+
+
 class JudgeError(InfrastructureError):
     """The judge could not grade, or its verdict could not be parsed."""
 
@@ -51,6 +65,18 @@ class CheckpointError(MemrlError):
     """A checkpoint, adapter or run folder is damaged, missing or belongs to another run."""
 
 
+class TooLong(DataError):
+    """A text is longer than its place allows. Nothing was changed."""
+
+
+class Closed(MemrlError):
+    """An agent or a memory's file was used after it was closed, or closed while it was used."""
+
+
+class Erased(MemrlError):
+    """The user was erased while a text of theirs was read."""
+
+
 class FormatError(DataError):
     """Something on the disk was written by a newer version, in a format that this one does not know."""
 
@@ -61,11 +87,13 @@ class PushError(MemrlError):
 
 __all__ = [
     "CheckpointError",
+    "Closed",
     "ConfigError",
     "DataError",
     "EngineDied",
     "EngineError",
     "EnvironmentFault",
+    "Erased",
     "FormatError",
     "InfrastructureError",
     "JudgeError",
@@ -77,4 +105,7 @@ __all__ = [
     "PushError",
     "ReaderError",
     "RewardHacked",
+    "StoreBusy",
+    "StoreFailed",
+    "TooLong",
 ]

@@ -7,45 +7,35 @@
         print(agent.ask("Where do I live?").text)
 
 The memory is a `MemoryFile`: it outlives the program, several processes may share it, and users never see each other's.
-Invariant: models and files are touched in one event loop alone, so that any thread may call any method.
+Invariant: the model is asked in one event loop alone, and the file never used in it: whoever waits for a file that
+another process holds keeps nobody else from reading, asking or writing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
-from memrl.agent.memory_file import Change, MemoryFile
+from memrl.agent.history import Change, History
+from memrl.agent.loaded import LoadedPolicy
+from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
 from memrl.config import MemoryConfig
 from memrl.config.registries import ENGINES
-from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
-from memrl.engines.engine import Place, Sampling
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.engines.transformers_engine import TransformersEngine
-from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.designs import MemoryItem, MemoryView
-from memrl.envs.designs.stores import StoreMemory
-from memrl.envs.dialects.calls import all_calls
-from memrl.envs.stream import Chunk, Question, Stream
-from memrl.envs.tools import ToolCall, ToolResult
+from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import ConfigError, DataError
-from memrl.frozen.reader import Answer, PolicyBaseReader
-from memrl.policies.exported import Exported, open_exported
-from memrl.rollout.preflight import first_prompt
+from memrl.frozen.reader import Answer
+from memrl.policies.exported import open_exported
 
-Result = TypeVar("Result")
 WHO = "agent"
-LONG = 20_000
-"""Characters that are counted at once, and of a text that is cut into pieces in the event loop itself."""
-SLACK = 8
-"""Tokens: the numbers in the prompt's headings grow with the memory."""
+CUT = " [...]"
+"""The end of a reason that is longer than the history holds."""
 
 
 class MemoryAgent:
@@ -56,7 +46,7 @@ class MemoryAgent:
     method; texts of one agent are read one after another.
     """
 
-    def __init__(self, policy: _Policy, file: MemoryFile, *, owns_policy: bool) -> None:
+    def __init__(self, policy: LoadedPolicy, file: MemoryFile, *, owns_policy: bool) -> None:
         self._policy = policy
         self._file = file
         self._owns_policy = owns_policy
@@ -75,6 +65,7 @@ class MemoryAgent:
         served: Served | None = None,
         base_model: str | None = None,
         device: str = "auto",
+        history: History | None = None,
     ) -> MemoryAgent:
         """An agent of an exported policy (`memrl export`).
 
@@ -88,10 +79,12 @@ class MemoryAgent:
             served: a server that has the policy already; instead of an engine here.
             base_model: where the base model of an adapter is, if no longer where it was trained.
             device: auto, cpu or cuda.
+            history: how much of it is kept; None: the last 1000 changes of each user.
 
         Raises:
             ConfigError: the folder is no exported policy, or its model cannot be loaded.
-            DataError: the file is no memory file, or damaged.
+            DataError: the file is no memory file, damaged, or cannot be written.
+            StoreBusy: the file is new or of an older version, and another process holds it.
             EngineError: vLLM did not start, or the server does not have the policy.
         """
         if not ENGINES.knows(engine):
@@ -106,18 +99,16 @@ class MemoryAgent:
         if design != "stores":
             raise ConfigError(f"{policy} keeps a memory of the design {design!r}; a memory file can hold stores alone.")
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
-        file = _open_file(exported.config.memory, prompter, store, user)
+        file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
-            return cls(_Policy(exported, prompter, served, piece_tokens), file, owns_policy=True)
+            return cls(LoadedPolicy(exported, prompter, served, piece_tokens), file, owns_policy=True)
         except BaseException:
             file.close()
             raise
 
     def for_user(self, user: str) -> MemoryAgent:
         """An agent for another user of the same file, with the same loaded model. Closing it leaves the model alone."""
-        policy = self._policy
-        file = policy.run(lambda: _open_file(policy.config.memory, policy.prompter, self._file.path, user))
-        return MemoryAgent(policy, file, owns_policy=False)
+        return MemoryAgent(self._policy, self._file.for_user(user), owns_policy=False)
 
     def read(self, text: str, *, time: str | None = None) -> list[ToolResult]:
         """Read a text and remember what is worth it; what became of each memory operation.
@@ -130,9 +121,13 @@ class MemoryAgent:
 
         Raises:
             ConfigError: a single sentence is longer than the policy's prompt allows; nothing was changed.
+            TooLong: the time is; nothing was changed.
             EngineError: the model failed; the pieces before are read.
+            StoreBusy, StoreFailed: the file is held, or its disk full; the pieces before are read.
+            Erased: the user was erased meanwhile; nothing of the text is remembered.
+            Closed: the agent is closed, or was meanwhile; the pieces before are read.
         """
-        return self._policy.begin(self._read(text, time)).result()
+        return self._policy.wait(self._read(text, time))
 
     def ask(self, question: str) -> Answer:
         """Answer from the memory alone.
@@ -140,16 +135,17 @@ class MemoryAgent:
         Raises:
             DataError: there is no question.
             EngineError, ReaderError: the model failed.
+            Closed: the agent is closed, or was meanwhile.
         """
-        return self._policy.begin(self._ask(question)).result()
+        return self._policy.wait(self._ask(question))
 
     async def aread(self, text: str, *, time: str | None = None) -> list[ToolResult]:
         """`read`, awaited."""
-        return await asyncio.wrap_future(self._policy.begin(self._read(text, time)))
+        return await self._policy.awaited(self._read(text, time))
 
     async def aask(self, question: str) -> Answer:
         """`ask`, awaited."""
-        return await asyncio.wrap_future(self._policy.begin(self._ask(question)))
+        return await self._policy.awaited(self._ask(question))
 
     def execute(
         self, calls: Sequence[ToolCall], *, time: str | None = None, by: str = "user", why: str = ""
@@ -160,49 +156,93 @@ class MemoryAgent:
             time: stamped on episodic items that name none.
             by: who asks for it, for the history.
             why: the reason, for the history.
+
+        Raises:
+            TooLong: `time`, `by` or `why` is.
+            StoreBusy, StoreFailed: the file is held, or its disk full; nothing was changed.
         """
-        return self._policy.run(lambda: self._file.execute(calls, time=time, by=by, why=why))
+        return self._file.execute(calls, time=time, by=by, why=why)
 
     def search(self, query: str) -> MemoryView:
         """Return what the reader would be shown for a question."""
-        budget = self._policy.config.memory.retrieve_budget
-        return self._policy.run(lambda: self._file.state().retrieve(query, budget))
+        return self._file.retrieve(clean_text(query), self._policy.config.memory.retrieve_budget)
 
     @property
     def memory(self) -> tuple[MemoryItem, ...]:
         """All that is remembered."""
-        return self._policy.run(lambda: self._file.items)
+        return self._file.items
+
+    def memory_page(self, after: str | None = None, limit: int = 1000) -> tuple[list[MemoryItem], str | None]:
+        """Return items in the order of their ids, and the id after which the next page begins (None: there is none)."""
+        return self._file.page(after, limit)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the policy reads it: what budgets are counted in."""
-        return self._policy.prompter.count_tokens(text)
+        return self._policy.prompter.count_tokens(clean_text(text))
 
-    def history(self, item_id: str | None = None) -> list[Change]:
-        """Every change, or those of one item: when, who, why (the text that was read), before and after."""
-        return self._policy.run(lambda: self._file.history(item_id))
+    def history(self, item_id: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Change]:
+        """Every change that is kept, or those of one item: when, who, why (the text that was read), before and after.
+
+        Args:
+            after: the `number` of the change after which they begin.
+            limit: changes at most; None: all.
+        """
+        return self._file.history(item_id, after=after, limit=limit)
+
+    def history_page(
+        self, item_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> tuple[list[Change], int | None]:
+        """Return what `history` does, and the number after which the next page begins (None: there is none)."""
+        return self._file.history_page(item_id, after, limit)
 
     def undo(self) -> list[Change]:
         """Take back the newest change that is not undone: what one text did (of a long one: its last piece), or one
         `execute`. Empty where nothing is left."""
-        return self._policy.run(lambda: self._file.undo(by="user"))
+        return self._file.undo(by="user")
+
+    def erase(self, item_id: str) -> int:
+        """Remove an item for good: from the memory, from the history with the reasons of its changes, and from the
+        file's bytes. Items that are gone by now and said the same go with it; what other items say stays.
+
+        Returns:
+            How many items and changes are gone; 0 where nothing is known of that item.
+
+        Raises:
+            StoreBusy, StoreFailed: nothing was erased; or the message says that bytes may be left, until the file is
+                vacuumed.
+        """
+        return self._file.erase(item_id)
+
+    def erase_user(self, user: str) -> int:
+        """Remove all that the file has of a user for good, the name included. A text of theirs that is being read is
+        not remembered.
+
+        Returns:
+            How many items and changes are gone; 0 where nobody of that name is known.
+
+        Raises:
+            StoreBusy, StoreFailed: as `erase`.
+        """
+        return self._file.erase_user(user)
 
     def check(self) -> None:
-        """Look whether the memory's file is where it was and can be read, without waiting for anybody.
+        """Look whether the memory's file is where it was and can be read.
 
         Raises:
             DataError: it is gone, another, or destroyed.
+            Closed, StoreBusy, StoreFailed: as the names say.
         """
         self._file.check()
 
     def save(self, path: Path | str) -> None:
         """Copy the memory's file (of all users); `open(..., store=path)` reads it."""
-        self._policy.run(lambda: self._file.save(path))
+        self._file.save(path)
 
     def close(self) -> None:
         """Let go of the file, and of the model where `open` made this agent; what was read is kept."""
-        self._policy.run(self._file.close)
         if self._owns_policy:
             self._policy.close()
+        self._file.close()
 
     def __enter__(self) -> MemoryAgent:
         return self
@@ -213,142 +253,40 @@ class MemoryAgent:
         self.close()
 
     async def _read(self, text: str, time: str | None) -> list[ToolResult]:
-        policy = self._policy
+        policy, file = self._policy, self._file
+        text, time = clean_text(text), None if time is None else clean_text(time)
         async with self._reading:
+            pieces = await policy.cut(text, time)
+            life = await policy.write(file.begin)
             results: list[ToolResult] = []
-            for piece in await policy.cut(text, time):
-                calls = await policy.calls(piece, time, self._file.state())
-                results += self._file.execute(calls, time=time, by=WHO, why=piece)
+            for piece in pieces:
+                calls = await policy.calls(await policy.look(self._prompt, piece, time))
+                why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
+                write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
+                results += await policy.write(write)
             return results
+
+    def _prompt(self, piece: str, time: str | None) -> list[int]:
+        """Return what the policy is shown of a text."""
+        with self._file.reading() as memory:
+            return self._policy.prompt(piece, time, memory)
 
     async def _ask(self, question: str) -> Answer:
         if not question.strip():
             raise DataError("the question is empty.")
-        return await self._policy.reader.answer(_asked(question), self._file.state(), place=self._policy.place())
+        question = clean_text(question)
+        view = await self._policy.look(self._file.retrieve, question, self._policy.config.memory.retrieve_budget)
+        return await self._policy.answer(question, view)
 
 
-class _Policy:
-    """The things that agents of all users share: a loaded policy, its reader, and the event loop in which everything is
-    done.
-
-    Raises:
-        ConfigError, EngineError: the model cannot be loaded.
-    """
-
-    def __init__(self, exported: Exported, prompter: Prompter, served: Served | None, piece_tokens: int | None) -> None:
-        self.config = exported.config
-        self.prompter = prompter
-        self._adapter = exported.adapter
-        self._engine = open_engine(self.config, prompter.tokenizer, served)
-        if isinstance(self._engine, TransformersEngine):
-            self._engine.take_turns()
-        self.reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
-        self._asked = 0
-        self._cutting = asyncio.Lock()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="MemoryAgent", daemon=True)
-        self._thread.start()
-        try:
-            if self._adapter is not None:
-                self.begin(self._engine.load_adapter(self._adapter)).result()
-            empty = len(self._prompt(".", "."))
-            room = self.config.rollout.max_prompt_tokens - self.config.memory.render_budget - empty - SLACK
-            if room < 1:
-                raise ConfigError(
-                    f"{exported.folder}: max_prompt_tokens ({self.config.rollout.max_prompt_tokens}) leaves no room "
-                    "for a text beside the instruction and the memory."
-                )
-        except BaseException:
-            self.close()
-            raise
-        self._room = room
-        self._piece = min(room, piece_tokens or exported.chunk_tokens or room)
-
-    def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
-        """Start `work` in the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def run(self, work: Callable[[], Result]) -> Result:
-        """Do `work` in the loop, and wait for it."""
-
-        async def done() -> Result:
-            return work()
-
-        return self.begin(done()).result()
-
-    def place(self) -> Place:
-        """Return the next request's place among all."""
-        self._asked += 1
-        return Place(0, self._asked)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._engine.close()
-
-    async def calls(self, text: str, time: str | None, memory: StoreMemory) -> list[ToolCall]:
-        """Return what the policy wants done about a text."""
-        ids = self._prompt(text, time, memory)
-        sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
-        completion = await self._engine.generate(ids, sampling, self._adapter, place=self.place())
-        said = self.prompter.decode(completion.ids)
-        tools = [tool.name for tool in memory.tools]
-        calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
-        return calls[: self.config.memory.max_calls]
-
-    async def cut(self, text: str, time: str | None) -> list[str]:
-        """`pieces`, in another thread where it takes long: a megabyte takes seconds. One at a time, so that texts whose
-        reading is cancelled meanwhile are never cut."""
-        if len(text) < LONG:
-            return self.pieces(text, time)
-        async with self._cutting:
-            return await asyncio.to_thread(self.pieces, text, time)
-
-    def pieces(self, text: str, time: str | None) -> list[str]:
-        """A text in pieces that the policy can read, as long as its chunks in training.
-
-        Raises:
-            ConfigError: a sentence does not fit into the prompt.
-            DataError: there is no text.
-        """
-
-        def count(text: str) -> int:
-            # Slices of long ones, which have a token more here and there: nothing else runs while one text is counted.
-            slices = [text[start : start + LONG] for start in range(0, len(text), LONG)]
-            return sum(map(self.prompter.count_tokens, slices)) + 2  # the break that joins it to the next
-
-        if not text.strip():
-            raise DataError("the text is empty.")
-        if count(text[:LONG]) - 2 <= self._piece and count(text) - 2 <= self._piece:
-            return [text]
-        units = [Unit(line, turn=count(line) <= self._piece) for line in text.splitlines() if line.strip()]
-        pieces = [piece.text for piece in cut(units, self._piece, count)]
-        room = self._room - (count(time) if time else 0)
-        for piece in pieces:
-            if count(piece) > room:
-                raise ConfigError(
-                    f"a sentence of {count(piece)} tokens does not fit beside the memory, where {room} do: "
-                    f"{piece[:60]!r}... Break it up."
-                )
-        return pieces
-
-    def _prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
-        """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
-        stream = Stream(id="read", source=WHO, chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
-        return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
-
-
-def _open_file(config: MemoryConfig, prompter: Prompter, store: Path | str, user: str) -> MemoryFile:
+def _open_file(
+    config: MemoryConfig, prompter: Prompter, store: Path | str, user: str, history: History | None
+) -> MemoryFile:
     return MemoryFile(
         store,
         user,
         budget=config.budget,
         core_budget=config.core_budget,
         count_tokens=prompter.count_tokens,
+        history=history,
     )
-
-
-def _asked(question: str) -> Question:
-    """A question whose answer nobody knows."""
-    return Question(id="q", text=question, answers=("?",))

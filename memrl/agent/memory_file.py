@@ -1,130 +1,208 @@
 """A memory that survives: one SQLite file for any number of users and processes, with every change in its history.
 
 Invariant: what `execute` has returned is on the disk, and nothing else is: a call's writes, its history and the user's
-version are one transaction. Two processes that write at once are put in a row by SQLite; each carries out its calls on
-what the other left. Users never meet: every statement names its user.
+version are one transaction, and the memory that is shown changes once that is committed, or not at all. Two processes
+that write at once are put in a row; each carries out its calls on what the other left. Users never meet: every
+statement names its user. Any thread may call any method.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time as clock
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memrl.envs.designs import MemoryItem, TokenCounter, count_words
+from memrl.agent import erasing
+from memrl.agent.database import Database
+from memrl.agent.history import Change, History, changes, page, place_of
+from memrl.agent.layout import new_life, number_of
+from memrl.envs.designs import MemoryItem, MemoryView, TokenCounter, count_words
 from memrl.envs.designs.stores import StoreMemory
-from memrl.envs.tools import ToolCall, ToolResult
-from memrl.envs.whole import whole_file
-from memrl.errors import DataError
-from memrl.storage.formats import FORMATS, check_format
+from memrl.envs.tools import ToolCall, ToolResult, clean_text
+from memrl.errors import Closed, DataError, Erased, StoreBusy, StoreFailed, TooLong
 
-BUSY_SECONDS = 30.0
-"""How long another process may hold the file."""
+LONGEST_WHY = 1 << 16
+"""Characters of a reason."""
+LONGEST_NAME = 256
+"""Characters of a time, of who asks for a change, and of a user's name."""
+_ITEMS = """
+SELECT id, store, texts.text, time, place FROM items JOIN texts ON number = items.text WHERE items.user = ? ORDER BY id
+"""
 _LAST = """
-SELECT max(version) FROM history WHERE user = :user AND undoes IS NULL
-AND version NOT IN (SELECT undoes FROM history WHERE user = :user AND undoes IS NOT NULL)
+SELECT max(version) FROM versions WHERE user = :user AND undoes IS NULL
+AND version NOT IN (SELECT undoes FROM versions WHERE user = :user AND undoes IS NOT NULL)
 """
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS users (user TEXT PRIMARY KEY, version INTEGER, writes INTEGER, counters TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS items (
-    user TEXT, id TEXT, store TEXT, content TEXT, time TEXT, place INTEGER, PRIMARY KEY (user, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (
-    number INTEGER PRIMARY KEY, user TEXT, version INTEGER, at REAL, by TEXT, why TEXT, item TEXT,
-    before TEXT, after TEXT, undoes INTEGER);
-CREATE INDEX IF NOT EXISTS history_of ON history (user, version);
-"""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One item's change: who, when, why, and what it was before and after (None: it was not there)."""
-
-    version: int
-    at: float
-    """Seconds since 1970."""
-    by: str
-    why: str
-    item_id: str
-    before: MemoryItem | None
-    after: MemoryItem | None
-    undoes: int | None = None
-    """The version that it takes back, where it is an undoing."""
 
 
 class MemoryFile:
     """One user's memory in a file.
 
     Args:
-        path: the file; made where there is none.
-        user: whose; any text.
+        path: the file, made where there is none, its owner's alone; or a database that is open already, which `close`
+            then closes.
+        user: whose; any text of up to LONGEST_NAME characters.
         budget, core_budget: tokens that it may hold.
         count_tokens: of a text.
+        history: how much of it is kept.
 
     Raises:
-        DataError: the file is none of ours, or damaged.
-        FormatError: a newer version wrote it.
+        DataError, FormatError, StoreBusy, StoreFailed: as `Database`; DataError also for a name that is none.
     """
 
     def __init__(
         self,
-        path: Path | str,
+        path: Path | str | Database,
         user: str = "default",
         *,
         budget: int = 2**62,
         core_budget: int = 512,
         count_tokens: TokenCounter = count_words,
+        history: History | None = None,
     ) -> None:
-        self.path = Path(path)
+        if clean_text(user) != user:
+            raise DataError(f"{user[:60]!r} is no name of a user: it holds half a surrogate pair.")
+        _short("a user's name", user)
         self.user = user
+        self._keep = (history or History()).keep
+        self._count_tokens = count_tokens
         self._memory = StoreMemory(budget, core_budget, count_tokens)
-        self._version = -1
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._known: tuple[int, int] | None = None
+        """The life and version that the memory is of; None: it must be read."""
+        self._guard = threading.RLock()
+        """Held while the memory is looked at or changed."""
+        self._closed = False
+        self._database = path if isinstance(path, Database) else Database(path)
+        self.path = self._database.path
+
+    def for_user(self, user: str) -> MemoryFile:
+        """Return another user's memory in the same open file, with the same limits."""
+        self._check_open()
+        database = self._database.share()
         try:
-            (found,) = self._database.execute("PRAGMA user_version").fetchone()
-            check_format("memory", found, self.path)  # before anything is written, the journal's mode included
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            with self._transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
-            self._refresh()
-            found = self.path.stat()
-            self._place = (found.st_dev, found.st_ino)
-        except DataError:
-            self._database.close()
+            return MemoryFile(
+                database,
+                user,
+                budget=self._memory.budget,
+                core_budget=self._memory.core_budget,
+                count_tokens=self._count_tokens,
+                history=History(self._keep),
+            )
+        except BaseException:
+            database.close()
             raise
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            raise DataError(f"{self.path} is no memory file, or damaged ({error}). Restore it from a copy.") from error
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[StoreMemory]:
+        """The memory as it is now, to be shown and searched; nobody changes it for as long as the block lasts. What is
+        written to it is lost: only `execute` keeps.
+
+        Raises:
+            Closed, StoreBusy, StoreFailed, DataError: as the names say.
+        """
+        self._check_open()
+        with self._guard:
+            with self._database.reading() as database:
+                self._refresh(database)
+            yield self._memory
+
+    def state(self) -> StoreMemory:
+        """The memory as it is now, for a program that uses this file in one thread; else `reading`."""
+        with self.reading() as memory:
+            return memory
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        """Return what is shown for a question, at most `budget` tokens of it."""
+        with self.reading() as memory:
+            return memory.retrieve(question, budget)
 
     @property
     def items(self) -> tuple[MemoryItem, ...]:
-        """All items, the core paragraph first where there is one."""
-        memory = self.state()
-        core = memory.get("core")
-        return ((core,) if core else ()) + memory.items
+        """All items in the order of their ids, the core paragraph first where there is one."""
+        with self.reading() as memory:
+            core = memory.get("core")
+            found = ((core,) if core else ()) + memory.items
+        return tuple(sorted(found, key=place_of))
+
+    def page(self, after: str | None = None, limit: int = 1000) -> tuple[list[MemoryItem], str | None]:
+        """Return items in the order of their ids, and the id after which the next page begins (None: there is none).
+
+        Args:
+            after: the id after which this page begins; the item may be gone by now.
+            limit: items at most; fewer where their texts are long.
+        """
+        begin = None if after is None else place_of(after)
+        rest = (item for item in self.items if begin is None or place_of(item) > begin)
+        return page(rest, limit, lambda item: len(item.content), lambda item: item.id)
+
+    def history(self, item_id: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Change]:
+        """Return the changes of this user's memory that are kept, or those of one item, oldest first.
+
+        Args:
+            after: the `number` of the change after which they begin.
+            limit: changes at most; None: all.
+        """
+        self._check_open()
+        with self._database.reading() as database:
+            return list(changes(database, self.user, item_id, after=after, limit=limit))
+
+    def history_page(
+        self, item_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> tuple[list[Change], int | None]:
+        """Return what `history` does, and the number after which the next page begins (None: there is none). A page has
+        `limit` changes at most, and fewer where their texts are long."""
+        self._check_open()
+        with (
+            self._database.reading() as database,
+            closing(changes(database, self.user, item_id, after=after, limit=limit + 1)) as found,
+        ):
+            return page(found, limit, Change.characters, lambda change: change.number)
+
+    # Writing ----------------------------------------------------------------------------------------------------
 
     def execute(
-        self, calls: Sequence[ToolCall], *, time: str | None = None, by: str = "", why: str = ""
+        self,
+        calls: Sequence[ToolCall],
+        *,
+        time: str | None = None,
+        by: str = "",
+        why: str = "",
+        life: int | None = None,
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 
         Args:
             time: stamped on episodic items that name none.
             by, why: for the history.
+            life: what `begin` has returned; nothing is done where the user was erased since.
+
+        Raises:
+            TooLong: `time`, `by` or `why` is.
+            Erased: the user was, since `begin`.
+            StoreBusy: another process holds the file; nothing was changed.
+            StoreFailed: the disk is full, or fails; nothing was changed.
         """
-        with self._transaction():
-            self._refresh()
+        time = None if time is None else clean_text(time)
+        by, why = clean_text(by), clean_text(why)
+        _short("the time", time or "")
+        _short("who asks for a change (by)", by)
+        if len(why) > LONGEST_WHY:
+            raise TooLong(f"the reason (why) has {len(why)} characters; {LONGEST_WHY} are allowed. Shorten it.")
+        calls = [_cleaned(call) for call in calls]
+        with self._writing() as database:
+            if life is not None and life != (self._known or (0,))[0]:
+                raise Erased("the user was erased while a text was read; it is not remembered.")
             with self._memory.open_journal() as journal:
                 results = [self._memory.execute(call, time=time) for call in calls]
-                self._write(journal.touched(), by, why)
+                known = self._write(database, journal.touched(), by, why)
+                database.execute("COMMIT")
+                self._known = known
         return results
 
     def undo(self, *, by: str = "") -> list[Change]:
@@ -132,129 +210,226 @@ class MemoryFile:
 
         Returns:
             What was taken back; empty where nothing is left. The undoing is itself in the history.
+
+        Raises:
+            StoreBusy, StoreFailed: as `execute`.
         """
-        with self._transaction():
-            self._refresh()
-            (last,) = self._database.execute(_LAST, {"user": self.user}).fetchone()
+        by = clean_text(by)
+        _short("who asks for a change (by)", by)
+        with self._writing() as database:
+            (last,) = database.execute(_LAST, {"user": self.user}).fetchone()
             if last is None:
                 return []
-            changes = self._changes("AND version = ?", last)
+            taken = list(changes(database, self.user, version=last))
             state = self._memory.snapshot()
             held = {item["id"]: item for item in state["items"]}
-            now = {change.item_id: self._memory.get(change.item_id) for change in changes}
-            for change in changes:
+            now = {change.item_id: self._memory.get(change.item_id) for change in taken}
+            for change in taken:
                 held.pop(change.item_id, None)
                 if change.before is not None:
                     held[change.item_id] = dict(vars(change.before))
             self._memory.restore({**state, "items": list(held.values())})
-            self._write(now, by, "", undoes=last)
-            return changes
+            known = self._write(database, now, by, "", undoes=last)
+            database.execute("COMMIT")
+            self._known = known
+            return taken
 
-    def history(self, item_id: str | None = None) -> list[Change]:
-        """Every change of this user's memory, or of one item, oldest first."""
-        return self._changes() if item_id is None else self._changes("AND item = ?", item_id)
+    def begin(self) -> int:
+        """Return the number of this user's life, which ends when the user is erased; it begins here if it must."""
+        self._check_open()
+        with self._database.reading() as database:
+            life: tuple[int] | None = database.execute("SELECT life FROM users WHERE user = ?", (self.user,)).fetchone()
+        if life is None:
+            with self._writing() as database:
+                known = self._known or (0, 0)
+                if not known[0]:
+                    known = (new_life(), 0)
+                    self._note(database, *known)
+                    database.execute("COMMIT")
+                    self._known = known
+                return known[0]
+        return life[0]
 
-    def _changes(self, which: str = "", *given: Any) -> list[Change]:
-        columns = "version, at, by, why, item, before, after, undoes"
-        query = f"SELECT {columns} FROM history WHERE user = ? {which} ORDER BY number"
-        return [
-            Change(version, at, by, why, item, _item(before), _item(after), undoes)
-            for version, at, by, why, item, before, after, undoes in self._database.execute(query, (self.user, *given))
-        ]
+    # Erasing ----------------------------------------------------------------------------------------------------
 
-    def state(self) -> StoreMemory:
-        """The memory as it is now, to be shown and searched. What is written to it is lost: only `execute` keeps."""
-        self._refresh()
-        return self._memory
+    def erase(self, item_id: str) -> int:
+        """Remove an item, its history and the reasons of its changes, so that no byte of them is left in the file.
 
-    def save(self, path: Path | str) -> None:
-        """Copy the whole file (of all users) to `path`, whole or not at all, while others may write."""
-        target = Path(path)
-        if target.exists():
-            raise DataError(f"{target} exists already; give another path.")
-        with whole_file(target) as partial, closing(sqlite3.connect(partial)) as copy:
-            self._database.backup(copy)
+        With it go the history of items that are gone by now and said the same, and reasons that spell out what it
+        said. What other items say stays. The file is written anew, which takes as long as a copy of it.
+
+        Returns:
+            How many items and changes are gone; 0 where nothing is known of that item.
+
+        Raises:
+            StoreBusy, StoreFailed: nothing was erased; or the message says that bytes may be left, until `vacuum`.
+        """
+        with self._writing() as database:
+            removed = erasing.erase_item(database, self.user, item_id)
+            if removed is None:
+                return 0
+            life, version = self._known or (0, 0)
+            known = (life, version + 1)
+            self._note(database, *known)  # so that other processes read it again
+            database.execute("COMMIT")
+            self._known = None
+        self._clean(f"item {item_id} is erased from the memory")
+        return removed
+
+    def erase_user(self, user: str) -> int:
+        """Remove all that the file has of a user, the name included, as `erase` does.
+
+        Returns:
+            How many items and changes are gone; 0 where nobody of that name is known.
+        """
+        self._check_open()
+        with self._database.writing() as database:
+            removed = erasing.erase_user(database, user)
+            if removed is None:
+                return 0
+            database.execute("COMMIT")
+        self._clean("the user is erased from the memory")
+        return removed
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that it takes no more room than what it holds.
+
+        Raises:
+            StoreBusy, StoreFailed: others have used the file all the time, or the disk has no room for a second copy.
+        """
+        self._check_open()
+        self._database.clean()
 
     def check(self) -> None:
-        """Look whether the file is where it was and can be read, on a connection of its own. Any thread may call.
+        """Look whether the file is where it was and can be read.
 
         Raises:
             DataError: it is gone, another, or destroyed.
+            Closed, StoreBusy, StoreFailed: as the names say.
         """
-        try:
-            found = self.path.stat()
-            if (found.st_dev, found.st_ino) != self._place:
-                raise DataError(f"{self.path} is another file than the one that was opened; start again.")
-            address = f"{self.path.resolve().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, 0, uri=True)) as database:
-                database.execute("SELECT count(*) FROM (SELECT 1 FROM users LIMIT 1)").fetchone()
-        except FileNotFoundError:
-            raise DataError(f"{self.path} is gone; start again, from a copy where there is one.") from None
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) and "busy" not in str(error):  # somebody writes: it is there
-                raise DataError(f"{self.path} cannot be read ({error}).") from error
-        except (OSError, sqlite3.Error) as error:
-            raise DataError(f"{self.path} cannot be read ({error}).") from error
+        self._check_open()
+        self._database.check()
+
+    def save(self, path: Path | str) -> None:
+        """Copy the whole file (of all users) to `path`, whole or not at all, while others may write."""
+        self._check_open()
+        self._database.save(path)
 
     def close(self) -> None:
         """Let go of the file."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
         self._database.close()
 
+    # Parts ------------------------------------------------------------------------------------------------------
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction in which the memory is the newest, and nobody looks at it. The block ends it by COMMIT; else
+        the memory is read again."""
+        with self.reading():
+            pass  # a long memory is read before anybody must wait for us
+        with self._database.writing() as database, self._guard:
+            self._check_open()
+            self._refresh(database)
+            try:
+                yield database
+            except BaseException:
+                self._known = None  # what was carried out in memory did not happen
+                raise
+
+    def _clean(self, done: str) -> None:
         try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            self._version = -1  # what was carried out in memory did not happen
-            raise
-        self._database.execute("COMMIT")
+            self._database.clean()
+        except (StoreBusy, StoreFailed) as error:
+            raise type(error)(
+                f"{done}, but bytes of it may be left in {self.path}, whose free pages could not be cleared ({error}) "
+                f"Run: memrl agent vacuum {self.path}"
+            ) from error
 
-    def _refresh(self) -> None:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"the memory of {self.path} is closed. Open it again.")
+
+    def _refresh(self, database: sqlite3.Connection) -> None:
         """Read the state again where another process has changed it."""
-        row = self._database.execute(
-            "SELECT version, writes, counters FROM users WHERE user = ?", (self.user,)
+        row = database.execute(
+            "SELECT life, version, writes, counters FROM users WHERE user = ?", (self.user,)
         ).fetchone()
-        version, writes, counters = row or (0, 0, json.dumps({"semantic": 0, "episodic": 0}))
-        if version == self._version:
+        life, version, writes, counters = row or (0, 0, 0, json.dumps({"semantic": 0, "episodic": 0}))
+        if (life, version) == self._known:
             return
-        rows = self._database.execute("SELECT id, store, content, time, place FROM items WHERE user = ?", (self.user,))
+        rows = database.execute(_ITEMS, (self.user,))
         items = [dict(zip(("id", "store", "content", "time", "order"), row, strict=True)) for row in rows]
+        self._known = None
         self._memory.restore({"items": items, "counters": json.loads(counters), "writes": writes})
-        self._version = version
+        self._known = life, version
 
-    def _write(self, touched: dict[str, MemoryItem | None], by: str, why: str, *, undoes: int | None = None) -> None:
+    def _write(
+        self,
+        database: sqlite3.Connection,
+        touched: dict[str, MemoryItem | None],
+        by: str,
+        why: str,
+        *,
+        undoes: int | None = None,
+    ) -> tuple[int, int]:
         """Bring the file to the state in memory.
 
         Args:
             touched: items that may have changed, and what they were.
             undoes: the version that this takes back.
+
+        Returns:
+            The life and version that it then is of.
         """
+        life, version = self._known or (0, 0)
         changed = {name: before for name, before in touched.items() if before != self._memory.get(name)}
         if not changed:
-            return
-        database, version = self._database, self._version + 1
+            return life, version
+        known = (life or new_life(), version + 1)
+        user = self.user
+        told = (user, known[1], clock.time(), by, number_of(database, user, why) if why else None, undoes)
+        database.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", told)
         for name, before in changed.items():
-            after = self._memory.get(name)
-            if after is None:
-                database.execute("DELETE FROM items WHERE user = ? AND id = ?", (self.user, name))
+            now = self._memory.get(name)
+            if now is None:
+                database.execute("DELETE FROM items WHERE user = ? AND id = ?", (user, name))
             else:
-                row = (self.user, name, after.store, after.content, after.time, after.order)
-                database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-            told = (self.user, version, clock.time(), by, why, name, _json(before), _json(after), undoes)
-            database.execute("INSERT INTO history VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", told)
+                held = (user, name, now.store, number_of(database, user, now.content), now.time, now.order)
+                database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)", held)
+            store = (now or before).store  # type: ignore[union-attr]  # one of them is there: they differ
+            states = [part for state in (before, now) for part in _parts(database, user, state)]
+            row = (user, known[1], name, store, *states)
+            database.execute("INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._note(database, *known)
+        if self._keep is not None:
+            erasing.forget(database, user, self._keep)
+        return known
+
+    def _note(self, database: sqlite3.Connection, life: int, version: int) -> None:
+        """Write what the file has of the user beside items."""
         state = self._memory.counts()
         database.execute(
-            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?)",
-            (self.user, version, state["writes"], json.dumps(state["counters"])),
+            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?)",
+            (self.user, life, version, state["writes"], json.dumps(state["counters"])),
         )
-        self._version = version
 
 
-def _json(item: MemoryItem | None) -> str | None:
-    return None if item is None else json.dumps(vars(item))
+def _short(what: str, text: str) -> None:
+    if len(text) > LONGEST_NAME:
+        raise TooLong(f"{what} has {len(text)} characters; {LONGEST_NAME} are allowed. Shorten it.")
 
 
-def _item(text: str | None) -> MemoryItem | None:
-    return None if text is None else MemoryItem(**json.loads(text))
+def _cleaned(call: ToolCall) -> ToolCall:
+    """Return a call without halves of surrogate pairs in its arguments, which no file takes."""
+    arguments = {
+        clean_text(key): clean_text(value) if isinstance(value, str) else value for key, value in call.arguments.items()
+    }
+    return call if arguments == call.arguments else call.model_copy(update={"arguments": arguments})
+
+
+def _parts(database: sqlite3.Connection, user: str, item: MemoryItem | None) -> tuple[Any, Any, Any]:
+    return (None, None, None) if item is None else (number_of(database, user, item.content), item.time, item.order)

@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import memrl
+from memrl.cli.agent import add_agent_command
 from memrl.cli.console import wide_console
 from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
@@ -175,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     rescore.set_defaults(command=_rescore, configured=False)
 
     add_serve_command(commands, common)
+    add_agent_command(commands, common)
     add_data_commands(commands, common)
 
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")

@@ -45,6 +45,12 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--token-env", metavar="NAME", help="the variable that holds the token (default: MEMRL_TOKEN)")
     serve.add_argument("--max-body", type=int, metavar="BYTES", help="the longest request (default: 1048576)")
     serve.add_argument("--rate", type=int, metavar="N", help="requests a minute of one client (default: 600)")
+    serve.add_argument(
+        "--history-keep",
+        type=int,
+        metavar="N",
+        help="changes of each user that history and undo go back (default: 1000)",
+    )
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
     serve.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(serve)
@@ -61,6 +67,8 @@ def _serve(arguments: argparse.Namespace) -> None:
     over_http = {"--max-body": arguments.max_body, "--rate": arguments.rate, "--token-env": arguments.token_env}
     if arguments.mcp and not arguments.http and (vain := [name for name, value in over_http.items() if value]):
         raise ConfigError(f"{vain[0]} is for requests over HTTP; --mcp alone uses standard input and output.")
+    if arguments.history_keep is not None and arguments.history_keep < 0:
+        raise ConfigError(f"--history-keep is {arguments.history_keep}; it must be at least 0")
     for name, value in (("--max-body", arguments.max_body), ("--rate", arguments.rate)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
@@ -75,6 +83,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     def open_agent() -> MemoryAgent:
         from memrl.agent.agent import MemoryAgent
+        from memrl.agent.history import History
 
         return MemoryAgent.open(
             arguments.policy,
@@ -84,6 +93,7 @@ def _serve(arguments: argparse.Namespace) -> None:
             engine=arguments.engine,
             served=server,
             device=arguments.device,
+            history=None if arguments.history_keep is None else History(arguments.history_keep),
         )
 
     with suppress(KeyboardInterrupt):  # the way to end it

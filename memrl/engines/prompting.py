@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
+from memrl.engines.counted import Counted
 from memrl.engines.probe import PROBE_ARGUMENTS, PROBE_TOOL, Form, Template, probe, turn_end
 from memrl.envs.dialects import AUTO, DIALECTS, Dialect
 from memrl.envs.dialects.taught import OTHER, reads, taught
@@ -28,6 +28,7 @@ class Prompter:
 
     Attributes:
         end_id: the id that ends the assistant's turn.
+        count_tokens: counts the tokens of a text as a prompt holds it.
 
     Raises:
         ConfigError: the tokenizer has no chat template or no end-of-turn token, or as `probe`.
@@ -47,7 +48,6 @@ class Prompter:
         self.dialect = _taught_dialect(self.form) if dialect is None else dialect
         end = turn_end(tokenizer)
         self.end_id: int = tokenizer.eos_token_id if end is None else end
-        self.count_tokens = lru_cache(maxsize=65_536)(self._count)
         self._template = Template(tokenizer)
         self._renders_tools = _fits(self.form, self.dialect)
         self._marks = _marks(tokenizer)
@@ -55,6 +55,7 @@ class Prompter:
         written = self.dialect.format([ToolCall(name=PROBE_TOOL.name, arguments=PROBE_ARGUMENTS)])
         own = {mark for mark in self._marks if mark in written}
         self._special = _any_of(self._marks)
+        self.count_tokens = Counted(self._count)
         self._special_but_own = _any_of(self._marks.keys() - own)
         self._outer = {tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, self.end_id} - {None}
         closing = {mark for mark in self._marks if mark.startswith(("</", "[/"))}
@@ -75,7 +76,9 @@ class Prompter:
         }
 
     def _count(self, text: str) -> int:
-        return len(self.tokenizer.encode(text, add_special_tokens=False))
+        """Return the tokens of a text as a prompt holds it: special tokens that it spells out are broken up there."""
+        shown = self._special.sub(_broken, text)
+        return len(self.tokenizer.encode(shown, add_special_tokens=False))
 
     def encode(self, messages: Sequence[dict[str, str]], tools: Sequence[ToolSchema] = ()) -> list[int]:
         """Prompt ids, ending where the model's answer begins.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from memrl.records import AdapterRef
 from memrl.storage.files import MANIFEST, write_json_atomic
 
 FORMATS = ("adapter", "merged", "gguf")
+READABLE = 0o666
+"""Exports are for others: safetensors writes its files for their owner alone."""
 
 
 def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any, folder: Path) -> None:
@@ -39,6 +42,16 @@ def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any,
         write_gguf(merge(config, adapter), tokenizer, folder)
     if format != "gguf":
         tokenizer.save_pretrained(folder)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(READABLE & ~_umask())
+
+
+def _umask() -> int:
+    """Return the bits that files of this process lack; there is no other way to ask."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def merge(config: ModelConfig, adapter: Path) -> Any:

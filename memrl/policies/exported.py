@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memrl.config import Config, LoraConfig, MemoryConfig, ModelConfig, ReaderConfig, RolloutConfig
+from memrl.config.check import CHOICES
 from memrl.errors import ConfigError
 from memrl.policies.agent_file import AGENT_FILE
 from memrl.records import AdapterRef
 from memrl.storage.formats import check_format
 
+Section = TypeVar("Section", MemoryConfig, ModelConfig, LoraConfig, ReaderConfig, RolloutConfig)
 SHARED = ("dialect", "instruction", "example", "max_prompt_tokens", "max_completion_tokens")
 
 
@@ -40,29 +42,73 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
     """
     told = _read(folder / AGENT_FILE, folder)
     check_format("export", told, folder)
-    form = told["format"]
+    form = told.get("format")
     if form not in ("adapter", "merged"):
         raise ConfigError(
             f"{folder} is a {form} export, which other programs load; here, use one of --format adapter or merged."
         )
     merged = form == "merged"
-    model = ModelConfig(path=str(folder) if merged else base_model or told["base_model"], dtype=told["dtype"])
+    path = str(folder) if merged else base_model or told.get("base_model")
+    model = _filled(ModelConfig, {"path": path, "dtype": told.get("dtype")}, folder / AGENT_FILE)
+    if model.dtype not in CHOICES["model.dtype"]:
+        raise _damaged(folder / AGENT_FILE, f"dtype is {model.dtype!r}")
     if not merged:
         lora = _read(folder / "adapter_config.json", folder)
-        model.lora = LoraConfig(rank=lora["r"], alpha=lora["lora_alpha"])
+        shape = {"rank": lora.get("r"), "alpha": lora.get("lora_alpha")}
+        if shape["rank"] == 0:
+            raise _damaged(folder / "adapter_config.json", "r is 0")
+        model.lora = _filled(LoraConfig, shape, folder / "adapter_config.json")
+    if lacking := [key for key in SHARED if key not in told]:
+        raise _damaged(folder / AGENT_FILE, f"{lacking[0]} is missing")
     config = Config(
         model=model,
-        memory=MemoryConfig(**told["memory"]),
-        rollout=RolloutConfig(**{key: told[key] for key in SHARED}),
-        reader=ReaderConfig(**told["reader"]),
+        memory=_filled(MemoryConfig, told.get("memory"), folder / AGENT_FILE),
+        rollout=_filled(RolloutConfig, {key: told[key] for key in SHARED}, folder / AGENT_FILE),
+        reader=_filled(ReaderConfig, told.get("reader"), folder / AGENT_FILE),
     )
+    chunk_tokens = told.get("chunk_tokens")
+    if not (chunk_tokens is None or (type(chunk_tokens) is int and chunk_tokens > 0)):
+        raise _damaged(folder / AGENT_FILE, f"chunk_tokens is {chunk_tokens!r}")
     adapter = None if merged else AdapterRef(1, "exported", str(folder))
-    return Exported(folder, config, adapter, told.get("chunk_tokens"))
+    return Exported(folder, config, adapter, chunk_tokens)
 
 
 def _read(file: Path, folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{folder} is no exported policy: {file.name} cannot be read ({error}).") from error
+    if not isinstance(found, dict):
+        raise _damaged(file, f"it holds a {type(found).__name__}")
     return found
+
+
+def _filled(section: type[Section], values: Any, file: Path) -> Section:
+    """Return a section of the config with the values that a file tells, each of its type.
+
+    Raises:
+        ConfigError: a value is missing, unknown or of another type, or a negative number.
+    """
+    if not isinstance(values, dict):
+        raise _damaged(file, f"the values of {section.__name__} are {values!r:.60}")
+    known = {field.name: str(field.type) for field in fields(section)}
+    for key, value in values.items():
+        if key not in known:
+            raise _damaged(file, f"{key} is not known here")
+        if not any(_is(value, each.strip()) for each in known[key].split("|")):
+            raise _damaged(file, f"{key} is {value!r:.60}, where {known[key]} is due, and nothing below 0")
+    return section(**values)
+
+
+def _is(value: Any, written: str) -> bool:
+    """Return whether a value is of a type by its name; a number must not be negative either."""
+    if written == "None" or value is None:
+        return written == "None" and value is None
+    if written in ("int", "float"):
+        numbers = int if written == "int" else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, {"str": str, "bool": bool}.get(written, ()))
+
+
+def _damaged(file: Path, why: str) -> ConfigError:
+    return ConfigError(f"{file} is damaged, or of another version of memrl: {why}. Export the policy again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
@@ -20,15 +19,21 @@ from starlette.routing import Route
 
 import memrl
 from memrl.envs.tools import ToolCall
-from memrl.errors import ConfigError, MemrlError, PromptTooLong
+from memrl.errors import ConfigError, Erased, MemrlError, PromptTooLong, TooLong
 from memrl.frozen.reader import Answer
 from memrl.serve.limits import OPEN, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
 from memrl.serve.messages import (
+    MOST_OF_A_PAGE,
+    After,
     Ask,
     Changes,
+    ChangesPage,
+    Erasure,
     Health,
     Items,
+    ItemsPage,
+    Limit,
     Operations,
     Read,
     Refusal,
@@ -49,7 +54,8 @@ REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
     HTTPStatus.FORBIDDEN: "There is no token, and the request names another machine or comes from a web page.",
     HTTPStatus.REQUEST_TIMEOUT: "The body has not arrived in time.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, or a sentence of the text is too long.",
+    HTTPStatus.CONFLICT: "The user was erased while the text was read.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, the time, or a sentence of the text is too long.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "There is no token, and a POST that is no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says how many seconds to wait.",
@@ -104,10 +110,11 @@ def create_app(
                 return await agent.aask(body.question)
 
     @router.get("/memory")
-    def memory(user: UserName) -> Items:
-        """All that is remembered."""
+    def memory(user: UserName, after: str | None = None, limit: Limit = MOST_OF_A_PAGE) -> ItemsPage:
+        """All that is remembered, in pages."""
         with users.of(user) as agent:
-            return Items(items=agent.memory)
+            items, following = agent.memory_page(after, limit)
+            return ItemsPage(items=items, next=following)
 
     @router.post("/memory/search")
     def search(user: UserName, body: Search) -> Items:
@@ -123,16 +130,24 @@ def create_app(
             return Results(results=agent.execute(asked, time=body.time, by="rest", why=body.why))
 
     @router.get("/history")
-    def history(user: UserName, item: str | None = None) -> Changes:
-        """Every change, or those of one item."""
+    def history(
+        user: UserName, item: str | None = None, after: After = 0, limit: Limit = MOST_OF_A_PAGE
+    ) -> ChangesPage:
+        """Every change that is kept, or those of one item, in pages."""
         with users.of(user) as agent:
-            return Changes(changes=agent.history(item))
+            changes, following = agent.history_page(item, after, limit)
+            return ChangesPage(changes=changes, next=following)
 
     @router.post("/undo")
     def undo(user: UserName) -> Changes:
         """Take back the newest change that is not undone; none where nothing is left."""
         with users.of(user) as agent:
             return Changes(changes=agent.undo())
+
+    @router.delete("")
+    def erase(user: UserName) -> Erasure:
+        """Remove all that is known of a user, for good: memory, history, and every byte of them in the file."""
+        return Erasure(erased=agent.erase_user(user))
 
     app.include_router(router)
 
@@ -179,12 +194,10 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(MemrlError)
     async def failed(request: Request, error: MemrlError) -> Response:
-        if isinstance(error, ConfigError | PromptTooLong):
+        if isinstance(error, ConfigError | PromptTooLong | TooLong):
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, told(error))
-        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
-
-    @app.exception_handler(sqlite3.Error)
-    async def unusable(request: Request, error: sqlite3.Error) -> Response:
+        if isinstance(error, Erased):
+            return refusal(HTTPStatus.CONFLICT, told(error))
         return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
 
     @app.exception_handler(Exception)

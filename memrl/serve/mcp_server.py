@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,7 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
             return await tools[params.name].call(params.arguments or {})
         except ValidationError as error:
             return _failed(complaints(error.errors()))
-        except (MemrlError, sqlite3.Error) as error:
+        except MemrlError as error:
             return _failed(told(error))
 
     async def list_resources(ctx: ServerRequestContext[Any], params: Any) -> types.ListResourcesResult:
@@ -98,7 +97,7 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
             raise MCPError(code=types.INVALID_PARAMS, message=f"no resource {params.uri}; there is {ITEMS}")
         try:
             items = await to_thread.run_sync(lambda: agent.memory)
-        except (MemrlError, sqlite3.Error) as error:
+        except MemrlError as error:
             raise MCPError(code=types.INTERNAL_ERROR, message=told(error)) from None
         text = types.TextResourceContents(uri=ITEMS, text=_lines(items), mime_type="text/plain")
         return types.ReadResourceResult(contents=[text])

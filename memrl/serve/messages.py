@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from memrl.agent.memory_file import Change
+from memrl.agent.history import Change
+from memrl.agent.memory_file import LONGEST_WHY
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolResult, clean_text
-from memrl.errors import ConfigError, DataError, MemrlError, PromptTooLong
+from memrl.errors import (
+    Closed,
+    ConfigError,
+    DataError,
+    Erased,
+    MemrlError,
+    PromptTooLong,
+    StoreBusy,
+    StoreFailed,
+    TooLong,
+)
 from memrl.serve.limits import Busy
 
 log = logging.getLogger(__name__)
 MOST_OPERATIONS = 256
+MOST_OF_A_PAGE = 1000
 LONGEST_COMPLAINT = 2000
 
 
@@ -28,6 +39,8 @@ def _clean(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_clean)]
 # \x1c to \x1f are white space to Python alone
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
+Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_PAGE, description="Of a page; one of long texts has fewer.")]
+After = Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before.")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
 
 
@@ -37,15 +50,19 @@ def complaints(errors: Iterable[Any]) -> str:
     return clean_text(said)[:LONGEST_COMPLAINT]
 
 
-def told(error: MemrlError | sqlite3.Error) -> str:
+def told(error: MemrlError) -> str:
     """Return what a caller is told of an error: its own words where the caller can do something about it. Any other
     names paths and addresses of this machine, and goes to the log."""
-    if isinstance(error, ConfigError | PromptTooLong | Busy):
+    if isinstance(error, ConfigError | PromptTooLong | TooLong | Erased | Busy):
         return clean_text(str(error))
+    if isinstance(error, Closed):
+        return "the server is ending. Try again when it runs."
     log.error("%s: %s", type(error).__name__, error)
-    what = (
-        "the memory's file cannot be used now" if isinstance(error, sqlite3.Error | DataError) else "the model failed"
-    )
+    if isinstance(error, StoreBusy | StoreFailed) and error.erased:
+        return "it is erased from the memory, but its bytes are not yet cleared from the file. Ask for it again."
+    if isinstance(error, StoreBusy):
+        return "the memory's file is held by another program. Try again in a moment."
+    what = "the memory's file cannot be used now" if isinstance(error, StoreFailed | DataError) else "the model failed"
     return f"{what}; the server's log says why. Try again."
 
 
@@ -84,7 +101,7 @@ class Operations(_Given):
 
     operations: list[Operation] = Field(min_length=1, max_length=MOST_OPERATIONS)
     time: Text | None = Field(None, description="Stamped on episodic items that name none.")
-    why: Text = Field("", description="For the history.")
+    why: Text = Field("", description=f"For the history; up to {LONGEST_WHY} characters.")
 
 
 class Results(BaseModel):
@@ -95,6 +112,24 @@ class Results(BaseModel):
 
 class Items(BaseModel):
     items: tuple[MemoryItem, ...]
+
+
+class ItemsPage(BaseModel):
+    """A page of items in the order of their ids."""
+
+    items: list[MemoryItem]
+    next: str | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class ChangesPage(BaseModel):
+    """A page of changes, oldest first."""
+
+    changes: list[Change]
+    next: int | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class Erasure(BaseModel):
+    erased: int = Field(description="Items and changes that are gone.")
 
 
 class Changes(BaseModel):

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from memrl import MemoryAgent
+from memrl.agent import turns
+from memrl.agent.memory_file import MemoryFile
 from memrl.envs.tools import ResultCode, ToolCall
-from memrl.errors import ConfigError, DataError
+from memrl.errors import Closed, ConfigError, DataError, Erased, MemrlError, StoreBusy, TooLong
+from tests.disks import held_by_another
 
 TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")
 
@@ -115,3 +122,114 @@ def test_the_package_is_imported_without_torch() -> None:
     code = "import memrl, sys, json; print(json.dumps(['torch' in sys.modules, 'MemoryAgent' in memrl.__all__]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [False, True]
+
+
+# Attacks -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_library_cleans_texts_and_names_errors_as_the_server_does(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
+        assert isinstance(agent.read("Nora lives in Bern. \ud83d It rained.", time="May \ud83d"), list)
+        assert agent.ask("Where does \ud83d Nora live?").prompt_tokens
+        agent.search("\ud83d")
+        assert agent.count_tokens("\ud83d") == agent.count_tokens("?")
+        insert = ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "cut \ud83d off"})
+        assert agent.execute([insert], by="\ud83d", why="\ud83d", time="\ud83d")[0].content == "cut ? off"
+        held, history = agent.memory, agent.history()
+        with pytest.raises(TooLong, match="the time has 900000 characters"):
+            agent.read("Nora lives in Bern.", time="May " * 225_000)
+        with pytest.raises(TooLong, match="leaves no room"):
+            agent.read("Nora lives in Bern.", time="né " * 85)
+        with pytest.raises(TooLong, match="why"):
+            agent.execute([insert], why="x" * 100_000)
+        for question in ("", " \n", "\x1c"):
+            with pytest.raises(DataError, match="the question is empty"):
+                agent.ask(question)
+        assert (agent.memory, agent.history()) == (held, history)
+
+
+def test_an_agent_that_is_closed_says_so_and_a_read_that_is_ended_too(exported_policy: Path, tmp_path: Path) -> None:
+    agent = MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu")
+    bob = agent.for_user("bob")
+    text = "\n".join(f"{TEXTS[number % 3]} It rained {number} days." for number in range(2000))
+    ended: list[BaseException] = []
+
+    def read(reader: MemoryAgent) -> None:
+        try:
+            reader.read(text)
+        except MemrlError as error:
+            ended.append(error)
+
+    def read_awaited(reader: MemoryAgent) -> None:
+        try:
+            asyncio.run(reader.aread(text))
+        except MemrlError as error:
+            ended.append(error)
+
+    readers = [threading.Thread(target=read, args=(agent,)), threading.Thread(target=read_awaited, args=(bob,))]
+    for reader in readers:
+        reader.start()
+    while not (agent.history(limit=1) and bob.history(limit=1)):
+        time.sleep(0.02)
+    agent.close()
+    agent.close()
+    for reader in readers:
+        reader.join()
+    assert [type(error) for error in ended] == [Closed, Closed]
+    for use in (lambda: agent.read("x"), lambda: agent.ask("x"), lambda: agent.memory, lambda: bob.ask("x")):
+        with pytest.raises(Closed):
+            use()
+    with pytest.raises(Closed):
+        asyncio.run(bob.aask("x"))
+    bob.close()
+    again = MemoryFile(tmp_path / "m.sqlite")
+    assert again.items and again.history(), "the pieces before are read"
+
+
+def test_whoever_is_erased_while_a_text_is_read_is_not_remembered(exported_policy: Path, tmp_path: Path) -> None:
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", user="ann", device="cpu") as agent:
+        text = "\n".join(f"{TEXTS[number % 3]} It rained {number} days." for number in range(2000))
+        ended: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                agent.read(text)
+            except Erased as error:
+                ended.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        while not agent.history(limit=1):
+            time.sleep(0.02)
+        assert agent.erase_user("ann")
+        reader.join()
+        assert len(ended) == 1 and agent.memory == () and agent.history() == []
+        insert = ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Nora lives in Bern."})
+        (result,) = agent.execute([insert], why="Nora said so.")
+        assert agent.erase(str(result.item_id)) == 2 and agent.memory == ()
+    assert b"Nora" not in (tmp_path / "m.sqlite").read_bytes()
+
+
+def test_a_lock_of_another_process_holds_up_no_question_of_anybody(
+    exported_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 0.5)
+    store = tmp_path / "m.sqlite"
+    with MemoryAgent.open(exported_policy / "adapter", store=store, user="ann", device="cpu") as ann:
+        ann.read(TEXTS[0])
+        with ann.for_user("bob") as bob, held_by_another(store):
+            for agent in (ann, bob):  # each of these ends while the file is held
+                assert agent.ask("Where does Nora live?").prompt_tokens
+                agent.search("Nora")
+                with pytest.raises(StoreBusy):
+                    agent.read(TEXTS[1])
+        assert ann.read(TEXTS[1])
+
+
+def test_an_export_is_for_others_to_read(exported_policy: Path) -> None:
+    folders = (exported_policy / "adapter", exported_policy / "merged")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert {"adapter_model.safetensors", "model.safetensors"} <= {path.name for path in files}
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}

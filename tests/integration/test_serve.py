@@ -119,7 +119,7 @@ def test_rest_reads_asks_writes_searches_and_takes_back(client: TestClient) -> N
     assert (change["by"], change["why"], change["before"]) == ("rest", "a test", None)
     while post("undo")["changes"]:
         pass
-    assert client.get("/v1/users/eva/memory").json() == {"items": []}
+    assert client.get("/v1/users/eva/memory").json() == {"items": [], "next": None}
 
 
 async def use(client: Client) -> None:
@@ -277,7 +277,7 @@ def test_rest_is_as_its_openapi_document_says(port: int, tmp_path: Path) -> None
         cwd=tmp_path,
     )
     assert tried.returncode == 0, tried.stdout
-    assert "Tested: 8" in tried.stdout
+    assert "Tested: 9" in tried.stdout
 
 
 MINE = (["acorn", "amber", "arrow"], ["basil", "birch", "bronze"])

@@ -60,7 +60,7 @@ class Served:
     def changes(self, user: str) -> int:
         """What the file has of a user's history, whatever the server says."""
         with closing(sqlite3.connect(self.store)) as database:
-            return int(database.execute("SELECT count(*) FROM history WHERE user = ?", (user,)).fetchone()[0])
+            return int(database.execute("SELECT count(*) FROM changes WHERE user = ?", (user,)).fetchone()[0])
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from memrl.envs.tools import ToolCall
-from memrl.agent.memory_file import MemoryFile
+from memrl.agent.memory_file import History, MemoryFile
 path, user, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
-file = MemoryFile(path, user)
+file = MemoryFile(path, user, history=History(keep=None))
 for number in range(first, first + 200):
     calls = [ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": f"{user} {number} {part}"})
              for part in ("one", "two")]
@@ -136,8 +138,9 @@ def test_a_file_that_is_none_is_refused_and_left_alone(tmp_path: Path, data: byt
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:
     file = MemoryFile(tmp_path / "memory.sqlite")
-    file._database.execute("PRAGMA user_version = 99")
     file.close()
+    with closing(sqlite3.connect(file.path)) as database:
+        database.execute("PRAGMA user_version = 99")
     with pytest.raises(DataError, match="newer memrl"):
         MemoryFile(file.path)
 
@@ -208,7 +211,8 @@ def test_a_kill_at_any_moment_leaves_what_was_returned_and_nothing_torn(tmp_path
         told += [int(line) for line in writer.stdout.read().split("\n") if line.strip()]
         writer.wait()
     file = MemoryFile(path, "ann")
-    assert file._database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     held = set(texts(file))
     assert len(told) > 100
     for number in told:

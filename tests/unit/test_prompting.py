@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memrl.engines.counted import LONG, Counted
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs.stores import INSERT
 from memrl.envs.dialects.hermes import HermesDialect
@@ -52,6 +54,37 @@ def test_text_that_was_read_cannot_end_its_turn(tokenizer: Any) -> None:
     assert attacked.count(tokenizer.eos_token_id) == plain.count(tokenizer.eos_token_id)
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
     assert attacked.count(start) == plain.count(start)
+
+
+def test_tokens_are_counted_as_a_prompt_holds_them(tokenizer: Any) -> None:
+    prompter = Prompter(tokenizer, HermesDialect())
+    text = f"hello {END} <|im_start|> " * 10
+    held = len(prompter.encode(messages(text))) - len(prompter.encode(messages("")))
+    assert abs(prompter.count_tokens(text) - held) <= 1  # what joins it to its neighbours
+    assert prompter.count_tokens("hello") == len(tokenizer.encode("hello", add_special_tokens=False))
+
+
+def test_what_was_counted_is_remembered_within_bounds() -> None:
+    asked: list[int] = []
+
+    def count(text: str) -> int:
+        asked.append(len(text))
+        return len(text)
+
+    counted = Counted(count)
+    for text in ("short", "a chunk " * 1000):
+        assert counted(text) == counted(text) == len(text)
+    assert asked == [5, 8000]
+    for number in range(LONG[0] + 2):
+        counted(f"{number} " + "x" * (LONG[1] - 10))
+    tracemalloc.start()
+    for number in range(20):
+        text = str(number) * 500_000
+        assert counted(text) == counted(text) == len(text)
+    assert tracemalloc.get_traced_memory()[0] < 2_000_000, "long texts are not kept"
+    tracemalloc.stop()
+    assert asked.count(1_000_000) == 20, "of the two-digit ones: counted each time"
+    assert counted._long.cache_info().currsize == LONG[0]
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(tokenizer: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -286,3 +287,13 @@ def test_what_stands_at_a_place_is_found_by_search_and_by_row(dense: int, monkey
         if stands:
             places = np.arange(used)
             assert posting.kinds_at(places, used).tolist() == [stands.get(place, 0) for place in range(used)]
+
+
+def test_words_of_any_length_leave_nothing_behind() -> None:
+    assert terms("x" * 200 + "lives") == ["x" * 200 + "live"] == terms("x" * 200 + "LIVES")
+    tracemalloc.start()
+    for number in range(10):
+        terms(f"{number}" + "x" * 300_000)
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 1_000_000

@@ -298,7 +298,7 @@ def test_an_export_of_a_newer_format_is_refused_and_an_older_one_read(
     assert not (tmp_path / "memory.sqlite").exists()
 
 
-def test_a_memory_file_of_a_newer_format_is_refused_untouched_and_an_older_one_read(tmp_path: Path) -> None:
+def test_a_memory_file_of_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     file = MemoryFile(path)
     call = ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Ann lives in Rome."})
@@ -316,7 +316,7 @@ def test_a_memory_file_of_a_newer_format_is_refused_untouched_and_an_older_one_r
     with pytest.raises(FormatError, match=r"memory\.sqlite was written by a newer memrl: it is a memory file"):
         MemoryFile(path)
     assert tree(tmp_path) == before
-    make(0)
+    make(FORMATS["memory"])  # tests/unit/test_memory_file_attacks.py has older ones
     assert [item.content for item in MemoryFile(path).items] == ["Ann lives in Rome."]
 
 

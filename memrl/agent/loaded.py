@@ -1,0 +1,237 @@
+"""The loaded policy that agents of all users share, and the threads in which work is done for them.
+
+Invariant: models are asked in one event loop; what may wait for a file is done in threads, and what only looks at it in
+others than what writes, so that writers who wait keep nobody from looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from memrl.agent.memory_file import LONGEST_NAME
+from memrl.engines.build import open_engine
+from memrl.engines.endpoint_engine import Served
+from memrl.engines.engine import Place, Sampling
+from memrl.engines.prompting import Prompter
+from memrl.engines.transformers_engine import TransformersEngine
+from memrl.envs.building.chunking import Unit, cut
+from memrl.envs.designs import MemoryView
+from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.dialects.calls import all_calls
+from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.tools import ToolCall
+from memrl.errors import Closed, ConfigError, DataError, TooLong
+from memrl.frozen.reader import Answer, PolicyBaseReader
+from memrl.policies.exported import Exported
+from memrl.rollout.preflight import first_prompt
+
+Result = TypeVar("Result")
+LONG = 20_000
+"""Characters that are counted at once, and of a text that is cut beside others: a megabyte takes seconds."""
+SLACK = 8
+"""Tokens: the numbers in the prompt's headings grow with the memory."""
+THREADS = 16
+"""Of each kind: those that look, and those that write."""
+_CLOSED = "the agent is closed. Open another."
+
+
+class LoadedPolicy:
+    """A loaded policy, its reader, and the event loop in which models are asked.
+
+    Raises:
+        ConfigError, EngineError: the model cannot be loaded.
+    """
+
+    def __init__(self, exported: Exported, prompter: Prompter, served: Served | None, piece_tokens: int | None) -> None:
+        self.config = exported.config
+        self.prompter = prompter
+        self._adapter = exported.adapter
+        self._engine = open_engine(self.config, prompter.tokenizer, served)
+        if isinstance(self._engine, TransformersEngine):
+            self._engine.take_turns()
+        self._reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
+        self._asked = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._cutting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+        """Those of `wait` and `awaited`, touched in the loop alone."""
+        self._lookers = ThreadPoolExecutor(THREADS, "MemoryAgent-looks")
+        self._writers = ThreadPoolExecutor(THREADS, "MemoryAgent-writes")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="MemoryAgent", daemon=True)
+        self._thread.start()
+        try:
+            if self._adapter is not None:
+                self.wait(self._engine.load_adapter(self._adapter))
+            empty = len(self.prompt(".", "."))
+            room = self.config.rollout.max_prompt_tokens - self.config.memory.render_budget - empty - SLACK
+            if room < 1:
+                raise ConfigError(
+                    f"{exported.folder}: max_prompt_tokens ({self.config.rollout.max_prompt_tokens}) leaves no room "
+                    "for a text beside the instruction and the memory."
+                )
+        except BaseException:
+            self.close()
+            raise
+        self._room = room
+        self._piece = min(room, piece_tokens or exported.chunk_tokens or room)
+
+    # Where it is done -------------------------------------------------------------------------------------------
+
+    def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do `work` in the loop, and wait for it, from any thread. Whoever is interrupted ends it.
+
+        Raises:
+            Closed: the policy is closed, or was meanwhile.
+        """
+        begun = self._begin(work)
+        try:
+            return begun.result()
+        except CancelledError:
+            raise Closed(_CLOSED) from None
+        except BaseException:
+            begun.cancel()
+            raise
+
+    async def awaited(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """`wait`, awaited in another loop."""
+        try:
+            return await asyncio.wrap_future(self._begin(work))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):
+                raise Closed(_CLOSED) from None
+            raise
+
+    async def look(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Do `work`, which looks at a memory, in a thread."""
+        return await self._loop.run_in_executor(self._lookers, partial(work, *given))
+
+    async def write(self, work: Callable[[], Result]) -> Result:
+        """Do `work`, which may wait for its turn to write, in a thread."""
+        return await self._loop.run_in_executor(self._writers, work)
+
+    def close(self) -> None:
+        """End what is under way, but for writes that have begun, and let go of the model."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        for threads in (self._lookers, self._writers):
+            threads.shutdown()
+        self._loop.close()
+        self._engine.close()
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise Closed(_CLOSED)
+            return asyncio.run_coroutine_threadsafe(self._noted(work), self._loop)
+
+    async def _noted(self, work: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
+
+    async def _end(self) -> None:
+        """End all that was begun, and wait for its end. The engine's own tasks are the engine's to end."""
+        tasks = [task for task in self._tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # What it is asked -------------------------------------------------------------------------------------------
+
+    async def calls(self, prompt_ids: list[int]) -> list[ToolCall]:
+        """Return what the policy wants done about what it is shown."""
+        sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
+        completion = await self._engine.generate(prompt_ids, sampling, self._adapter, place=self._place())
+        said = self.prompter.decode(completion.ids)
+        tools = [tool.name for tool in StoreMemory.tools]
+        calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
+        return calls[: self.config.memory.max_calls]
+
+    async def answer(self, question: str, view: MemoryView) -> Answer:
+        """Return the answer of whoever is shown `view`."""
+        return await self._reader.answer(_asked(question), _Shown(view), place=self._place())
+
+    def prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
+        """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
+        stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
+        return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+
+    async def cut(self, text: str, time: str | None) -> list[str]:
+        """`pieces`, in a thread. Long texts are cut one at a time, so that those whose reading is cancelled meanwhile
+        never are."""
+        if len(text) < LONG:
+            return await self.look(self.pieces, text, time)
+        async with self._cutting:
+            return await self.look(self.pieces, text, time)
+
+    def pieces(self, text: str, time: str | None) -> list[str]:
+        """A text in pieces that the policy can read, as long as its chunks in training.
+
+        Raises:
+            ConfigError: a sentence does not fit into the prompt.
+            TooLong: the time is.
+            DataError: there is no text.
+        """
+
+        def count(text: str) -> int:
+            # Slices of long ones, which have a token more here and there: nothing else runs while one text is counted.
+            slices = [text[start : start + LONG] for start in range(0, len(text), LONG)]
+            return sum(map(self.prompter.count_tokens, slices)) + 2  # the break that joins it to the next
+
+        if not text.strip():
+            raise DataError("the text is empty.")
+        if time and len(time) > LONGEST_NAME:
+            raise TooLong(f"the time has {len(time)} characters; {LONGEST_NAME} are allowed. Shorten it.")
+        room = self._room - (count(time) if time else 0)
+        if room < 1:
+            raise TooLong(f"the time {time!r} leaves no room for a text in the policy's prompt. Shorten it.")
+        most = min(self._piece, room)
+        if count(text[:LONG]) - 2 <= most and count(text) - 2 <= most:
+            return [text]
+        units = [Unit(line, turn=count(line) <= most) for line in text.splitlines() if line.strip()]
+        pieces = [piece.text for piece in cut(units, most, count)]
+        for piece in pieces:
+            if count(piece) > room:
+                raise ConfigError(
+                    f"a sentence of {count(piece)} tokens does not fit beside the memory, where {room} do: "
+                    f"{piece[:60]!r}... Break it up."
+                )
+        return pieces
+
+    def _place(self) -> Place:
+        """Return the next request's place among all."""
+        self._asked += 1
+        return Place(0, self._asked)
+
+
+class _Shown(StoreMemory):
+    """A memory of which the reader is shown what was found already, in a thread that may wait for it."""
+
+    def __init__(self, view: MemoryView) -> None:
+        super().__init__(0, 0)
+        self._view = view
+
+    def retrieve(self, question: str, budget: int) -> MemoryView:
+        return self._view
+
+
+def _asked(question: str) -> Question:
+    """A question whose answer nobody knows."""
+    return Question(id="q", text=question, answers=("?",))
