@@ -268,9 +268,9 @@ class TrlLearner:
 
 
 def trl(pairs: int) -> dict[str, Any]:
-    """A step of the learner, one update, against `GRPOTrainer` on the same samples; and how far their gradients differ."""
+    """A step of the learner, one update, against `GRPOTrainer` on the same samples; how far gradients differ."""
     with trained() as (config, _, _, samples), TemporaryDirectory() as folder:
-        config.train.updates_per_step, config.loss.importance_cap = 1, 0.0
+        config.train.updates_per_step, config.loss.importance_cap, config.loss.type = 1, 0.0, "grpo"
         samples = samples[: len(samples) // TrlLearner.ROWS * TrlLearner.ROWS]
         ours, theirs = build_learner(config, 10_000), TrlLearner(config, samples, folder)
         difference = _difference(ours, theirs)
