@@ -210,12 +210,16 @@ def needs_rerolls(mode: Mode) -> Mode:
 
 def wants_rerolls(name: str) -> bool:
     """Return whether the mode `name` needs other completions of the steps."""
-    return bool(getattr(credit_mode(name), "needs_rerolls", False))
+    return _marked(name, "needs_rerolls")
 
 
 def wants_worth(name: str) -> bool:
     """Return whether the mode `name` needs to know what each step is worth."""
-    return bool(getattr(credit_mode(name), "needs_worth", False))
+    return _marked(name, "needs_worth")
+
+
+def _marked(name: str, mark: str) -> bool:
+    return bool(getattr(credit_mode(name), mark, False))
 
 
 def pooled(episodes: Sequence[Episode], config: AdvantageConfig, weights: RewardWeights) -> list[Array] | None:

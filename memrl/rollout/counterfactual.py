@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
 from memrl.envs.stream import Question, Stream
 from memrl.records import AnswerRecord, Step
-from memrl.rollout.replay import Calls, Ledger, play_again
+from memrl.rollout.replay import Calls, play_again, walk
 
 Ask = Callable[[Question, MemoryDesign], Awaitable[AnswerRecord]]
 
@@ -57,31 +57,29 @@ class StepWorth:
         """
         results = [step.results[: len(made)] for step, made in zip(steps, calls, strict=True)]
         memory = self._new_memory()
-        for number in range(len(steps)):
-            play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
+        for _ in walk(memory, stream, calls, results, len(steps)):
+            pass
         shown = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         known: dict[tuple[str, str, str | None], float] = {}
         worth: list[dict[str, float]] = [{} for _ in steps]
         left_out = self._chosen(steps, shown)
-        memory, held = self._new_memory(), Ledger()
-        for number in range(max(left_out, default=-1) + 1):
-            after = held.copy().follow(calls[number], results[number], stream.chunks[number].time)
-            if number in left_out:
-                with open_journal(memory) as journal:
-                    play_again(memory, stream, calls, results, number + 1, held, after)
-                    for question, view, answer in zip(stream.questions, shown, answers, strict=True):
-                        other = memory.retrieve(question.text, self._budget)
-                        if contents(other) == contents(view):
-                            continue
-                        place = view_key(question, other)
-                        if place not in known:
-                            self.asked += 1
-                            known[place] = (await self._ask(question, memory)).score
-                        if loss := answer.score - known[place]:
-                            worth[number][question.id] = loss
-                    journal.undo()
-            play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
-            held = after
+        memory = self._new_memory()
+        for number, held, after in walk(memory, stream, calls, results, max(left_out, default=-1) + 1):
+            if number not in left_out:
+                continue
+            with open_journal(memory) as journal:
+                play_again(memory, stream, calls, results, number + 1, held, after)
+                for question, view, answer in zip(stream.questions, shown, answers, strict=True):
+                    other = memory.retrieve(question.text, self._budget)
+                    if contents(other) == contents(view):
+                        continue
+                    place = view_key(question, other)
+                    if place not in known:
+                        self.asked += 1
+                        known[place] = (await self._ask(question, memory)).score
+                    if loss := answer.score - known[place]:
+                        worth[number][question.id] = loss
+                journal.undo()
         return worth
 
     def _chosen(self, steps: Sequence[Step], shown: Sequence[MemoryView]) -> list[int]:

@@ -51,6 +51,17 @@ class Play:
     memory: MemoryConfig | None = None
     """Settings of the stage that it is played in; None: the worker's own."""
 
+    async def on(self, worker: RolloutWorker, adapter: AdapterRef) -> Episode:
+        """One attempt, on a worker that holds `adapter`."""
+        return await worker.play(
+            self.stream,
+            seed=self.seed,
+            adapter=adapter,
+            place=self.place,
+            temperature=self.temperature,
+            memory=self.memory,
+        )
+
 
 class Pool(ABC):
     """Plays groups of episodes.
@@ -317,11 +328,4 @@ class InProcessPool(Pool):
 
     async def _attempt(self, play: Play, adapter: AdapterRef) -> Episode:
         async with asyncio.timeout(self.rollout.episode_timeout):
-            return await self.worker.play(
-                play.stream,
-                seed=play.seed,
-                adapter=adapter,
-                place=play.place,
-                temperature=play.temperature,
-                memory=play.memory,
-            )
+            return await play.on(self.worker, adapter)

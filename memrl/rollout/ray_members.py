@@ -74,15 +74,7 @@ class RolloutActor:
 
     async def play(self, play: Play, version: int) -> Episode:
         """One attempt, with an adapter that was loaded before."""
-        adapter = self._local(version)
-        return await self.worker.play(
-            play.stream,
-            seed=play.seed,
-            adapter=adapter,
-            place=play.place,
-            temperature=play.temperature,
-            memory=play.memory,
-        )
+        return await play.on(self.worker, self._local(version))
 
     async def work(self, errand: Errand[Any], version: int | None) -> Any:
         """One errand, with an adapter that was loaded before."""

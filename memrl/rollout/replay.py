@@ -169,6 +169,26 @@ def play_again(
         replay.step(number, calls[number], results[number])
 
 
+def walk(
+    memory: MemoryDesign, stream: Stream, calls: Calls, results: Sequence[Sequence[ToolResult]], steps: int
+) -> Iterator[tuple[int, Ledger, Ledger]]:
+    """Make an episode's own calls, step by step.
+
+    Args:
+        memory: empty; when a step is yielded it is as that step found it, and has to be again when the next is asked.
+        steps: walk through so many of the first.
+
+    Yields:
+        A step's number, what the memory holds before it, and what after it.
+    """
+    held = Ledger()
+    for number in range(steps):
+        after = held.copy().follow(calls[number], results[number], stream.chunks[number].time)
+        yield number, held, after
+        play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
+        held = after
+
+
 def named_item(call: ToolCall) -> str | None:
     """Return the id of the item that a call names; None where it names none, as an insert."""
     named = call.arguments.get("memory_id")

@@ -23,7 +23,7 @@ from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import RewardWeights
 from memrl.rollout.counterfactual import contents, view_key
 from memrl.rollout.grading import held_after
-from memrl.rollout.replay import Calls, Ledger, Replay, play_again
+from memrl.rollout.replay import Calls, Ledger, Replay, walk
 from memrl.rollout.together import together
 
 Result = TypeVar("Result")
@@ -92,30 +92,28 @@ class Rerolls:
         chosen = self._chosen(len(steps))
         views = [memory.retrieve(question.text, self._budget) for question in stream.questions]
         shown = [(contents(view), answer.score) for view, answer in zip(views, episode.answers, strict=True)]
-        memory, held = self._bench.new_memory(), Ledger()
-        for place in range(max(chosen) + 1):
-            after = held.copy().follow(calls[place], results[place], stream.chunks[place].time)
-            if place in chosen:
-                numbers = range(1, self._config.rerolls + 1)
-                sampled = await together(self._tried(self._bench.complete(steps[place], number)) for number in numbers)
-                found = []
-                for number, completion in zip(numbers, sampled, strict=True):
-                    if completion is None:
-                        continue
-                    with open_journal(memory) as journal:
-                        try:
-                            made = self._play(stream, episode, calls, memory, place, completion, held, after)
-                            scores = await self._tried(self._answer(stream, memory, shown, place, number))
-                        finally:
-                            journal.undo()
-                    if scores is None:
-                        continue
-                    other = await self._tried(self._paid(episode, made, scores, place, number))
-                    if other is not None:
-                        found.append(other)
-                steps[place] = steps[place].model_copy(update={"rerolls": found})
-            play_again(memory, stream, calls[: place + 1], results[: place + 1], place)
-            held = after
+        memory = self._bench.new_memory()
+        numbers = range(1, self._config.rerolls + 1)
+        for place, held, after in walk(memory, stream, calls, results, max(chosen) + 1):
+            if place not in chosen:
+                continue
+            sampled = await together(self._tried(self._bench.complete(steps[place], number)) for number in numbers)
+            found = []
+            for number, completion in zip(numbers, sampled, strict=True):
+                if completion is None:
+                    continue
+                with open_journal(memory) as journal:
+                    try:
+                        made = self._play(stream, episode, calls, memory, place, completion, held, after)
+                        scores = await self._tried(self._answer(stream, memory, shown, place, number))
+                    finally:
+                        journal.undo()
+                if scores is None:
+                    continue
+                other = await self._tried(self._paid(episode, made, scores, place, number))
+                if other is not None:
+                    found.append(other)
+            steps[place] = steps[place].model_copy(update={"rerolls": found})
         return episode.model_copy(
             update={
                 "steps": steps,

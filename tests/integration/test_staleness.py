@@ -199,9 +199,9 @@ def test_samples_past_the_bound_are_dropped_and_counted(
     given = []
 
     def aged() -> Any:
-        groups, report = take()
+        groups, report, drawn = take()
         report.samples[:3] = [replace(sample, version=sample.version - 2) for sample in report.samples[:3]]
-        return groups, report
+        return groups, report, drawn
 
     monkeypatch.setattr(trainer.rollouts, "take", aged)
     monkeypatch.setattr(trainer.learner, "step", lambda samples, *more: given.append(samples) or learn(samples, *more))

@@ -10,59 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrl.envs.designs import MemoryDesign
-from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
-from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult
-from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Step
-from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import StepWorth
 from memrl.rollout.replay import Ledger, play_again
+from tests.calls import answer, delete, insert, stream_of, update
 
 BUDGET = 1000
-QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
-
-
-def insert(content: str) -> ToolCall:
-    return ToolCall(name=INSERT.name, arguments={"memory_type": "semantic", "content": content})
-
-
-def update(item: str, content: str) -> ToolCall:
-    return ToolCall(name=UPDATE.name, arguments={"memory_id": item, "content": content})
-
-
-def delete(item: str) -> ToolCall:
-    return ToolCall(name=DELETE.name, arguments={"memory_id": item})
-
-
 HOME, JOB, CHATTER = insert("Ada lives in Oslo."), insert("Ben works as a baker."), insert("It rained all day long.")
 
 
 COMPLETION = Completion(ids=[2], logprobs=[0.0], stop="stop", version=0)
 ROME, MOVED = insert("Ada lives in Rome."), update("sem_0001", "Ada lives in Oslo.")
 HOME_ONLY = {"home": 1.0}
-
-
-def stream_of(steps: int) -> Stream:
-    return Stream(
-        id="s",
-        source="test",
-        chunks=tuple(Chunk(text=f"chunk {n}") for n in range(steps)),
-        questions=tuple(
-            Question(id=name, text=text, answers=(gold,), metric="substring")
-            for name, (text, gold) in QUESTIONS.items()
-        ),
-    )
-
-
-async def answer(question: Question, memory: MemoryDesign) -> AnswerRecord:
-    said = await LexicalReader(BUDGET).answer(question, memory)
-    return AnswerRecord(
-        question_id=question.id, kind="fact", question=question.text, gold=list(question.answers), answer=said.text,
-        metric=question.metric, score=score(question.metric, said.text, question.answers), evidence=None,
-        retrieved=list(said.retrieved),
-    )  # fmt: skip
 
 
 def played(

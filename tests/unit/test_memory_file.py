@@ -19,6 +19,7 @@ from memrl.agent.memory_file import MemoryFile
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import DataError
+from tests.calls import delete, insert, update
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -33,18 +34,6 @@ for number in range(first, first + 200):
     assert all(result.ok for result in file.execute(calls, by="writer", why=str(number)))
     print(number, flush=True)
 """
-
-
-def insert(text: str, store: str = "semantic") -> ToolCall:
-    return ToolCall(name="memory_insert", arguments={"memory_type": store, "content": text})
-
-
-def update(item: str, text: str) -> ToolCall:
-    return ToolCall(name="memory_update", arguments={"memory_id": item, "content": text})
-
-
-def delete(item: str) -> ToolCall:
-    return ToolCall(name="memory_delete", arguments={"memory_id": item})
 
 
 def texts(file: MemoryFile) -> list[str]:

@@ -14,35 +14,21 @@ from hypothesis import strategies as st
 
 from memrl.config import AdvantageConfig
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
-from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
+from memrl.envs.designs.stores import INSERT, StoreMemory
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
-from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import EngineDied, EngineError, ReaderError
-from memrl.frozen.reader import LexicalReader
 from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import resolve_weights
-from memrl.rewards.metrics import score
 from memrl.rollout.counterfactual import view_key
 from memrl.rollout.reroll import Rerolls, Workbench
+from tests.calls import answer, delete, insert, stream_of, update
 
 WEIGHTS = resolve_weights("default")
-QUESTIONS = {"home": ("Where does Ada live?", "Oslo"), "job": ("What does Ben work as?", "baker")}
 DIALECT = HermesDialect()
 Calls = list[ToolCall]
-
-
-def insert(content: str) -> ToolCall:
-    return ToolCall(name=INSERT.name, arguments={"memory_type": "semantic", "content": content})
-
-
-def update(item: str, content: str) -> ToolCall:
-    return ToolCall(name=UPDATE.name, arguments={"memory_id": item, "content": content})
-
-
-def delete(item: str) -> ToolCall:
-    return ToolCall(name=DELETE.name, arguments={"memory_id": item})
 
 
 HOME, JOB, RAIN, ROME = (
@@ -64,27 +50,6 @@ class Told:
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.texts[ids[0]]
-
-
-def stream_of(steps: int) -> Stream:
-    return Stream(
-        id="s",
-        source="test",
-        chunks=tuple(Chunk(text=f"chunk {n} of some length") for n in range(steps)),
-        questions=tuple(
-            Question(id=name, text=text, answers=(gold,), metric="substring")
-            for name, (text, gold) in QUESTIONS.items()
-        ),
-    )
-
-
-async def answer(question: Question, memory: MemoryDesign, budget: int = 1000) -> AnswerRecord:
-    said = await LexicalReader(budget).answer(question, memory)
-    return AnswerRecord(
-        question_id=question.id, kind="fact", question=question.text, gold=list(question.answers), answer=said.text,
-        metric=question.metric, score=score(question.metric, said.text, question.answers), evidence=None,
-        retrieved=list(said.retrieved),
-    )  # fmt: skip
 
 
 async def play(told: Told, made: Sequence[Calls], memory: MemoryDesign) -> tuple[Episode, list[list[ToolCall]]]:

@@ -14,26 +14,15 @@ from memrl.config import AdvantageConfig
 from memrl.credit import group_advantages
 from memrl.credit.shown import Writers
 from memrl.envs.designs import open_journal
-from memrl.envs.designs.stores import DELETE, INSERT, UPDATE, StoreMemory
+from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall
 from memrl.records import AnswerRecord, Completion, Episode, Group, Step
 from memrl.rewards.compose import resolve_weights, total
+from tests.calls import delete, insert, update
 
 WEIGHTS = resolve_weights("memalpha", {"tool_success": 0.5, "compression": 0.0, "content": 0.0})
 CONFIG = AdvantageConfig(mode="retrieved", normalize_std=False)
 WHERE = "Where does Ada live?"
-
-
-def insert(content: str, store: str = "semantic") -> ToolCall:
-    return ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": content})
-
-
-def update(item: str, content: str) -> ToolCall:
-    return ToolCall(name=UPDATE.name, arguments={"memory_id": item, "content": content})
-
-
-def delete(item: str) -> ToolCall:
-    return ToolCall(name=DELETE.name, arguments={"memory_id": item})
 
 
 HOME, JOB, RAIN = insert("Ada lives in Oslo."), insert("Ben works as a baker."), insert("It rained all day long.")

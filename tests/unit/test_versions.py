@@ -102,7 +102,8 @@ def tiny(*overrides: str) -> Config:
 def nested(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as checkpoints without a format version hold them: by section, with lists, without content."""
     config = tiny()
-    sections = {"model": vars(config.model) | {"lora": vars(config.model.lora)}, "data": vars(config.data)}
+    data = {name: value for name, value in vars(config.data).items() if name not in ("curriculum", "difficulty")}
+    sections = {"model": vars(config.model) | {"lora": vars(config.model.lora)}, "data": data}
     for name in ("memory", "rollout", "reader", "judge", "rewards", "advantage", "loss", "train", "eval", "sft"):
         sections[name] = dict(vars(getattr(config, name)))
     sections["reader"].pop("endpoint")
