@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from memrl.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,14 +43,21 @@ def add_profile_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "profile",
         parents=[common],
         help="where a run's time and tokens went",
-        description="Show where a run's time and tokens went, in all or step by step. Nothing is run again; a run in "
-        "progress can be looked at too.",
+        description="Show where a run's time and tokens went, in all or step by step. Nothing is run again, but for a flame "
+        "graph; a run in progress can be looked at too.",
         epilog="example: memrl profile runs/tiny",
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--steps", action="store_true", help="a row for each step too")
     parser.add_argument("--json", action="store_true", help="print JSON, each step included")
+    parser.add_argument(
+        "--flame",
+        type=Path,
+        metavar="FILE.svg",
+        help="take one more first step with the run's settings, in a folder of its own, and draw where all its "
+        "threads and processes spend their time (with py-spy: pip install 'memrl[profile]')",
+    )
     parser.set_defaults(command=_profile, configured=False)
 
 
@@ -54,7 +67,11 @@ def _profile(arguments: argparse.Namespace) -> None:
     from memrl.cli.console import wide_console
     from memrl.training.profile import profile
 
+    if arguments.flame is not None:
+        sampler = _sampler(arguments.flame)  # before anything slow
     found = profile(arguments.run)
+    if arguments.flame is not None:
+        _flame(arguments.run, arguments.flame, sampler)
     if arguments.json:
         print(json.dumps(found))
         return
@@ -70,6 +87,39 @@ def _profile(arguments: argparse.Namespace) -> None:
         console.print(_counted("computed by the engine, for the steps", found["engine"], _COMPUTED))
     if arguments.steps:
         console.print(_by_step(found["by_step"]))
+
+
+def _sampler(out: Path) -> str:
+    """Return where py-spy is.
+
+    Raises:
+        ConfigError: it is not installed, or the flame graph cannot be written.
+    """
+    found = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if found is None:
+        raise ConfigError("--flame needs py-spy: pip install 'memrl[profile]'")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--flame {out}: there is no folder {out.absolute().parent}")
+    return found
+
+
+def _flame(run: Path, out: Path, sampler: str) -> None:
+    """Draw one step of a run's settings."""
+    from memrl.storage.rundir import CONFIG_FILE
+
+    with TemporaryDirectory() as folder:
+        words = ["train.steps=1", "train.warmup_steps=0", "eval.every=0", "eval.streams=1", f"run.dir={folder}/run"]
+        done = subprocess.run(
+            [
+                sampler, "record", "--subprocesses", "--threads", "--nonblocking", "--output", str(out.absolute()), "--",
+                sys.executable, "-m", "memrl.cli", "train", str((run / CONFIG_FILE).absolute()), *words,
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+    if done.returncode or not out.is_file():
+        last = "\n".join(done.stdout.splitlines()[-12:])
+        raise EngineError(f"the step for the flame graph ended with {done.returncode}:\n{last}")
+    print(f"{out}: the flame graph of one step", file=sys.stderr)
 
 
 def _counted(title: str, counts: dict[str, int], meaning: dict[str, str]) -> Table:

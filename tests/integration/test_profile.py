@@ -60,6 +60,37 @@ def test_the_command_prints_tables_and_json(run: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == profile(run)
 
 
+def test_one_step_is_drawn_as_a_flame_graph(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = sorted(path.name for path in run.iterdir())
+    assert cli.main(["profile", str(run), "--flame", str(tmp_path / "flame.svg")]) == 0
+    drawn = (tmp_path / "flame.svg").read_text()
+    assert drawn.startswith("<?xml") or "<svg" in drawn[:500]
+    assert "trainer.py" in drawn
+    assert "decoding.py" in drawn  # the engine's own thread
+    assert sorted(path.name for path in run.iterdir()) == before
+    assert "rollout" in capsys.readouterr().out
+
+
+def test_a_flame_graph_that_cannot_be_written_is_refused_first(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["profile", str(run), "--flame", str(tmp_path / "nowhere" / "flame.svg")]) != 0
+    assert "there is no folder" in " ".join(capsys.readouterr().err.split())
+
+
+def test_on_ray_what_all_engines_computed_is_counted(quick_model: Path, tmp_path: Path) -> None:
+    config = small_config(
+        quick_model, tmp_path / "run", {"train.steps": 1, "rollout.workers": 2, "ray.worker_cpus": 0.5}
+    )
+    Trainer(config, name="small", resume=False, console=quiet()).run()
+    engine = profile(tmp_path / "run")["engine"]
+    assert 0 < engine["read"] < engine["prompt"]
+    assert engine["positions"] > engine["read"]
+
+
 def test_a_resumed_run_keeps_one_row_a_step(quick_model: Path, tmp_path: Path) -> None:
     config = small_config(quick_model, tmp_path / "run", {"train.steps": 2, "train.schedule": "constant"})
     Trainer(config, name="small", resume=False, console=quiet()).run()
