@@ -43,8 +43,8 @@ def add_profile_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "profile",
         parents=[common],
         help="where a run's time and tokens went",
-        description="Show where a run's time and tokens went, in all or step by step. Nothing is run again, but for a flame "
-        "graph; a run in progress can be looked at too.",
+        description="Show where a run's time and tokens went, in all or step by step. Nothing is run again, but "
+        "for a flame graph; a run in progress can be looked at too.",
         epilog="example: memrl profile runs/tiny",
         allow_abbrev=False,
     )
@@ -111,8 +111,8 @@ def _flame(run: Path, out: Path, sampler: str) -> None:
         words = ["train.steps=1", "train.warmup_steps=0", "eval.every=0", "eval.streams=1", f"run.dir={folder}/run"]
         done = subprocess.run(
             [
-                sampler, "record", "--subprocesses", "--threads", "--nonblocking", "--output", str(out.absolute()), "--",
-                sys.executable, "-m", "memrl.cli", "train", str((run / CONFIG_FILE).absolute()), *words,
+                sampler, "record", "--subprocesses", "--threads", "--nonblocking", "--output", str(out.absolute()),
+                "--", sys.executable, "-m", "memrl.cli", "train", str((run / CONFIG_FILE).absolute()), *words,
             ],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip

@@ -96,9 +96,9 @@ class Pool(ABC):
 
     @abstractmethod
     def take_computed(self) -> dict[str, int]:
-        """What all engines have computed since this was last asked, those that count it: `prompt` tokens of requests,
-        those of them that were `read` (the rest stood in rows already), `positions` that went through the model with
-        decoding and padding, forward `passes`. Nothing where an engine does not count."""
+        """Return what all engines have computed since this was last asked, those that count it: `prompt` tokens of
+        requests, those of them that were `read` (the rest stood in rows already), `positions` that went through the
+        model with decoding and padding, forward `passes`. Nothing where an engine does not count."""
 
     @abstractmethod
     def sleep(self) -> None:

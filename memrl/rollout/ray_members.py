@@ -85,7 +85,7 @@ class RolloutActor:
         return await self.worker.engine.score(prompt_ids, completion_ids, self._local(version))
 
     async def take_computed(self) -> dict[str, int]:
-        """What this worker's engine has computed since it was last asked."""
+        """Return what this worker's engine has computed since it was last asked."""
         return self.worker.take_computed()
 
     async def sleep(self) -> None:

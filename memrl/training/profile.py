@@ -1,4 +1,4 @@
-"""Where a run's time and tokens went, read from what it left behind. Nothing is run again."""
+"""A run's time and tokens: where they went, read from what it left behind. Nothing is run again."""
 
 from __future__ import annotations
 
