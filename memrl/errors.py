@@ -39,7 +39,7 @@ class StoreBusy(InfrastructureError):
 
 
 class StoreFailed(InfrastructureError):
-    """The memory's file cannot be written or read now (a full or failing disk). Nothing was changed, or else `erased`."""
+    """The memory's file cannot be used now (a full or failing disk). Nothing was changed, or else `erased`."""
 
     erased = False
     """As `StoreBusy.erased`."""

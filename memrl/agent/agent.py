@@ -202,14 +202,15 @@ class MemoryAgent:
 
     def erase(self, item_id: str) -> int:
         """Remove an item for good: from the memory, from the history with the reasons of its changes, and from the
-        file's bytes. Items that are gone by now and said the same go with it; what other items say stays.
+        file's bytes. What said the same earlier goes with it; what other items say now stays.
 
         Returns:
-            How many items and changes are gone; 0 where nothing is known of that item.
+            How many items and changes are gone; 0 where nothing is known of that item, and no byte is left of an
+            erasure that was not finished.
 
         Raises:
-            StoreBusy, StoreFailed: nothing was erased; or the message says that bytes may be left, until the file is
-                vacuumed.
+            StoreBusy, StoreFailed: nothing was erased; or `erased`: bytes may be left, until it is asked for again, or
+                the file vacuumed.
         """
         return self._file.erase(item_id)
 
@@ -241,6 +242,7 @@ class MemoryAgent:
     def close(self) -> None:
         """Let go of the file, and of the model where `open` made this agent; what was read is kept."""
         if self._owns_policy:
+            self._file.hurry()  # a file that others hold keeps nobody from ending
             self._policy.close()
         self._file.close()
 

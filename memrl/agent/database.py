@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from memrl.agent import turns
 from memrl.agent.finding import find_file
-from memrl.agent.layout import UNCLEAN, adopt, kind_of
+from memrl.agent.layout import adopt, kind_of, marks
 from memrl.agent.turns import Held, Turns, WriteTurn
 from memrl.envs.whole import whole_file
 from memrl.errors import Closed, DataError, MemrlError, StoreBusy, StoreFailed
@@ -87,8 +87,13 @@ class Database:
             idle, self._idle = self._idle, []
         for reader in idle:
             reader.close()
+        self._turns.hurry()
         with self._turns.last():
             self._writer.close()
+
+    def hurry(self) -> None:
+        """Have those who wait for their turn to write wait for no longer than CLOSING_SECONDS."""
+        self._turns.hurry()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -135,18 +140,30 @@ class Database:
         with self._typed(), self._turns.next() as turn:
             self._check_open()
             turn.begin(self._writer)  # to have waited for other processes
+            cleared = marks(self._writer)  # of what others erase from now on bytes may be left
             self._writer.execute("COMMIT")
-            self._writer.execute("VACUUM")
-            self._empty_log(turn)
+            self._turns.asking(True)  # writers who wait meanwhile keep no reader from a thread
+            try:
+                self._writer.execute("VACUUM")
+                self._empty_log(turn)
+            finally:
+                self._turns.asking(False)
             turn.begin(self._writer)
-            self._writer.execute("DELETE FROM marks WHERE name = ?", (UNCLEAN,))
+            self._writer.executemany("DELETE FROM marks WHERE name = ?", [(name,) for name in cleared])
             self._writer.execute("COMMIT")
 
+    def unfinished(self) -> bool:
+        """Return whether bytes may be left of what was erased."""
+        with self.reading() as reader:
+            return bool(marks(reader))
+
     def check(self) -> None:
-        """Look whether the file is where it was and can be read, on a connection that has read nothing of it.
+        """Look whether the file is where it was and can be read, on a connection that has read nothing of it, and
+        without waiting: a file that somebody holds is there.
 
         Raises:
             DataError: it is gone, another, or destroyed.
+            StoreFailed: its disk fails.
         """
         try:
             found = self.path.stat()
@@ -154,8 +171,9 @@ class Database:
             raise DataError(f"{self.path} is gone ({error.strerror}). Start again, from a copy if need be.") from error
         if (found.st_dev, found.st_ino) != self._place:
             raise DataError(f"{self.path} is another file than the one that was opened. Start again.")
-        with self._typed(), closing(self._connect()) as database:
-            if kind_of(database, self.path) != "ours":
+        with suppress(StoreBusy), self._typed(), closing(self._connect()) as database:
+            database.execute("PRAGMA busy_timeout = 0")
+            if self._kind(database) != "ours":
                 raise DataError(f"{self.path} is empty. Start again, from a copy if need be.")
             database.execute("SELECT life FROM users LIMIT 1").fetchone()
 
@@ -193,7 +211,9 @@ class Database:
         return found
 
     def _open(self) -> None:
-        kind = kind_of(self._writer, self.path)  # before anything is written, the journal's mode included
+        kind = self._kind(self._writer)  # before anything is written, the journal's mode included
+        if kind != "ours":
+            self._make_private()  # before there is a log, which has the file's rights
         (mode,) = self._writer.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
             with suppress(sqlite3.OperationalError):  # another process is in it, and has the log or a journal
@@ -210,15 +230,35 @@ class Database:
             finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-        if kind == "older":
-            self.path.chmod(0o600)  # once: whoever opens it to others later has meant it
+
+    def _kind(self, database: sqlite3.Connection) -> str:
+        """`kind_of`, at one moment: another process may be making the file ours."""
+        database.execute("BEGIN")
+        try:
+            return kind_of(database, self.path)
+        finally:
+            with suppress(sqlite3.Error):  # nothing was written
+                database.execute("ROLLBACK")
+
+    def _make_private(self) -> None:
+        """Keep everybody but its owner from a file that becomes ours, and from what SQLite has put beside it. Once:
+        whoever opens it to others later has meant it."""
+        try:
+            for end in ("", "-wal", "-shm", "-journal"):
+                beside = self.path.with_name(self.path.name + end)
+                with suppress(FileNotFoundError):
+                    if beside.stat().st_mode & 0o077:
+                        beside.chmod(0o600)
+        except OSError as error:
+            raise DataError(
+                f"{self.path} can be read by others, and that cannot be changed ({error.strerror}). Have its owner "
+                "open it, or give a copy of your own."
+            ) from error
 
     def _clean_left_over(self) -> None:
         """Finish an erasure that a killed process has begun, or an upgrade."""
         try:
-            with self.reading() as reader:
-                left = reader.execute("SELECT 1 FROM marks WHERE name = ?", (UNCLEAN,)).fetchone()
-            if left:
+            if self.unfinished():
                 self.clean()
         except (StoreBusy, StoreFailed) as error:
             log.warning("what was erased may still be in the bytes of %s (%s)", self.path, error)

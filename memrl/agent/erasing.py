@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from memrl.agent.layout import UNCLEAN
+from memrl.agent.layout import mark
 
 _TEXTS_OF = """
 SELECT text FROM items WHERE user = :user AND id = :item
@@ -18,6 +18,10 @@ UNION SELECT after FROM changes WHERE user = :user AND item = :item AND after IS
 _GONE_TWINS = """
 SELECT DISTINCT item FROM changes WHERE user = :user AND (before = :text OR after = :text)
 AND item NOT IN (SELECT id FROM items WHERE user = :user)
+"""
+_EARLIER = """
+SELECT number, version, before, after FROM changes WHERE user = :user AND (before = :text OR after = :text)
+AND item NOT IN (SELECT id FROM items WHERE user = :user AND text = :text)
 """
 _REASONS = """
 SELECT version FROM versions JOIN texts ON number = why
@@ -53,8 +57,8 @@ def forget(database: sqlite3.Connection, user: str, keep: int) -> None:
 
 
 def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | None:
-    """Remove an item, its history, the history of items that are gone and said the same, and reasons that spell out
-    what it said; mark the file as not clean.
+    """Remove an item, its history, the history of items that are gone and said the same, what others say no longer
+    of the same, and reasons that spell out what it said; mark the file as not clean.
 
     Returns:
         How many items and changes were removed; None where nothing is known of the item.
@@ -62,8 +66,9 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
     said = {text for (text,) in database.execute(_TEXTS_OF, {"user": user, "item": item_id})}
     if not said:
         return None
+    own = tuple(said)
     items, versions = {item_id}, set()
-    for text in said:
+    for text in own:
         given = {"user": user, "text": text}
         items |= {name for (name,) in database.execute(_GONE_TWINS, given)}
         versions |= {version for (version,) in database.execute(_REASONS, given)}
@@ -74,6 +79,11 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
         versions |= {version for (version,) in touched}
         removed += database.execute("DELETE FROM changes WHERE user = ? AND item = ?", (user, item)).rowcount
         removed += database.execute("DELETE FROM items WHERE user = ? AND id = ?", (user, item)).rowcount
+    for text in own:
+        for number, version, *texts in database.execute(_EARLIER, {"user": user, "text": text}).fetchall():
+            said |= {each for each in texts if each is not None}
+            versions.add(version)
+            removed += database.execute("DELETE FROM changes WHERE number = ?", (number,)).rowcount
     for version in versions:
         given = {"user": user, "version": version}
         which = "user = :user AND version = :version"
@@ -82,7 +92,7 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
         empty = f"NOT EXISTS (SELECT 1 FROM changes WHERE {which})"
         database.execute(f"DELETE FROM versions WHERE {which} AND {empty}", given)
     _drop(database, user, said)
-    database.execute("INSERT OR IGNORE INTO marks VALUES (?)", (UNCLEAN,))
+    mark(database)
     return removed
 
 
@@ -98,7 +108,7 @@ def erase_user(database: sqlite3.Connection, user: str) -> int | None:
     for table in ("items", "changes", "versions", "texts", "users"):
         count = database.execute(f"DELETE FROM {table} WHERE user = ?", (user,)).rowcount
         removed += count if table in ("items", "changes") else 0
-    database.execute("INSERT OR IGNORE INTO marks VALUES (?)", (UNCLEAN,))
+    mark(database)
     return removed
 
 

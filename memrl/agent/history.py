@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from memrl.envs.designs import MemoryItem
 
+_MOST = 2**62
+"""Numbers of changes are lower: SQLite takes none of more bits."""
 PAGE_CHARACTERS = 1 << 20
 """A page ends before its texts have more."""
 Each = TypeVar("Each")
@@ -71,7 +73,9 @@ def changes(
         after: the number of the change after which they begin.
         limit: changes at most; None: all.
     """
-    given = {"user": user, "item": item_id, "version": version, "after": after, "limit": -1 if limit is None else limit}
+    after = max(0, min(after, _MOST))
+    limit = -1 if limit is None else max(0, min(limit, _MOST))
+    given = {"user": user, "item": item_id, "version": version, "after": after, "limit": limit}
     which = "" if item_id is None else " AND item = :item"
     which += "" if version is None else " AND changes.version = :version"
     rows = database.execute(f"{_CHANGES}{which} ORDER BY changes.number LIMIT :limit", given)

@@ -19,7 +19,7 @@ from memrl.storage.formats import FORMATS, check_format
 APPLICATION = int.from_bytes(b"mrlM")
 """SQLite's `application_id` of our files."""
 UNCLEAN = "unclean"
-"""The mark of a file whose free pages may hold what was erased."""
+"""The first word of marks of a file whose free pages may hold what was erased."""
 _TABLES = """
 CREATE TABLE users (
     user TEXT PRIMARY KEY, life INTEGER, version INTEGER, writes INTEGER, counters TEXT) WITHOUT ROWID;
@@ -84,9 +84,20 @@ def adopt(database: sqlite3.Connection, path: Path) -> None:
         _bring_up(database)
         for table in ("users", "items", "history"):
             database.execute(f"DROP TABLE old_{table}")
-        database.execute("INSERT INTO marks VALUES (?)", (UNCLEAN,))  # texts stood there many times
+        mark(database)  # texts stood there many times
     database.execute(f"PRAGMA application_id = {APPLICATION}")
     database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
+
+
+def mark(database: sqlite3.Connection) -> None:
+    """Note in the file that its free pages may hold what is erased now. The mark has a name of its own, so that whoever
+    clears the file for another erasure does not take it away."""
+    database.execute("INSERT INTO marks VALUES (?)", (f"{UNCLEAN} {secrets.token_hex(8)}",))
+
+
+def marks(database: sqlite3.Connection) -> list[str]:
+    """Return the marks of erasures that are not finished."""
+    return [name for (name,) in database.execute("SELECT name FROM marks") if name.partition(" ")[0] == UNCLEAN]
 
 
 def new_life() -> int:

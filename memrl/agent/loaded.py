@@ -175,14 +175,21 @@ class LoadedPolicy:
 
     async def cut(self, text: str, time: str | None) -> list[str]:
         """`pieces`, in a thread. Long texts are cut one at a time, so that those whose reading is cancelled meanwhile
-        never are."""
+        never are; the thread of one whose reading is cancelled ends at the next sentence."""
         if len(text) < LONG:
             return await self.look(self.pieces, text, time)
         async with self._cutting:
-            return await self.look(self.pieces, text, time)
+            given_up = threading.Event()
+            try:
+                return await self.look(self.pieces, text, time, given_up)
+            finally:
+                given_up.set()
 
-    def pieces(self, text: str, time: str | None) -> list[str]:
+    def pieces(self, text: str, time: str | None, given_up: threading.Event | None = None) -> list[str]:
         """A text in pieces that the policy can read, as long as its chunks in training.
+
+        Args:
+            given_up: set by whoever no longer waits for them.
 
         Raises:
             ConfigError: a sentence does not fit into the prompt.
@@ -193,7 +200,12 @@ class LoadedPolicy:
         def count(text: str) -> int:
             # Slices of long ones, which have a token more here and there: nothing else runs while one text is counted.
             slices = [text[start : start + LONG] for start in range(0, len(text), LONG)]
-            return sum(map(self.prompter.count_tokens, slices)) + 2  # the break that joins it to the next
+            tokens = 2  # the break that joins it to the next
+            for part in slices:
+                if given_up is not None and given_up.is_set():
+                    raise Closed("nobody waits for the pieces any more.")
+                tokens += self.prompter.count_tokens(part)
+            return tokens
 
         if not text.strip():
             raise DataError("the text is empty.")

@@ -20,7 +20,7 @@ from typing import Any
 from memrl.agent import erasing
 from memrl.agent.database import Database
 from memrl.agent.history import Change, History, changes, page, place_of
-from memrl.agent.layout import new_life, number_of
+from memrl.agent.layout import marks, new_life, number_of
 from memrl.envs.designs import MemoryItem, MemoryView, TokenCounter, count_words
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
@@ -45,7 +45,7 @@ class MemoryFile:
     Args:
         path: the file, made where there is none, its owner's alone; or a database that is open already, which `close`
             then closes.
-        user: whose; any text of up to LONGEST_NAME characters.
+        user: whose; any text of up to LONGEST_NAME characters, or of more where it is in the file already.
         budget, core_budget: tokens that it may hold.
         count_tokens: of a text.
         history: how much of it is kept.
@@ -66,7 +66,6 @@ class MemoryFile:
     ) -> None:
         if clean_text(user) != user:
             raise DataError(f"{user[:60]!r} is no name of a user: it holds half a surrogate pair.")
-        _short("a user's name", user)
         self.user = user
         self._keep = (history or History()).keep
         self._count_tokens = count_tokens
@@ -78,6 +77,12 @@ class MemoryFile:
         self._closed = False
         self._database = path if isinstance(path, Database) else Database(path)
         self.path = self._database.path
+        try:
+            self._check_name()
+        except BaseException:
+            if self._database is not path:
+                self._database.close()
+            raise
 
     def for_user(self, user: str) -> MemoryFile:
         """Return another user's memory in the same open file, with the same limits."""
@@ -149,6 +154,8 @@ class MemoryFile:
             limit: changes at most; None: all.
         """
         self._check_open()
+        if not _may_be(item_id):
+            return []
         with self._database.reading() as database:
             return list(changes(database, self.user, item_id, after=after, limit=limit))
 
@@ -158,6 +165,8 @@ class MemoryFile:
         """Return what `history` does, and the number after which the next page begins (None: there is none). A page has
         `limit` changes at most, and fewer where their texts are long."""
         self._check_open()
+        if not _may_be(item_id):
+            return [], None
         with (
             self._database.reading() as database,
             closing(changes(database, self.user, item_id, after=after, limit=limit + 1)) as found,
@@ -255,41 +264,52 @@ class MemoryFile:
     def erase(self, item_id: str) -> int:
         """Remove an item, its history and the reasons of its changes, so that no byte of them is left in the file.
 
-        With it go the history of items that are gone by now and said the same, and reasons that spell out what it
-        said. What other items say stays. The file is written anew, which takes as long as a copy of it.
+        With it go the history of items that are gone by now and said the same, the changes of others that said so
+        earlier, and reasons that spell out what it said. What other items say now stays. The file is written anew,
+        which takes as long as a copy of it.
 
         Returns:
-            How many items and changes are gone; 0 where nothing is known of that item.
+            How many items and changes are gone; 0 where nothing is known of that item, and no byte is left of an
+            erasure that was not finished.
 
         Raises:
-            StoreBusy, StoreFailed: nothing was erased; or the message says that bytes may be left, until `vacuum`.
+            StoreBusy, StoreFailed: nothing was erased; or `erased`: bytes may be left, until it is asked for again, or
+                the file vacuumed.
         """
+        if not _may_be(item_id):
+            return 0
         with self._writing() as database:
             removed = erasing.erase_item(database, self.user, item_id)
-            if removed is None:
-                return 0
-            life, version = self._known or (0, 0)
-            known = (life, version + 1)
-            self._note(database, *known)  # so that other processes read it again
-            database.execute("COMMIT")
-            self._known = None
-        self._clean(f"item {item_id} is erased from the memory")
-        return removed
+            if removed is not None:
+                life, version = self._known or (0, 0)
+                self._note(database, life, version + 1)  # so that other processes read it again
+                database.execute("COMMIT")
+                self._known = None
+            unclean = removed is not None or bool(marks(database))
+        if unclean:
+            self._clean(f"item {item_id} is erased from the memory")
+        return removed or 0
 
     def erase_user(self, user: str) -> int:
         """Remove all that the file has of a user, the name included, as `erase` does.
 
         Returns:
-            How many items and changes are gone; 0 where nobody of that name is known.
+            How many items and changes are gone; 0 where nobody of that name is known, as `erase`.
+
+        Raises:
+            StoreBusy, StoreFailed: as `erase`.
         """
         self._check_open()
+        if not _may_be(user):
+            return 0
         with self._database.writing() as database:
             removed = erasing.erase_user(database, user)
-            if removed is None:
-                return 0
-            database.execute("COMMIT")
-        self._clean("the user is erased from the memory")
-        return removed
+            if removed is not None:
+                database.execute("COMMIT")
+            unclean = removed is not None or bool(marks(database))
+        if unclean:
+            self._clean("the user is erased from the memory")
+        return removed or 0
 
     def vacuum(self) -> None:
         """Write the file anew, so that it takes no more room than what it holds.
@@ -300,8 +320,12 @@ class MemoryFile:
         self._check_open()
         self._database.clean()
 
+    def hurry(self) -> None:
+        """Have those who wait for their turn to write wait for no longer than CLOSING_SECONDS, since all ends."""
+        self._database.hurry()
+
     def check(self) -> None:
-        """Look whether the file is where it was and can be read.
+        """Look whether the file is where it was and can be read, without waiting for anybody.
 
         Raises:
             DataError: it is gone, another, or destroyed.
@@ -344,10 +368,21 @@ class MemoryFile:
         try:
             self._database.clean()
         except (StoreBusy, StoreFailed) as error:
-            raise type(error)(
+            told = type(error)(
                 f"{done}, but bytes of it may be left in {self.path}, whose free pages could not be cleared ({error}) "
-                f"Run: memrl agent vacuum {self.path}"
-            ) from error
+                f"Erase it again, or run: memrl agent vacuum {self.path}"
+            )
+            told.erased = True
+            raise told from error
+
+    def _check_name(self) -> None:
+        """See that nobody begins here under a name that is too long. Earlier versions took them."""
+        if len(self.user) <= LONGEST_NAME:
+            return
+        with self._database.reading() as database:
+            known = database.execute("SELECT 1 FROM users WHERE user = ?", (self.user,)).fetchone()
+        if known is None:
+            _short("a user's name", self.user)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -421,6 +456,11 @@ class MemoryFile:
 def _short(what: str, text: str) -> None:
     if len(text) > LONGEST_NAME:
         raise TooLong(f"{what} has {len(text)} characters; {LONGEST_NAME} are allowed. Shorten it.")
+
+
+def _may_be(name: str | None) -> bool:
+    """Return whether a file may hold such a name: none has half a surrogate pair."""
+    return name is None or clean_text(name) == name
 
 
 def _cleaned(call: ToolCall) -> ToolCall:

@@ -1,7 +1,8 @@
 """The order in which the writers of one process use a file that other processes use too.
 
 Invariant: they go one after another, in the order in which they came; none waits for longer than BUSY_SECONDS; while
-another process holds the file, few of them wait, and the others are told so at once: whoever reads finds a thread then.
+another process holds the file, or it is written anew, few of them wait, and the others are told so at once: whoever
+reads finds a thread then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process that holds the file."""
+CLOSING_SECONDS = 2.0
+"""How long it still waits once the file is to be closed: less than a server has to end."""
 STUCK_SECONDS = 0.25
 """After so long in vain, the file counts as held."""
 MOST_WAITING = 16
@@ -29,9 +32,9 @@ class Held(Exception):
 class WriteTurn:
     """The time in which one writer of this process may write."""
 
-    def __init__(self, turns: Turns, until: float) -> None:
+    def __init__(self, turns: Turns, began: float) -> None:
         self._turns = turns
-        self._until = until
+        self._began = began
 
     def begin(self, database: sqlite3.Connection) -> None:
         """Begin a transaction, once other processes let us.
@@ -60,7 +63,7 @@ class WriteTurn:
         Raises:
             Held: the writer has waited long enough.
         """
-        if time.monotonic() > self._until:
+        if self._turns.is_late(self._began):
             raise Held(why)
         time.sleep(random.uniform(0.001, 0.01))
 
@@ -73,6 +76,8 @@ class Turns:
         self._waiting: deque[object] = deque()
         """The one at the head has its turn."""
         self._asking_since: float | None = None
+        self._hurried = 0.0
+        """When those who waited were told to hurry."""
 
     @contextmanager
     def next(self) -> Iterator[WriteTurn]:
@@ -81,9 +86,9 @@ class Turns:
         Raises:
             Held: the file is held, and MOST_WAITING others wait for it; or for BUSY_SECONDS.
         """
-        until = time.monotonic() + BUSY_SECONDS
-        with self._entered(until):
-            yield WriteTurn(self, until)
+        began = time.monotonic()
+        with self._entered(began):
+            yield WriteTurn(self, began)
 
     @contextmanager
     def last(self) -> Iterator[None]:
@@ -91,19 +96,30 @@ class Turns:
         with self._entered(None):
             yield
 
+    def hurry(self) -> None:
+        """Let those who wait now wait for CLOSING_SECONDS at most."""
+        self._hurried = time.monotonic()
+
+    def is_late(self, began: float) -> bool:
+        """Return whether who has waited since `began` has waited long enough."""
+        until = began + BUSY_SECONDS
+        if began <= self._hurried:
+            until = min(until, self._hurried + CLOSING_SECONDS)
+        return time.monotonic() > until
+
     def asking(self, begins: bool) -> None:
-        """Note that the one at the head asks other processes for the file, or no longer does."""
+        """Note that the one at the head asks other processes for the file or writes it anew, or no longer does."""
         self._asking_since = time.monotonic() if begins else None
 
     @contextmanager
-    def _entered(self, until: float | None) -> Iterator[None]:
+    def _entered(self, began: float | None) -> Iterator[None]:
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
             try:
                 while self._waiting[0] is not ticket:
-                    if until is not None:
-                        self._check(ticket, until)
+                    if began is not None:
+                        self._check(ticket, began)
                     self._changed.wait(0.05)
             except BaseException:
                 self._waiting.remove(ticket)
@@ -115,9 +131,10 @@ class Turns:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
-    def _check(self, ticket: object, until: float) -> None:
-        now, since = time.monotonic(), self._asking_since
-        if now > until:
+    def _check(self, ticket: object, began: float) -> None:
+        since = self._asking_since
+        if self.is_late(began):
             raise Held("others are writing all the time")
-        if since is not None and now - since > STUCK_SECONDS and self._waiting.index(ticket) > MOST_WAITING:
-            raise Held(f"another process holds it, and {MOST_WAITING} wait for it already")
+        stuck = since is not None and time.monotonic() - since > STUCK_SECONDS
+        if stuck and self._waiting.index(ticket) > MOST_WAITING:
+            raise Held(f"it is held, and {MOST_WAITING} wait for it already")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -24,12 +25,13 @@ _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 
-_ID = rb'"id"\s*:\s*(-?[0-9]{1,15}|"[^"\\\x00-\x1f]{0,100}")'
+_ID = rb'"id"\s*:\s*(-?(?:0|[1-9][0-9]{0,14})|"[^"\\\x00-\x1f]{0,100}")(?=\s*[,}])'
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 # Where the libraries write a message's id: first, after the version, or last.
 _HEAD = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID)
 _TAIL = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\Z")
-_TOO_LONG = "\0too long "
+_TOO_LONG = f"\0too long {secrets.token_hex(16)} "
+"""No client can write it."""
 _BLOCK = 1 << 16
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from anyio import CancelScope
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
@@ -166,18 +167,19 @@ class Guard:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
+        given_up = CancelScope()  # unlike a task's `cancel`, it leaves no thread behind: the scope ends when that does
+
         async def answer() -> None:
-            await self._app(scope, replay, noted)
+            with given_up:
+                await self._app(scope, replay, noted)
 
         answering, watching = asyncio.create_task(answer()), asyncio.create_task(watch())
         try:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
             gone.set()
             if not answering.done() and not ended:
-                answering.cancel()
-                await asyncio.wait({answering})
-            if not answering.cancelled():
-                await answering
+                given_up.cancel()
+            await answering
         except asyncio.CancelledError:  # the server ends
             answering.cancel()
             if not begun:

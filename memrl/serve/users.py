@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope, to_thread
 
+from memrl.errors import Closed
+
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
 
@@ -74,7 +76,13 @@ class Users:
     def _agent_of(self, opened: _Opened, user: str) -> MemoryAgent:
         with opened.lock:
             if opened.agent is None:
-                opened.agent = self._agent.for_user(user)
+                agent = self._agent.for_user(user)
+                with self._lock:
+                    if self._opened.get(user) is opened:
+                        opened.agent = agent
+                if opened.agent is None:  # whoever wanted it has given up, and nobody else would close it
+                    agent.close()
+                    raise Closed("the agent is no longer wanted.")
             return opened.agent
 
     def _give_back(self, opened: _Opened) -> None:

@@ -169,7 +169,9 @@ def test_an_agent_that_is_closed_says_so_and_a_read_that_is_ended_too(exported_p
     readers = [threading.Thread(target=read, args=(agent,)), threading.Thread(target=read_awaited, args=(bob,))]
     for reader in readers:
         reader.start()
+    deadline = time.monotonic() + 120
     while not (agent.history(limit=1) and bob.history(limit=1)):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     agent.close()
     agent.close()
@@ -199,7 +201,9 @@ def test_whoever_is_erased_while_a_text_is_read_is_not_remembered(exported_polic
 
         reader = threading.Thread(target=read)
         reader.start()
+        deadline = time.monotonic() + 120
         while not agent.history(limit=1):
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         assert agent.erase_user("ann")
         reader.join()

@@ -218,6 +218,17 @@ def test_each_request_on_standard_input_is_answered(exported_policy: Path, tmp_p
             assert reply["id"] == message.get("id")
             assert reply["error"]["message"] == "a line may have 1048576 bytes. Send less at once."
         assert psutil.Process(server.pid).memory_info().rss - before < 50_000_000
+        long = "y" * (1 << 20)
+        for line, number, error in (
+            (f'{{"id": 007, "x": "{long}"}}', None, "a line may have"),  # no number of JSON
+            (f'{{"id": 1.5, "x": "{long}"}}', None, "a line may have"),
+            (f'{{"id": -12, "x": "{long}"}}', -12, "a line may have"),
+            ("\0too long 5 [[", None, "not JSON"),
+        ):
+            server.stdin.write(line + "\n")
+            server.stdin.flush()
+            reply = json.loads(server.stdout.readline())
+            assert reply.get("id") == number and error in reply["error"]["message"]
         server.stdin.write(json.dumps(asks(11, "ping")) + "\n")
         server.stdin.flush()
         assert json.loads(server.stdout.readline())["id"] == 11

@@ -5,6 +5,7 @@ Each test is a row in docs/reliability.md. What takes long for the model is a te
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -23,11 +25,19 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from memrl import MemoryAgent
+from memrl.errors import Closed
 from memrl.serve.app import create_app
-from memrl.serve.limits import Limits
+from memrl.serve.limits import Guard, Limits
+from memrl.serve.users import Users
 from tests.support import ROOT
 
 HERE = "127.0.0.1"
@@ -164,26 +174,117 @@ def test_a_head_and_a_body_have_their_time(server: Served) -> None:
 
 
 def test_clients_that_have_gone_are_worked_for_no_longer_and_others_get_their_turn(server: Served) -> None:
-    gone = [server.send_read(f"gone{number}") for number in range(8)]
-    began = time.monotonic()
-    assert server.ask("POST", "/v1/users/eva/ask", json={"question": "Where does Nora live?"}).status_code == 200
+    """Eight texts of a megabyte take minutes. One user may have eight under way; all turns are free again at once."""
+    most = Limits().model_calls_of_one
+    question = {"question": "Where does Nora live?"}
+    gone = [server.send_read("gone") for _ in range(most)]
+    assert server.ask("POST", "/v1/users/eva/ask", json=question).status_code == 200
     assert server.ask("GET", "/v1/users/ann/memory").status_code == 200
+    deadline = time.monotonic() + 60
+    while server.ask("POST", "/v1/users/gone/ask", json=question).status_code != 503:
+        assert time.monotonic() < deadline, "the texts are under way"
     for connection in gone:
         connection.close()
-    users = [f"gone{number}" for number in range(8)]
-    last = [-1] * 8
-    while (now := [server.changes(user) for user in users]) != last:  # what was under way may still be written
-        assert time.monotonic() - began < 120
+    while True:
+        held = [server.send_read("gone") for _ in range(most - 1)]
+        status = server.ask("POST", "/v1/users/gone/ask", json=question).status_code
+        for connection in held:
+            connection.close()
+        if status == 200:  # one turn was left beside these: no text of before has any
+            break
+        assert time.monotonic() < deadline
+    last = -1
+    while (now := server.changes("gone")) != last:  # what was under way may still be written
+        assert time.monotonic() < deadline
         last = now
         time.sleep(1)
-    assert server.ask("POST", "/v1/users/eva/ask", json={"question": "Where does Karl live?"}).status_code == 200
+    assert server.ask("POST", "/v1/users/eva/ask", json=question).status_code == 200
+
+
+def test_clients_that_have_gone_leave_no_more_threads_than_there_may_be() -> None:
+    """A thread cannot be ended; one that works for nobody any more keeps its place until it ends."""
+    lock = threading.Lock()
+    running = most = 0
+
+    def slow(request: Request) -> Response:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.5)
+        with lock:
+            running -= 1
+        return Response("x")
+
+    async def call(app: Guard) -> None:
+        async def send(message: Message) -> None:
+            """Nobody reads it."""
+
+        messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await asyncio.sleep(0.05)
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/slow", "query_string": b""}
+        await app({**scope, "headers": [(b"host", b"localhost")], "client": (HERE, 1)}, receive, send)
+
+    async def run() -> int:
+        app = Guard(Starlette(routes=[Route("/slow", slow)]), token=None, limits=Limits())
+        for _ in range(3):
+            await asyncio.gather(*(call(app) for _ in range(80)))
+        return int(to_thread.current_default_thread_limiter().total_tokens)
+
+    allowed = asyncio.run(run())
+    assert 0 < most <= allowed
+
+
+def test_an_agent_that_was_opened_for_nobody_any_more_is_closed(
+    exported_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[MemoryAgent] = []
+    with MemoryAgent.open(exported_policy / "adapter", store=tmp_path / "m.sqlite", device="cpu") as agent:
+        for_user = agent.for_user
+
+        def slowly(user: str) -> MemoryAgent:
+            time.sleep(0.2)
+            opened.append(for_user(user))
+            return opened[-1]
+
+        monkeypatch.setattr(agent, "for_user", slowly)
+        users = Users(agent, kept=0)
+
+        async def use(user: str) -> None:
+            async with users.awaited(user):
+                await asyncio.sleep(60)
+
+        async def run() -> None:
+            for number in range(10):
+                using = asyncio.create_task(use(f"user{number}"))
+                await asyncio.sleep(0.05)
+                using.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await using
+            deadline = time.monotonic() + 30
+            while len(opened) < 10:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
+
+        asyncio.run(run())
+        users.close()
+        for each in opened:
+            with pytest.raises(Closed):
+                each.memory  # noqa: B018
 
 
 def test_one_user_takes_only_a_part_of_the_turns(server: Served) -> None:
     limits = Limits()
     held = [server.send_read("greedy") for _ in range(limits.model_calls_of_one)]
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             reply = server.ask("POST", "/v1/users/greedy/ask", json={"question": "Where?"})
             if reply.status_code == 503:
@@ -223,7 +324,9 @@ def test_errors_name_nothing_of_this_machine_and_health_looks_at_the_store(
             client.get("/v1/users/bob/memory"),
             client.post("/v1/users/bob/ask", json={"question": "Where?"}),
         ]
-        assert [reply.status_code for reply in replies] == [503] * 3
+        assert replies[0].status_code == 503
+        # who has read it may be answered from the log, which is open still
+        assert all(reply.status_code in (200, 503) for reply in replies)
         replies.append(client.post("/mcp", json=called, headers={"Accept": "application/json"}))
         store.unlink()
         replies.append(client.get("/health"))
@@ -242,7 +345,7 @@ def end(server: Served, number: signal.Signals) -> int:
     began = time.monotonic()
     server.process.send_signal(number)
     code = server.process.wait(30)
-    assert time.monotonic() - began < 5.5  # half a second for this test's own waiting
+    assert time.monotonic() - began < 20  # 5 s of the server, and what a busy machine takes beside
     for connection in held:
         connection.close()
     assert server.changes("fay") == 1

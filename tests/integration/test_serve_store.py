@@ -13,8 +13,10 @@ from starlette.testclient import TestClient
 
 from memrl import MemoryAgent
 from memrl.agent import turns
+from memrl.errors import Closed, DataError, EngineError, Erased, StoreBusy, StoreFailed, TooLong
 from memrl.serve.app import create_app
 from memrl.serve.limits import Limits
+from memrl.serve.messages import told
 from tests.disks import held_by_another
 
 HERE = "http://127.0.0.1"
@@ -91,6 +93,39 @@ def test_a_user_is_erased_to_the_last_byte(client: TestClient, store: Path) -> N
     assert client.delete("/v1/users/..%2f").status_code in (404, 422)
 
 
+def test_an_erasing_whose_bytes_are_not_cleared_says_so_until_they_are(
+    client: TestClient, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 0.3)
+    assert write(client, "hal", "HIDDENFACT " * 1000, why="HIDDENWHY").status_code == 200
+    with held_by_another(store, "BEGIN"):  # a reader, who sees the file as it was
+        for _ in range(2):
+            reply = client.delete("/v1/users/hal")
+            assert reply.status_code == 503 and int(reply.headers["Retry-After"]) >= 1
+            assert "is erased" in reply.json()["error"] and "bytes are not yet cleared" in reply.json()["error"]
+            assert client.get("/v1/users/hal/memory").json()["items"] == []
+    assert any(b"HIDDEN" in path.read_bytes() for path in store.parent.iterdir())
+    assert client.delete("/v1/users/hal").json() == {"erased": 0}
+    assert not any(b"HIDDEN" in path.read_bytes() for path in store.parent.iterdir())
+
+
+def test_each_error_of_the_store_has_its_words() -> None:
+    path = "/home/ann/memory.sqlite"
+    uncleared = StoreFailed(path)
+    uncleared.erased = True
+    for error, words in (
+        (StoreBusy(path), "held by another program"),
+        (StoreFailed(path), "file cannot be used now"),
+        (DataError(path), "file cannot be used now"),
+        (uncleared, "bytes are not yet cleared"),
+        (TooLong("the time has 300 characters"), "the time has 300 characters"),
+        (Erased("the user was erased"), "the user was erased"),
+        (Closed(path), "the server is ending"),
+        (EngineError(path), "the model failed"),
+    ):
+        assert words in told(error) and path not in told(error)
+
+
 def test_a_user_who_is_erased_while_a_text_is_read_stays_so(client: TestClient) -> None:
     text = "\n".join(f"Nora lives in Bern. It rained {number} days." for number in range(2000))
     replies: list[Any] = []
@@ -99,7 +134,9 @@ def test_a_user_who_is_erased_while_a_text_is_read_stays_so(client: TestClient) 
     )
     assert write(client, "dora", "a fact").status_code == 200
     reader.start()
+    deadline = time.monotonic() + 120
     while len(client.get("/v1/users/dora/history").json()["changes"]) < 2:
+        assert time.monotonic() < deadline and reader.is_alive()
         time.sleep(0.02)
     assert client.delete("/v1/users/dora").status_code == 200
     reader.join()

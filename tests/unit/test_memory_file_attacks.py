@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -11,12 +12,15 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memrl.agent import turns
+from memrl.agent.database import Database
 from memrl.agent.history import PAGE_CHARACTERS, History
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
 from memrl.cli.main import main
@@ -397,6 +401,145 @@ def test_bytes_that_others_keep_from_being_cleared_are_told_of_and_vacuum_clears
     assert "does not exist" in capsys.readouterr().err and not (tmp_path / "none.sqlite").exists()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["item", "user"])
+def test_an_erasing_that_was_refused_is_finished_by_asking_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 0.3)
+    path = tmp_path / "memory.sqlite"
+    file = MemoryFile(path, "ann")
+    bob = file.for_user("bob")
+    file.execute([insert("SECRET " * 1000)], why="SECRET")
+    bob.execute([insert("Bob is here.")])
+
+    def erase() -> int:
+        return file.erase("sem_0001") if what == "item" else bob.erase_user("ann")
+
+    with held_by_another(path, "BEGIN"):  # a reader, who sees the file as it was
+        for _ in range(2):  # nothing is left to erase the second time, and yet it is not done
+            with pytest.raises(StoreBusy) as told:
+                erase()
+            assert told.value.erased
+    assert found(tmp_path, "SECRET")
+    assert erase() == 0
+    assert found(tmp_path, "SECRET") == []
+    assert not bob._database.unfinished() and texts(bob) == ["Bob is here."]
+
+
+def test_what_a_live_item_once_said_is_erased_with_the_item_that_says_it_now(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite")
+    file.execute([insert("My code is SECRET.")], why="a reason that says nothing of it")
+    file.execute([update("sem_0001", "My cat is Tom.")])
+    file.execute([insert("My code is SECRET."), insert("Bob is here.")])
+    file.execute([update("sem_0001", "My cat is Tim.")])
+    assert file.erase("sem_0002") == 4
+    assert found(tmp_path, "SECRET") == []
+    assert texts(file) == ["My cat is Tim.", "Bob is here."]
+    assert [(change.item_id, change.version) for change in file.history()] == [("sem_0003", 3), ("sem_0001", 4)]
+    assert [change.item_id for change in file.undo()] == ["sem_0001"]
+    assert texts(file) == ["My cat is Tom.", "Bob is here."]
+
+
+ERASES = """
+import os, signal, sys
+from memrl.agent.database import Database
+from memrl.agent.memory_file import MemoryFile
+file = MemoryFile(sys.argv[1])
+Database.clean = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+file.erase_user("bob")
+"""
+
+
+@pytest.mark.long
+def test_an_erasing_of_another_process_during_ours_keeps_its_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory.sqlite"
+    file = MemoryFile(path, "ann")
+    file.execute([insert("ann's SECRET")])
+    file.for_user("bob").execute([insert("bob's SECRET")])
+    emptied = Database._empty_log
+
+    def and_another_erases(self: Database, turn: turns.WriteTurn) -> None:
+        emptied(self, turn)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        killed = subprocess.run([sys.executable, "-c", ERASES, str(path)], env=environment, check=False)
+        assert killed.returncode == -signal.SIGKILL
+
+    monkeypatch.setattr(Database, "_empty_log", and_another_erases)
+    assert file.erase_user("ann")
+    monkeypatch.undo()
+    assert file._database.unfinished() and found(tmp_path, "bob's SECRET")
+    MemoryFile(path).close()
+    assert found(tmp_path, "SECRET") == []
+
+
+@pytest.mark.long
+def test_writers_do_not_crowd_while_the_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 4.0)
+    path = tmp_path / "memory.sqlite"
+    file = MemoryFile(path)
+    file.execute([insert("Ann lives in Rome.")])
+    ended: list[BaseException] = []
+
+    def write(user: MemoryFile) -> None:
+        try:
+            user.execute([insert("x")])
+        except StoreBusy as error:
+            ended.append(error)
+
+    def vacuum() -> None:
+        with pytest.raises(StoreBusy):
+            file.vacuum()
+
+    writers = [threading.Thread(target=write, args=(file.for_user(f"user{number}"),)) for number in range(40)]
+    with held_by_another(path, "BEGIN"):  # a reader, for whom the log must stay
+        clearing = threading.Thread(target=vacuum)
+        clearing.start()
+        deadline = time.monotonic() + 60
+        while file._database._turns._asking_since is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for writer in writers:
+            writer.start()
+        while len(ended) < len(writers) - turns.MOST_WAITING - 1:
+            assert clearing.is_alive(), "those who are too many are told before it ends"
+            time.sleep(0.01)
+        clearing.join()
+    for writer in writers:
+        writer.join()
+
+
+@pytest.mark.long
+def test_whoever_waits_to_write_keeps_nobody_from_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 60.0)
+    monkeypatch.setattr(turns, "CLOSING_SECONDS", 0.5)
+    path = tmp_path / "memory.sqlite"
+    file = MemoryFile(path)
+    ended: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            file.execute([insert("x")])
+        except (StoreBusy, Closed) as error:
+            ended.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    with held_by_another(path):
+        for writer in writers:
+            writer.start()
+        deadline = time.monotonic() + 30
+        while len(file._database._turns._waiting) < len(writers):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        began = time.monotonic()
+        file.close()
+        for writer in writers:
+            writer.join()
+        assert time.monotonic() - began < 30 and len(ended) == len(writers)
+
+
 # Opening ----------------------------------------------------------------------------------------------------------
 
 
@@ -466,6 +609,108 @@ def test_a_memory_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("open_still", [False, True])
+def test_an_older_or_empty_file_becomes_its_owners_alone(tmp_path: Path, open_still: bool) -> None:
+    older, empty = tmp_path / "older.sqlite", tmp_path / "empty.sqlite"
+    empty.touch()
+    with closing(sqlite3.connect(older)) as database:
+        database.executescript("PRAGMA journal_mode = WAL;" + OLD_TABLES)
+        for path in (older, *([older.with_name(f"{older.name}{end}") for end in ("-wal", "-shm")])):
+            path.chmod(0o644)
+        empty.chmod(0o644)
+        if not open_still:
+            database.close()
+        files = [MemoryFile(older), MemoryFile(empty)]
+        for file in files:
+            file.execute([insert("Ann has a dog.")])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert len(modes) == 6 and set(modes.values()) == {0o600}
+
+
+def test_rights_that_cannot_be_changed_are_named_before_anything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "older.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(OLD_TABLES)
+    path.chmod(0o644)
+    before = path.read_bytes()
+
+    def refuse(self: Path, mode: int) -> None:  # as for whom the file does not belong to; root may all
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(DataError, match="can be read by others, and that cannot be changed"):
+        MemoryFile(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.long
+def test_a_new_file_is_made_by_many_at_once(tmp_path: Path) -> None:
+    for number in range(40):
+        path = tmp_path / f"{number}.sqlite"
+        path.touch()
+        ready = threading.Barrier(8)
+        failed: list[BaseException] = []
+
+        def make() -> None:
+            try:
+                ready.wait(30)  # noqa: B023
+                Database(path).close()  # noqa: B023
+            except BaseException as error:
+                failed.append(error)  # noqa: B023
+
+        makers = [threading.Thread(target=make) for _ in range(8)]
+        for maker in makers:
+            maker.start()
+        for maker in makers:
+            maker.join()
+        assert failed == []
+
+
+def test_a_file_that_another_would_make_ours_meanwhile_is_seen_at_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 0.2)
+    file = Database(tmp_path / "memory.sqlite")
+    path = tmp_path / "new.sqlite"
+    path.touch()
+
+    class Between(sqlite3.Connection):
+        """A connection between whose first looks at the file another would make it ours."""
+
+        looked = False
+
+        def execute(self, statement: str, *given: Any) -> sqlite3.Cursor:
+            rows = super().execute(statement, *given)
+            if "application_id" in statement and not self.looked:
+                self.looked = True
+                with suppress(StoreBusy):
+                    Database(path).close()
+            return rows
+
+    with closing(sqlite3.connect(path, isolation_level=None, factory=Between)) as database:
+        assert file._kind(database) == "new"
+    file.close()
+    Database(path).close()
+
+
+def test_a_long_name_that_is_in_the_file_already_is_taken(tmp_path: Path) -> None:
+    path, name = tmp_path / "memory.sqlite", "u" * 300
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(OLD_TABLES)
+        for table in ("users", "items"):
+            database.execute(f"UPDATE {table} SET user = ?", (name,))
+        database.commit()
+    file = MemoryFile(path, name)
+    assert len(file.items) == 2 and file.execute([insert("Ann has a dog.")])[0].ok
+    with pytest.raises(TooLong):
+        file.for_user("v" * 300)
+    assert file.erase_user(name)
+    with pytest.raises(TooLong):
+        file.for_user(name)
+
+
 @pytest.mark.parametrize("version", [0, 1])
 def test_a_file_of_the_first_format_is_read_and_brought_up(tmp_path: Path, version: int) -> None:
     path = tmp_path / "memory.sqlite"
@@ -515,6 +760,16 @@ def test_halves_of_surrogate_pairs_are_cleaned_everywhere(tmp_path: Path) -> Non
         MemoryFile(file.path, "x" * 300)
     with pytest.raises(DataError, match="is no path"):
         MemoryFile(tmp_path / "\ud83d\0")
+
+
+def test_ids_and_numbers_that_no_file_can_hold_are_unknown(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", "?")
+    file.execute([insert("Ann lives in Rome.")])
+    assert file.erase("\ud83d") == file.erase_user("\ud83d") == 0, "nor does it become the name of another"
+    assert file.history("\ud83d") == [] and file.history_page("\ud83d") == ([], None)
+    for after in (2**62, 2**64):
+        assert file.history(after=after) == [] and file.history_page(after=after) == ([], None)
+    assert len(file.history(after=-(2**64), limit=2**64)) == len(file.history_page(limit=2**64)[0]) == 1
 
 
 def test_a_closed_file_says_so(tmp_path: Path) -> None:
