@@ -27,7 +27,7 @@ from memrl.cli.main import main
 from memrl.envs.tools import ToolCall
 from memrl.errors import Closed, DataError, Erased, StoreBusy, StoreFailed, TooLong
 from tests.calls import delete, insert, update
-from tests.disks import fill, held_by_another, make_read_only, small_disk
+from tests.disks import fill, found, held_by_another, make_read_only, small_disk
 from tests.support import ROOT
 
 OTHER = """
@@ -65,11 +65,6 @@ def other(path: Path, *words: str) -> list[str]:
 
 def texts(file: MemoryFile) -> list[str]:
     return [item.content for item in file.items]
-
-
-def found(folder: Path, word: str) -> list[str]:
-    """The files of a folder that have a word in their bytes."""
-    return [path.name for path in folder.iterdir() if word.encode() in path.read_bytes()]
 
 
 # Full disks ------------------------------------------------------------------------------------------------------
