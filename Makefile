@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.memrl-installed
+# What torch itself needs: locked too, though torch is not.
+TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
@@ -13,19 +15,21 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train bench quick test test-slow test-vllm lint docs dist clean
+.PHONY: help setup train bench quick test test-slow test-vllm lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
 
 setup: $(STAMP) ## create .venv and install everything into it
 
-# torch first and alone: where a CPU build is offered, nothing later in the resolution may replace it.
-$(STAMP): pyproject.toml constraints.txt
+# torch first and apart: its build is the machine's own, so the lock has its version from constraints.txt and no hash of
+# it. All else is what the lock says, to the byte.
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("memrl needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # vLLM's CPU build. It pulls in packages of torchvision's family that do not load beside this torch, and needs none.
@@ -64,6 +68,17 @@ test-slow: setup ## the tests that take long
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
+
+lock: setup ## renew requirements.lock from pyproject.toml and constraints.txt (LOCK=--upgrade: all of it)
+	@echo "torch ; sys_platform == 'never'" > $(VENV)/torch-apart.txt
+	printf '%s\n' $(TORCH_NEEDS) | $(BIN)/uv pip compile --quiet pyproject.toml - --extra dev -c constraints.txt \
+	  --override $(VENV)/torch-apart.txt --no-emit-package torch --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header $(LOCK) -o requirements.lock
+
+licences: setup ## write docs/licences.md: the licence of everything that the lock installs
+	$(BIN)/pip-licenses --from=mixed --format=markdown --with-urls --order=name \
+	  --ignore-packages memrl pip setuptools > $(VENV)/licences.md
+	@{ printf '# Licences of what is installed\n\n`make licences` writes this from what `make setup` has installed.\n\n'; tr -s ' -' < $(VENV)/licences.md; } > docs/licences.md
 
 docs: $(DOCS_STAMP) ## the site, from docs/ and from the code: site/index.html
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS_BIN)/python -m mkdocs build --strict
