@@ -16,6 +16,7 @@ from memrl.config.registries import BESIDE, BY_KEY, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
 from memrl.config.tree import values
+from memrl.config.weights import PICKLED, pickled_weights
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry
 from memrl.envs.sources import SOURCES, open_source, option_names
@@ -392,6 +393,8 @@ def _model(path: str) -> Iterator[str]:
         return
     if not (folder / "config.json").is_file():
         yield f"model folder {path} holds no config.json; it is no transformers model"
+    elif (pickled := pickled_weights(folder)) is not None:
+        yield f"model folder {path} {PICKLED.format(pickled)}"
     elif not _has_chat_template(folder):
         yield (
             f"model folder {path} has no chat template (chat_template.jinja, or chat_template in "

@@ -1,6 +1,7 @@
 """Loading a policy's tokenizer and weights, with messages that say what is missing.
 
-What a dry run asks of the embedded model brings no torch: its tokenizer and the length of its context.
+What a dry run asks of the embedded model brings no torch: its tokenizer and the length of its context. Nothing out of a
+model folder is ever run: no Python of its own (`auto_map`), no pickled weights.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from memrl.config import ModelConfig
 from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.config.weights import PICKLED, pickled_weights
 from memrl.engines.probe import turn_end
 from memrl.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+CODE_OF_ITS_OWN = (
+    "it brings Python code of its own (auto_map), and memrl never runs code out of a model folder. Use a model whose "
+    "architecture transformers has"
+)
+"""Said of a model that transformers could load by running what lies in its folder, and by nothing else."""
 
 
 def model_path(config: ModelConfig) -> str:
@@ -55,9 +63,15 @@ def load_tokenizer(config: ModelConfig) -> Any:
     else:
         from transformers import AutoTokenizer as Tokenizer
     try:
-        return Tokenizer.from_pretrained(path)
+        return Tokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer.json is a bare Exception of the tokenizers library
-        raise ConfigError(f"no tokenizer can be loaded from model.path {path!r}: {error}") from error
+        raise _cannot("tokenizer", path, error) from error
+
+
+def _cannot(what: str, path: str, error: Exception) -> ConfigError:
+    """Return the error of a folder or hub name out of which something cannot be loaded."""
+    why = CODE_OF_ITS_OWN if "trust_remote_code" in str(error) else str(error)
+    return ConfigError(f"no {what} can be loaded from model.path {path!r}: {why}")
 
 
 def context_length(config: ModelConfig) -> int | None:
@@ -72,9 +86,9 @@ def context_length(config: ModelConfig) -> int | None:
     from transformers import AutoConfig
 
     try:
-        described = AutoConfig.from_pretrained(path).get_text_config()
+        described = AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+        raise _cannot("model", path, error) from error
     length = getattr(described, "max_position_embeddings", None)
     return None if length is None else int(length)
 
@@ -90,10 +104,14 @@ def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     from transformers import AutoModelForCausalLM
 
     path = model_path(config)
+    if (pickled := pickled_weights(Path(path))) is not None:
+        raise ConfigError(f"model.path {path!r} {PICKLED.format(pickled)}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, config.dtype))
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=getattr(torch, config.dtype), trust_remote_code=False, use_safetensors=True
+        )
     except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"no model can be loaded from model.path {path!r}: {error}") from error
+        raise _cannot("model", path, error) from error
     return model.to(device_of(config) if device is None else device).eval()
 
 
@@ -118,7 +136,7 @@ def end_ids(config: ModelConfig, tokenizer: Any) -> list[int]:
     try:
         more = GenerationConfig.from_pretrained(path).eos_token_id
     except OSError:  # a folder without generation_config.json
-        more = AutoConfig.from_pretrained(path).get_text_config().eos_token_id
+        more = AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config().eos_token_id
     listed = more if isinstance(more, list) else [] if more is None else [more]
     end = turn_end(tokenizer) if tokenizer.chat_template else None
     return sorted({tokenizer.eos_token_id, *listed, *([] if end is None else [end])})

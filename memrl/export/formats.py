@@ -66,7 +66,9 @@ def open_written(format: str, config: Config, folder: Path) -> Candidate:
     if format == "adapter":
         from transformers import AutoTokenizer
 
-        return _policy(config, load_model(config.model), AutoTokenizer.from_pretrained(folder), folder)
+        return _policy(
+            config, load_model(config.model), AutoTokenizer.from_pretrained(folder, trust_remote_code=False), folder
+        )
     if format == "merged":
         return _policy(config, load_model(here), load_tokenizer(here))
     return _policy(config, *load_gguf(config.model, folder))
