@@ -20,6 +20,7 @@ from memrl.config.keys import hide
 from memrl.config.renamed import present_name
 from memrl.config.schema import Config, StageConfig, UntilConfig
 from memrl.config.tree import dotted
+from memrl.config.usual import usual_key
 from memrl.envs.suggest import did_you_mean, nearest_dotted
 from memrl.errors import ConfigError
 from memrl.storage.files import write_text_atomic
@@ -93,6 +94,8 @@ def _nearest_keys(word: str) -> str:
     same_end = sorted(key for key in options if key.rsplit(".", 1)[-1] == word)
     if same_end:
         return f"; did you mean {' or '.join(repr(key) for key in same_end)}?"
+    if (usual := usual_key(word, KEYS)) is not None:
+        return f"; did you mean {usual!r}?"
     best = nearest_dotted(word, options)
     return f"; did you mean {best!r}?" if best is not None else f"; sections are {', '.join(_top_sections())}"
 

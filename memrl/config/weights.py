@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PICKLED = (
-    "holds pickled weights only ({}), which can run code when they are read: memrl reads safetensors alone. Load it once "
-    "where you trust it and write it again by save_pretrained, or take a release that has model.safetensors"
+    "holds pickled weights only ({}), which can run code when they are read: memrl reads safetensors alone. Load it "
+    "once where you trust it and write it again by save_pretrained, or take a release that has model.safetensors"
 )
 """Said of a folder of which `pickled_weights` has named a file."""
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")

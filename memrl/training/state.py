@@ -74,10 +74,10 @@ class RunState:
         self.episode_files = EpisodeWriter(self.folder / "episodes")
         self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
 
-    def begin(self, found: Start | None) -> None:
-        """Stand where the run begins, or where it goes on."""
+    def begin(self, found: Start | None, name: str) -> None:
+        """Stand where the run begins, or where it goes on; `name` is the run's."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_run_format(self.folder, memrl.__version__)
+        write_run_format(self.folder, memrl.__version__, name)
         if found is not None:
             self._restore(*found)
         else:

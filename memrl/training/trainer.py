@@ -111,7 +111,7 @@ class Trainer:
                 f"rollout.engine={config.rollout.engine} with {config.model.path}",
             )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
-            self.state.begin(found)
+            self.state.begin(found, name)
             self._idle = idle_steps(self.state.metrics.rows())
             self.trackers = open_trackers(
                 config.run.trackers, RunInfo(name, self.folder, asdict(config), self.state.step)

@@ -86,6 +86,8 @@ MetricsFile.append = appended
 LAST_CHECKPOINT = dict(zip(WAYS_TO_DIE, (None, 1, 1, 1, 2), strict=True))
 INTERRUPTED = WAYS_TO_DIE["in a rollout"].replace("SIGKILL", "SIGINT")
 """Ctrl-C in the middle of a batch."""
+TERMINATED = WAYS_TO_DIE["in a rollout"].replace("SIGKILL", "SIGTERM")
+"""The same word from a scheduler."""
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(
 ) -> None:
     _, code, errors = ended["Ctrl-C"]
     assert code == 130
-    assert "Interrupted. The last checkpoint is safe; go on with: memrl train" in errors
+    assert "Interrupted. Every finished step is saved; go on with: " in errors
     assert errors.strip().endswith("--resume")
     assert "Traceback" not in errors
     assert "never retrieved" not in errors
@@ -192,6 +194,31 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(
     assert find_checkpoint(folder / "checkpoints") == (1, folder / "checkpoints" / "step_00001")
     resume(quick_model, folder).run()
     assert rows(folder) == rows(whole)
+
+
+def test_sigterm_saves_every_finished_step_and_one_command_serves_each_start(
+    quick_model: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    words = ["train", str(ROOT / CONFIG), *overrides(quick_model, folder, {"run.save_every": 50}), "--resume", "auto"]
+    code, errors = run_all({"SIGTERM": (TERMINATED, words, tmp_path / "log")})["SIGTERM"]
+    assert code == 143
+    assert "Ended by SIGTERM. Every finished step is saved; go on with: memrl train" in errors
+    assert errors.strip().endswith("--resume auto")
+    assert "Traceback" not in errors
+    assert find_checkpoint(folder / "checkpoints") == (1, folder / "checkpoints" / "step_00001")
+    assert not (folder / "lock").exists()
+    assert cli.main(words) == 0
+    assert rows(folder) == rows(whole)
+
+
+def test_a_run_goes_on_by_its_own_config_where_none_is_named(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = copy(ended, "in a rollout", tmp_path)
+    assert cli.main(["train", "--resume", f"run.dir={folder}"]) == 0  # not those of tiny.yaml
+    assert rows(folder) == rows(whole)
+    assert without_time(folder) == without_time(whole)
 
 
 # Damage -------------------------------------------------------------------------------------------------------------
@@ -295,7 +322,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_untouched(
 ) -> None:
     folder = copy(ended, "between a row and its checkpoint", tmp_path)
     rewrite(folder / "checkpoints" / "step_00001", lambda state: state.update(format_version=2))
-    (folder / "run.lock").unlink()  # the killed run's; it holds nothing
+    (folder / "lock").unlink()  # the killed run's; it holds nothing
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert cli.main(["train", str(ROOT / CONFIG), *overrides(quick_model, folder), "--resume"]) == 2
     message = capsys.readouterr().err
@@ -375,7 +402,7 @@ def test_two_do_not_train_in_one_folder_and_a_killed_one_does_not_keep_it(
         first.wait()
     assert cli.main([*words, "--resume"]) == 0
     assert rows(folder) == rows(whole)
-    assert not (folder / "run.lock").exists()
+    assert not (folder / "lock").exists()
 
 
 # A full disk --------------------------------------------------------------------------------------------------------

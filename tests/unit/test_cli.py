@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memrl.cli import main as cli
+from memrl.cli.train import resume_command
 from memrl.errors import EngineError
 
 SOURCES = (
@@ -73,6 +74,8 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert usage_error(["trian"]) == 2
     assert usage_error(["train", "--resum"]) == 2
     assert "did you mean --resume?" in capsys.readouterr().err
+    assert usage_error(["train", "tiny", "--seed", "4"]) == 2
+    assert "--seeds" not in capsys.readouterr().err, "an option of another command"
     assert usage_error(["train", "one", "two"]) == 2
     assert usage_error(["tiny", "build", "stray"]) == 2
 
@@ -99,6 +102,46 @@ def test_bad_input_is_one_message_and_2(words: list[str], message: str, capsys: 
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "resumes"),
+    [
+        (["--resume", "mine.yaml"], True),
+        (["mine.yaml", "--resume"], True),
+        (["mine.yaml", "--resume", "auto"], True),
+        (["--resume", "auto", "mine.yaml", "seed=4"], True),
+        (["--resume=auto", "mine.yaml"], True),
+        (["mine.yaml"], False),
+    ],
+)
+def test_resume_takes_auto_and_no_other_word(words: list[str], resumes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fake_trainer(monkeypatch)
+    if resumes:
+        Path("runs/mine").mkdir(parents=True)
+        Path("runs/mine/run.json").write_text("{}")
+        Path("runs/mine/config.yaml").write_text(SOURCES)
+        Path("runs/mine/metrics.jsonl").touch()
+    monkeypatch.setattr("memrl.storage.rundir.check_run", lambda folder: None)
+    assert cli.main(["train", *words]) == 0
+    assert (made[0]["name"], made[0]["resume"]) == ("mine", resumes)
+
+
+def test_resume_auto_begins_where_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fake_trainer(monkeypatch)
+    assert cli.main(["train", "mine.yaml", "--resume", "auto"]) == 0
+    assert made[0]["resume"] is False
+    assert cli.main(["train", "mine.yaml", "--resume"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [("/opt/env/bin/memrl", "/opt/env/bin/memrl"), (".venv/bin/memrl", ".venv/bin/memrl"), ("-c", "memrl")],
+)
+def test_going_on_is_told_as_the_command_was_called(called: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    assert resume_command(["train", "tiny"]) == f"{told} train tiny --resume"
+    assert resume_command(["train", "tiny", "--resume", "auto"]) == f"{told} train tiny --resume auto"
 
 
 def test_settings_may_stand_before_and_after_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A model folder is somebody else's: no code of it is run, no pickle read, and a template that does not end is stopped."""
+"""A model folder is somebody else's: its code is not run, its pickles are not read, its endless template is stopped."""
 
 from __future__ import annotations
 
