@@ -93,7 +93,7 @@ AT_LEAST_ONE = {
     "sft.max_length",
 }
 SEEDS = {"seed", "eval.seed"}
-LARGEST_SEED = 2**63 - 1
+LARGEST_NUMBER = 2**63 - 1
 AT_MOST_ONE = {
     "rollout.max_failure_rate",
     "advantage.spill",
@@ -140,8 +140,9 @@ def _ranges(config: Config) -> Iterator[str]:
             yield f"{key} is {value}; it must lie between 0 and 1"
         elif value < 0:
             yield f"{key} is {value}; it must not be negative"
-        elif key in SEEDS and value > LARGEST_SEED:
-            yield f"{key} is {value}, which no generator takes; it must be at most {LARGEST_SEED} (2^63 - 1)"
+        elif isinstance(value, int) and value > LARGEST_NUMBER:
+            what = "no generator takes" if key in SEEDS else "no counter holds"
+            yield f"{key} is {value}, which {what}; it must be at most {LARGEST_NUMBER} (2^63 - 1)"
 
 
 def _choices(config: Config) -> Iterator[str]:
