@@ -36,6 +36,9 @@ from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
 
 OK, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG}
+"""What a disk says to whom may not write there."""
 QUIET_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(_stopped("Interrupted", arguments, words))
         return INTERRUPTED
     except (MemrlError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno not in FULL | REFUSED:
             raise  # a bug of ours, or of the machine: the traceback is the message
         if arguments.debug:
             traceback.print_exc()
@@ -342,9 +345,13 @@ def _stopped(how: str, arguments: argparse.Namespace, words: list[str]) -> str:
 def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: list[str]) -> str:
     if isinstance(error, MemrlError):
         return str(error)
-    message = f"The disk is full: {error}."
+    full = error.errno in FULL
+    message = f"The disk is full: {error}." if full else f"{error.filename or 'A file'} is refused: {error.strerror}."
+    remedy = "free some space" if full else "give it back the right to write"
     if can_resume(arguments):
-        message += f" The last good checkpoint is kept; free some space and go on with: {resume_command(words)}"
+        return f"{message} The last good checkpoint is kept; {remedy} and go on with: {resume_command(words)}"
+    if arguments.command is train_command and not full:
+        message += " Name a folder that can be written: run.dir=..."
     return message
 
 

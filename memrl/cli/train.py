@@ -84,16 +84,23 @@ def can_resume(arguments: argparse.Namespace) -> bool:
     return arguments.command is train_command and folder is not None and (folder / "checkpoints").is_dir()
 
 
-def load(arguments: argparse.Namespace, *, records: bool = True) -> Config:
+def load(arguments: argparse.Namespace, *, records: bool = True, here: bool = True) -> Config:
     """Return the config that a command names, its data looked at.
 
+    Args:
+        records: look at the records too.
+        here: this machine is to carry it.
+
     Raises:
-        ConfigError, DataError: config or data are wrong.
+        ConfigError, DataError: config or data are wrong, or the machine has not what they need.
     """
     from memrl.data.feed import check_data
+    from memrl.training.machine import check_machine
 
     config = load_config(arguments.config, arguments.overrides)
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
+    if here:
+        check_machine(config)
     check_data(config.data, config.seed, records=records)
     return config
 
@@ -115,7 +122,8 @@ def _own_config(arguments: argparse.Namespace) -> str | None:
 def train_command(arguments: argparse.Namespace) -> None:
     """Train as the command line says."""
     name = _own_config(arguments)
-    config = load(arguments, records=False)  # they are told all together, once their lengths are known too
+    # Records of the data are told all together, once their lengths are known too.
+    config = load(arguments, records=False, here=not arguments.dry_run)
     folder: Path = arguments.run_dir
     if arguments.dry_run:
         _dry_run(config, folder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from memrl.config import ModelConfig
 from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.config.weights import PICKLED, pickled_weights
+from memrl.engines.memory import first_line, give_back_memory, out_of_memory, room_on
 from memrl.engines.probe import turn_end
 from memrl.errors import ConfigError
 
@@ -42,10 +43,28 @@ def model_path(config: ModelConfig) -> str:
     return str(folder) if folder.is_dir() else path
 
 
+def portable_name(path: str) -> str:
+    """Return what a model is called away from this machine: its hub name, `tiny`, or the name of its folder."""
+    if not path or path == TINY or not Path(path).expanduser().exists():
+        return path if not Path(path).is_absolute() else Path(path).name
+    folder = Path(path).expanduser().resolve()
+    return TINY if folder == TINY_MODEL.resolve() else folder.name
+
+
 def device_of(config: ModelConfig) -> torch.device:
-    """`model.device`, where "auto" is the GPU if there is one."""
+    """`model.device`, where "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: it is a GPU, and torch sees none.
+    """
     import torch
 
+    if config.device == "cuda" and not torch.cuda.is_available():
+        built = "torch sees no CUDA device here" if torch.version.cuda else "torch is installed here without CUDA"
+        raise ConfigError(
+            f"model.device is cuda, and {built} ({torch.__version__}). Use model.device=cpu (or auto), or mend the "
+            "driver or CUDA_VISIBLE_DEVICES; memrl doctor says what this machine has."
+        )
     if config.device != "auto":
         return torch.device(config.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -97,7 +116,7 @@ def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     """A fresh copy of the base model, in evaluation mode, on `device` (None: `model.device`).
 
     Raises:
-        ConfigError: the folder or hub name holds no causal language model.
+        ConfigError: the folder or hub name holds no causal language model, or one that memory does not hold.
     """
     import torch
     from safetensors import SafetensorError
@@ -106,13 +125,24 @@ def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     path = model_path(config)
     if (pickled := pickled_weights(Path(path))) is not None:
         raise ConfigError(f"model.path {path!r} {PICKLED.format(pickled)}")
+    place = device_of(config) if device is None else device
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=getattr(torch, config.dtype), trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _cannot("model", path, error) from error
-    return model.to(device_of(config) if device is None else device).eval()
+        return model.to(place).eval()
+    except (OSError, ValueError, SafetensorError, RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            if isinstance(error, RuntimeError):
+                raise
+            raise _cannot("model", path, error) from error
+        failed = first_line(error)
+    give_back_memory()
+    raise ConfigError(
+        f"the model {path!r} does not fit in {config.dtype} into the memory of {room_on(place)}: {failed}. Use "
+        f"{'' if config.dtype == 'bfloat16' else 'model.dtype=bfloat16, '}a smaller model (model.path), or leave it "
+        "more room: end other programs there, lower vllm.gpu_memory_utilization, or use model.device=cpu."
+    )
 
 
 def score_completion(model: Any, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> list[float]:

@@ -7,6 +7,7 @@ What is exported is loaded again and compared with base + adapter (`memrl.export
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,10 +82,18 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         told = describe(
             config, found.name, format, policy.prompter, _chunk_tokens(config.data, config.seed, policy.prompter)
         )
+        told["base_model"] = _seen_from(out, config.model.path)
         write_json_atomic(folder / AGENT_FILE, told)
         page = example_page(config.memory, config.rollout, policy.prompter)
         write_card(folder, run, config, told, page, check)
     return check
+
+
+def _seen_from(out: Path, path: str) -> str:
+    """Return `model.path` for the folder `out`: where the model lies is told from there, so nothing of this machine
+    is, and both may be moved together."""
+    folder = Path(path).expanduser()
+    return os.path.relpath(folder.resolve(), out.resolve()) if folder.is_dir() else path
 
 
 def _chunk_tokens(data: DataConfig, seed: int, prompter: Prompter) -> int:

@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 
 from memrl.config import Config, ModelConfig
-from memrl.engines.models import end_ids, load_model, load_tokenizer, model_path
+from memrl.engines.models import end_ids, load_model, load_tokenizer, portable_name
 from memrl.engines.prompting import open_prompter
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.export.check import Candidate
@@ -28,7 +28,7 @@ def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any,
     if format == "adapter":
         shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
         settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        settings["base_model_name_or_path"] = model_path(config)  # it may have moved since the run began
+        settings["base_model_name_or_path"] = portable_name(config.path)  # older runs have the path
         write_json_atomic(folder / "adapter_config.json", settings)
     elif format == "merged":
         merged = merge(config, adapter)

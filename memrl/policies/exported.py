@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
             f"{folder} is a {form} export, which other programs load; here, use one of --format adapter or merged."
         )
     merged = form == "merged"
-    model = ModelConfig(path=str(folder) if merged else base_model or told["base_model"], dtype=told["dtype"])
+    beside = os.path.normpath(folder.resolve() / told["base_model"])  # where it lies, seen from this folder
+    base = base_model or (beside if os.path.isdir(beside) else told["base_model"])
+    model = ModelConfig(path=str(folder) if merged else base, dtype=told["dtype"])
     if not merged:
         lora = _read(folder / "adapter_config.json", folder)
         model.lora = LoraConfig(rank=lora["r"], alpha=lora["lora_alpha"])

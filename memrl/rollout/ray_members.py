@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import tempfile
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -32,22 +32,31 @@ from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.pool import Errand, Play
 from memrl.rollout.worker import RolloutWorker
 from memrl.storage.files import MANIFEST, find_damage
+from memrl.storage.scratch import Scratch
 
 log = logging.getLogger(__name__)
 Build = Callable[[], RolloutWorker]
+ADAPTERS = "memrl-adapters-"
+"""How the folders begin in which workers keep the files of adapters, in the temporary directory of their machines."""
 _CRASHES = 3
 """Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
 _ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
 
 
 class RolloutActor:
-    """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for."""
+    """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for.
 
-    def __init__(self, build: Build) -> None:
+    Args:
+        build: makes the worker.
+        keep: versions of adapters that it holds, in the engine and on the disk.
+    """
+
+    def __init__(self, build: Build, keep: int) -> None:
         self._build = build
+        self._keep = keep
         self._worker: RolloutWorker | None = None
         self._adapters: dict[int, AdapterRef] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="memrl-adapters-")
+        self._folder = Scratch(ADAPTERS)  # a pool ends its workers by force
 
     @property
     def worker(self) -> RolloutWorker:
@@ -63,7 +72,7 @@ class RolloutActor:
 
     async def load_adapter(self, ref: AdapterRef, files: dict[str, bytes]) -> None:
         """Write the adapter's files to this machine's disk and load them."""
-        folder = Path(self._folder.name) / ref.name
+        folder = self._folder.path / ref.name
         for name, data in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +80,8 @@ class RolloutActor:
         local = replace(ref, path=str(folder))
         await self.worker.engine.load_adapter(local)
         self._adapters[ref.version] = local
+        for version in sorted(self._adapters)[: -self._keep]:  # as the engine: the oldest makes room
+            shutil.rmtree(self._adapters.pop(version).path, ignore_errors=True)
 
     async def play(self, play: Play, version: int) -> Episode:
         """One attempt, with an adapter that was loaded before."""
@@ -149,6 +160,7 @@ class RayMembers:
         self._broken: Exception | None = None
         self._changed = asyncio.Condition()
         self._group: Any = None
+        self._keep = rollout.max_staleness + 2  # versions of adapters, as many as an engine keeps
         self._owns_ray = connect(cluster.address)
 
     def where(self) -> list[str]:
@@ -220,7 +232,7 @@ class RayMembers:
             "max_concurrency": self._rollout.max_batch + 8,
             "scheduling_strategy": strategy,
         }
-        return ray.remote(RolloutActor).options(**options).remote(self._build)
+        return ray.remote(RolloutActor).options(**options).remote(self._build, self._keep)
 
     async def _bring_up(self, member: RayMember) -> None:
         """Wait for a place on the cluster, build the worker, give it the adapters, let it work."""
@@ -325,7 +337,7 @@ class RayMembers:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         assert MANIFEST in names  # the worker checks what it wrote against it
         self._adapters[ref.version] = (ref, ray.put({name: (folder / name).read_bytes() for name in names}))
-        while len(self._adapters) > self._rollout.max_staleness + 2:  # as many as an engine keeps
+        while len(self._adapters) > self._keep:
             del self._adapters[min(self._adapters)]
         return True
 
