@@ -39,6 +39,8 @@ def connect(address: str | None) -> bool:
         # Ray puts a handler of its own in the place of the one that saves finished steps.
         if on_term is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)
+    # What Ray prints of nodes that die is a screen of its own state; whoever loses a worker says so in a line.
+    ray._private.worker._worker_logs_enabled = False
     return True
 
 

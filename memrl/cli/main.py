@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,7 @@ from memrl.cli.eval import add_eval_command
 from memrl.cli.plugins import add_plugins_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
-from memrl.cli.signals import Terminated, terminable
+from memrl.cli.signals import Terminated, last_word, terminable
 from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(words)
     _set_up(arguments.debug)
     try:
-        with nullcontext() if arguments.own_signals else terminable():
+        with nullcontext() if arguments.own_signals else terminable(), _last_word(arguments, words):
             arguments.command(arguments)
     except Terminated:
         _complain(_stopped("Ended by SIGTERM", arguments, words))
@@ -332,6 +332,16 @@ def _tiny_build(arguments: argparse.Namespace) -> None:
     from memrl.tiny import build
 
     build(out=arguments.out, quick=arguments.quick)
+
+
+def _last_word(arguments: argparse.Namespace, words: list[str]) -> AbstractContextManager[None]:
+    if arguments.command is not train_command or arguments.dry_run:
+        return nullcontext()
+    return last_word(
+        "The run was ended from outside, without a word: killed (out of memory is the usual reason), or by Ray, whose "
+        "head or an agent of it has died (/tmp/ray/session_latest/logs). Its checkpoints are whole; go on with: "
+        f"{resume_command(words)}"
+    )
 
 
 def _stopped(how: str, arguments: argparse.Namespace, words: list[str]) -> str:

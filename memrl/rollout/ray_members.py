@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from memrl.cluster import connect, in_words
 from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
-from memrl.errors import EngineDied, EngineError, MemrlError
+from memrl.errors import EngineDied, EngineError, MemrlError, WorkerDied
 from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.pool import Errand, Play
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 Build = Callable[[], RolloutWorker]
 ADAPTERS = "memrl-adapters-"
 """How the folders begin in which workers keep the files of adapters, in the temporary directory of their machines."""
+_IDS = re.compile(r"\b\w+ ID: [0-9a-f]{16,} ?", re.IGNORECASE)
+_SAID = 240
+"""Characters of what Ray says of a death."""
 _CRASHES = 3
 """Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
 _ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
@@ -264,8 +268,10 @@ class RayMembers:
         member.ready = False
         self._counts["workers"] += 1
         self._crashes += 1
-        log.warning("rollout worker %d (%s) is lost: %s", member.number, member.where, why)
-        ray.kill(member.actor)
+        again = f"; its {member.in_flight} episodes are played again elsewhere" if member.in_flight else ""
+        log.warning("rollout worker %d (%s) is lost: %s%s", member.number, member.where, why, again)
+        with suppress(RayError, RuntimeError):  # Ray itself may be gone
+            ray.kill(member.actor)
         if self._crashes > _CRASHES * self._rollout.workers:
             self._broken = EngineError(
                 f"{self._crashes} rollout workers died without finishing an episode between them; the last one: {why}. "
@@ -382,10 +388,6 @@ class RayMembers:
                 return await self.ask(member, what, answer(begin(member)), None)
 
 
-class WorkerDied(EngineError):
-    """The process or the node of a worker is gone."""
-
-
 async def answer(call: Any) -> Any:
     """Return what a remote call returns; raise what it raised there, as it was raised there.
 
@@ -402,6 +404,13 @@ async def answer(call: Any) -> Any:
             raise cause from None
         raise
     except RayActorError as error:
-        raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:800]}") from None
+        raise WorkerDied(f"the worker died: {_why(error)}") from None
     except RayError as error:
-        raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
+        raise WorkerDied(f"Ray lost the worker: {_why(error)}") from None
+
+
+def _why(error: RayError) -> str:
+    """Return what Ray says of a death, without the ids and addresses before it, in a line."""
+    said = " ".join(str(error).split())
+    cause = _IDS.sub("", said.partition(" because ")[2] or said)
+    return cause if len(cause) <= _SAID else cause[:_SAID].rpartition(" ")[0] + " ..."
