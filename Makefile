@@ -45,8 +45,8 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
 	@touch $@
 
-train: setup ## train the embedded tiny model: runs/tiny
-	$(BIN)/memrl train
+train: setup ## train the embedded tiny model: runs/tiny; again after an end of any kind: go on
+	$(BIN)/memrl train --resume auto
 
 quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/ruff check .

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.config import Config, config_name, load_config, save_config
+from memrl.cli.console import wide_console
+from memrl.config import Config, check_config, config_name, load_config, save_config
 from memrl.envs.faults import gathering
-from memrl.errors import ConfigError
+from memrl.errors import ConfigError, DataError
 
 ALWAYS, AUTO = "always", "auto"
 """What `--resume` alone means, and `--resume auto`."""
@@ -97,12 +98,32 @@ def load(arguments: argparse.Namespace, *, records: bool = True, here: bool = Tr
     from memrl.data.feed import check_data
     from memrl.training.machine import check_machine
 
-    config = load_config(arguments.config, arguments.overrides)
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        raise _with_data(error, arguments) from error
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
     if here:
         check_machine(config)
     check_data(config.data, config.seed, records=records)
     return config
+
+
+def _with_data(error: ConfigError, arguments: argparse.Namespace) -> ConfigError:
+    """Return the error of a config that cannot be used with what is wrong with its data, where it names its data well:
+    who mends the model must not wait to hear of them."""
+    from memrl.data.feed import check_data
+
+    try:
+        config = load_config(arguments.config, arguments.overrides, check=False)
+        if any(complaint.startswith("data.") for complaint in check_config(config)):
+            return error
+        check_data(config.data, config.seed)
+    except DataError as more:
+        return ConfigError(f"{error}\n{more}")
+    except ConfigError:
+        pass
+    return error
 
 
 def _own_config(arguments: argparse.Namespace) -> str | None:
@@ -152,7 +173,7 @@ def train_command(arguments: argparse.Namespace) -> None:
         from memrl.training.trainer import Trainer
 
         name = name or config_name(arguments.config)
-        Trainer(config, name=name, resume=resume, console=Console()).run()
+        Trainer(config, name=name, resume=resume, console=wide_console()).run()
 
 
 def _dry_run(config: Config, folder: Path) -> None:

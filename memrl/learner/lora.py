@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from memrl.config import LoraConfig as LoraSettings
 from memrl.engines.models import portable_name
-from memrl.errors import LearnerError
+from memrl.errors import ConfigError
 from memrl.storage.files import write_json_atomic
 
 
@@ -34,7 +34,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
     )
     tied = _tied_and_named(model, config.target_modules)
     if tied:
-        raise LearnerError(
+        raise ConfigError(
             f"model.lora.target_modules names {tied!r}, whose weights {type(model).__name__} shares with its input "
             "embeddings: merged for an export, the adapter would change those too. Leave it out (all-linear does)."
         )
@@ -44,7 +44,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         try:
             wrapped = get_peft_model(model, config)
         except ValueError as error:
-            raise LearnerError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
+            raise ConfigError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
     return cast(PeftModel, wrapped)
 
 
@@ -90,5 +90,5 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     try:
         enable({"use_reentrant": False})
     except ValueError as error:
-        raise LearnerError(f"train.gradient_checkpointing: {error}") from error
+        raise ConfigError(f"train.gradient_checkpointing: {error}") from error
     cast(Any, model).enable_input_require_grads()

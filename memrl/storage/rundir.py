@@ -20,6 +20,8 @@ from memrl.storage.lock import LOCK_FILE
 
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
+EVALUATION = "eval"
+"""The folder in which a run keeps its evaluation, where none is named."""
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
 RUN_FILE = "run.json"

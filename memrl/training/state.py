@@ -22,7 +22,7 @@ import torch
 import memrl
 from memrl.config import Config, RunConfig, save_config
 from memrl.config.identity import ANY_LENGTH, decisive, differences, set_keys
-from memrl.errors import CheckpointError
+from memrl.errors import CheckpointError, ConfigError
 from memrl.evaluation.evaluate import Evaluation
 from memrl.evaluation.kinds import KindScores
 from memrl.learner.interface import STATE_FILE, AnyLearner
@@ -182,7 +182,8 @@ def find_start(config: Config) -> Start | None:
     """Return the newest good checkpoint of a run; None where the run was stopped before it wrote one.
 
     Raises:
-        CheckpointError: none of its checkpoints is good, or the run was begun with other settings.
+        CheckpointError: none of its checkpoints is good.
+        ConfigError: the run was begun with other settings.
         FormatError: a newer version has written there.
     """
     folder = run_folder(config.run)
@@ -216,7 +217,7 @@ def _refuse_others(folder: Path, state: dict[str, Any], config: Config) -> None:
                 f"are taken would have been others (a run with {', '.join(ANY_LENGTH)} can be made longer)"
             )
     if changed:
-        raise CheckpointError(
+        raise ConfigError(
             f"{folder} was begun with other settings ({'; '.join(changed.values())}). Resume with the same ones, or "
             "start a new run with another run.dir."
         )

@@ -60,11 +60,11 @@ class Trainer:
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used, records of the data cannot be (all are named), or the reader's endpoint
-            refuses.
+        ConfigError: the model cannot be used, records of the data cannot be (all are named), the reader's endpoint
+            refuses, or `resume` finds a run of another configuration.
         ReaderError: nobody answers at the reader's endpoint.
         JudgeError: nobody answers at the judge's, or it fails one of its canaries.
-        CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
+        CheckpointError: `resume` finds no good checkpoint.
     """
 
     def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
@@ -169,11 +169,12 @@ class Trainer:
     def _train(self) -> None:
         config = self.config
         with self._progress:
+            began = time.monotonic()
             self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
             adapter = self._publish()
             gap = self._canary.check(adapter, [self._first_canary])
             if not self.state.evaluations:
-                self._first_row(adapter, gap)
+                self._first_row(adapter, gap, began)
             while not self._done():
                 began = time.monotonic()
                 with self._clock.timed("rollout"):  # what the learner waits for
@@ -242,9 +243,10 @@ class Trainer:
         reached = target is not None and bool(evaluations) and evaluations[-1].qa.value >= target
         return reached or self.step >= self.config.train.steps
 
-    def _first_row(self, adapter: AdapterRef, gap: float) -> None:
+    def _first_row(self, adapter: AdapterRef, gap: float, began: float) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
-        self._record({"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}, [], 0.0)
+        row: dict[str, Any] = {"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}
+        self._record(row, [], time.monotonic() - began)
 
     def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
         """Return the samples of at most `rollout.max_staleness` versions ago, and figures about all of them."""
@@ -402,5 +404,5 @@ class Trainer:
         write_json_atomic(self.folder / "summary.json", summary)
         self.trackers.end(summary)
         draw_curve(state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
-        self.console.print(final_table(summary, self.folder))
+        self.console.print(final_table(summary, self.folder, self.console.width))
         return summary

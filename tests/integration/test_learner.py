@@ -275,7 +275,7 @@ def test_an_interrupted_step_is_undone() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(LearnerError, match=r"model.lora"):
+    with pytest.raises(ConfigError, match=r"model.lora"):
         make_learner(lambda config: setattr(config.model.lora, "target_modules", "no_such_module"))
     with pytest.raises(ConfigError, match=r"train.schedule 'sometimes'"):
         make_learner(lambda config: setattr(config.train, "schedule", "sometimes"))
@@ -290,7 +290,7 @@ def test_lora_on_an_output_layer_that_is_the_input_embeddings_is_refused() -> No
     tied.config.tie_word_embeddings = True
     tied.lm_head.weight = tied.get_input_embeddings().weight
     settings = LoraConfig(rank=4, target_modules="q_proj,lm_head")
-    with pytest.raises(LearnerError, match=r"names 'lm_head', whose weights Qwen3ForCausalLM shares with its input"):
+    with pytest.raises(ConfigError, match=r"names 'lm_head', whose weights Qwen3ForCausalLM shares with its input"):
         wrap_lora(tied, settings, seed=0)
     wrap_lora(tied, replace(settings, target_modules="all-linear"), seed=0)
 

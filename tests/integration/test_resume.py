@@ -19,7 +19,7 @@ import pytest
 
 from memrl.cli import main as cli
 from memrl.config import load_config
-from memrl.errors import CheckpointError
+from memrl.errors import CheckpointError, ConfigError
 from memrl.storage.checkpoints import find_checkpoint
 from memrl.storage.files import find_damage, write_manifest
 from memrl.training.trainer import Trainer
@@ -258,7 +258,7 @@ def test_other_settings_are_refused_by_name(
     folder = copy(ended, "in a rollout", tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
     words = overrides(quick_model, folder, {"train.lr": 0.5, "memory.budget": 70, "run.keep_checkpoints": 5})
-    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 2
     message = capsys.readouterr().err
     assert "memory.budget: " in message
     assert "train.lr: 0.002 then, 0.5 now" in message
@@ -349,7 +349,7 @@ def test_a_run_is_made_longer_where_the_schedule_allows_it(quick_model: Path, tm
     for file in sorted(at_once.glob("adapters/*/adapter_model.safetensors")):
         assert (longer / file.relative_to(at_once)).read_bytes() == file.read_bytes()
     assert load_config(longer / "config.yaml").train.steps == 4
-    with pytest.raises(CheckpointError, match=r"train\.steps: 4 then, 2 now"):
+    with pytest.raises(ConfigError, match=r"train\.steps: 4 then, 2 now"):
         run(longer, 2, resume=True)
 
 
@@ -358,7 +358,7 @@ def test_a_run_whose_learning_rates_knew_its_end_is_not_made_longer(
 ) -> None:
     folder = copy(ended, "in a rollout", tmp_path)
     words = overrides(quick_model, folder, {"train.steps": 9})
-    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 2
     message = capsys.readouterr().err
     assert "train.steps: 3 then, 9 now, which train.schedule=linear does not allow: the learning rates" in message
     assert "constant_with_warmup" in message

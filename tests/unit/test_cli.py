@@ -211,3 +211,34 @@ def test_a_full_disk_is_a_message(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     fake_trainer(monkeypatch, OSError(28, "No space left on device"))
     assert cli.main(["train", "mine.yaml"]) == 1
     assert "The disk is full" in capsys.readouterr().err
+
+
+def test_a_missing_model_hides_no_complaint_about_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("torn.jsonl").write_text("{not json}\n")
+    specs = "[{source: jsonl, path: torn.jsonl}]"
+    words = ["model.path=models/gone", f"data.train={specs}", f"data.eval={specs}"]
+    assert cli.main(["train", "mine.yaml", *words]) == 2
+    told = capsys.readouterr().err
+    assert "model folder models/gone does not exist" in told
+    assert "torn.jsonl" in told
+
+
+KILLED = """
+import os, signal, sys
+from memrl.cli.signals import last_word
+with last_word("go on with: memrl train --resume"):
+    if len(sys.argv) > 1:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+print("ended well", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGABRT", None])
+def test_an_end_without_a_word_gets_a_last_one(how: str | None) -> None:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", KILLED, *([how] if how else [])]
+    # What is captured ends only when the shell has ended too.
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.splitlines()[-1] == ("go on with: memrl train --resume" if how else "ended well")
+    assert how is None or done.returncode < 0
