@@ -129,7 +129,7 @@ class Bench:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and (self.processes() or any(self.temporary.iterdir())):
             time.sleep(0.1)
-        left = [f"process {pid}: {_command(pid)}" for pid in self.processes()]
+        left = [f"process {pid}: {command_of(pid)}" for pid in self.processes()]
         left += [f"temporary {path.name}" for path in self.temporary.iterdir()]
         for pid in self.processes():
             with suppress(ProcessLookupError):
@@ -150,7 +150,8 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """Return the beginning of a process's command line."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80]
     except OSError:
