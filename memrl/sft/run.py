@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,7 @@ def _supervised(config: Config, tokenizer: Any, examples: list[Example], progres
                 loss = supervise(
                     trained.train(), tokenizer, examples, steps=sft.steps, batch_size=sft.batch_size, lr=sft.lr,
                     max_length=sft.max_length, seed=config.seed, pieces=pieces,
-                    on_step=lambda done, _, to=advance.to: to(done, sft.steps),
+                    on_step=partial(_advance, advance.to, sft.steps),
                 )  # fmt: skip
             return trained, loss
         except Exception as error:
@@ -99,3 +101,7 @@ def _supervised(config: Config, tokenizer: Any, examples: list[Example], progres
             "out of memory; begun again with %d of the %d demonstrations of a batch (sft.batch_size) at once: %s",
             sft.batch_size // pieces, sft.batch_size, failed,
         )  # fmt: skip
+
+
+def _advance(to: Callable[[int, int], None], steps: int, done: int, loss: float | None) -> None:
+    to(done, steps)
