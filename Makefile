@@ -13,7 +13,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train quick test test-slow test-vllm lint docs dist clean
+.PHONY: help setup train bench quick test test-slow test-vllm lint docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -44,6 +44,9 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(DOCS_VENV)/requirements.txt
 	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
 	@touch $@
+
+bench: setup ## the speed benchmarks, in their short form
+	$(BIN)/python benchmarks/bench.py
 
 train: setup ## train the embedded tiny model: runs/tiny; again after an end of any kind: go on
 	$(BIN)/memrl train --resume auto

@@ -38,6 +38,8 @@ from memrl.engines.prompting import open_prompter
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import reader_messages
 from memrl.learner.build import build_learner
+from memrl.learner.learner import Learner
+from memrl.learner.lora import wrap_lora
 from memrl.records import AdapterRef, Sample
 from memrl.rollout.build import build_worker
 from memrl.rollout.environment import new_env, new_memory
@@ -198,6 +200,105 @@ def learner(pairs: int) -> dict[str, Any]:
         return row | {"tokens": dict(zip(("ours", "other"), tokens, strict=True))}
 
 
+class TrlLearner:
+    """TRL's `GRPOTrainer` on samples that are there already: its loss, micro-batches of 16 rows, padded as it pads them
+    (all of a step to one length), and its optimizer's step."""
+
+    ROWS = 16
+
+    def __init__(self, config: Config, samples: list[Sample], folder: str) -> None:
+        from datasets import Dataset
+        from trl import GRPOConfig, GRPOTrainer
+
+        self.samples, self.limit = samples, config.train.max_grad_norm
+        self.passes = len(samples) // self.ROWS
+        arguments = GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=self.ROWS,
+            gradient_accumulation_steps=self.passes,
+            num_generations=2,
+            max_completion_length=config.rollout.max_completion_tokens,
+            temperature=config.rollout.temperature,
+            epsilon=config.loss.clip_low,
+            epsilon_high=config.loss.clip_high,
+            loss_type="grpo",
+            beta=0.0,
+            gradient_checkpointing=False,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+        )
+        self.trainer = GRPOTrainer(
+            model=wrap_lora(load_model(config.model), config.model.lora, config.seed),
+            reward_funcs=lambda completions, **_: [0.0] * len(completions),
+            args=arguments,
+            train_dataset=Dataset.from_dict({"prompt": ["."] * self.ROWS}),
+            processing_class=load_tokenizer(config.model),
+        )
+        self.trainer.current_gradient_accumulation_steps = self.passes
+        self.trainer.model.train()
+        self.trainable = [parameter for parameter in self.trainer.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=config.train.lr)
+
+    def padded(self) -> dict[str, torch.Tensor]:
+        """The step's samples, prompts padded on the left, completions on the right."""
+        prompts, completions = [s.prompt_ids for s in self.samples], [s.completion_ids for s in self.samples]
+        before, behind = max(map(len, prompts)), max(map(len, completions))
+        return {
+            "prompt_ids": torch.tensor([[0] * (before - len(ids)) + ids for ids in prompts]),
+            "prompt_mask": torch.tensor([[0] * (before - len(ids)) + [1] * len(ids) for ids in prompts]),
+            "completion_ids": torch.tensor([ids + [0] * (behind - len(ids)) for ids in completions]),
+            "completion_mask": torch.tensor([[1] * len(ids) + [0] * (behind - len(ids)) for ids in completions]),
+            "advantages": torch.tensor([s.advantage for s in self.samples]),
+        }
+
+    def accumulate(self) -> None:
+        """Add up the gradient of one step."""
+        whole = self.padded()
+        for number in range(self.passes):
+            part = {name: rows[number * self.ROWS : (number + 1) * self.ROWS] for name, rows in whole.items()}
+            self.trainer.compute_loss(self.trainer.model, part).backward()
+
+    def step(self) -> None:
+        """Learn one step."""
+        self.accumulate()
+        torch.nn.utils.clip_grad_norm_(self.trainable, self.limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def trl(pairs: int) -> dict[str, Any]:
+    """A step of the learner, one update, against `GRPOTrainer` on the same samples; how far gradients differ."""
+    with trained() as (config, _, _, samples), TemporaryDirectory() as folder:
+        config.train.updates_per_step, config.loss.importance_cap, config.loss.type = 1, 0.0, "grpo"
+        samples = samples[: len(samples) // TrlLearner.ROWS * TrlLearner.ROWS]
+        ours, theirs = build_learner(config, 10_000), TrlLearner(config, samples, folder)
+        difference = _difference(ours, theirs)
+        row = compare(
+            "learner, one update of tiny's samples", lambda: ours.step(samples), theirs.step, "trl.GRPOTrainer",
+            pairs=pairs, aim=5.0,
+        )  # fmt: skip
+        return row | {"gradient_difference": difference}
+
+
+def _difference(ours: Learner, theirs: TrlLearner) -> float:
+    """Return how far the gradients of a step lie apart, as a share of the longer one."""
+    theirs.accumulate()
+    expected = torch.cat([parameter.grad.flatten() for parameter in theirs.trainable])
+    theirs.optimizer.zero_grad(set_to_none=True)
+    found: list[torch.Tensor] = []
+
+    def look(*_: Any) -> None:
+        found.append(torch.cat([parameter.grad.flatten() for parameter in ours.trainable]))
+
+    handle = ours.optimizer.register_step_pre_hook(look)
+    limit, ours.train.max_grad_norm = ours.train.max_grad_norm, 0.0
+    ours.step(theirs.samples)
+    ours.train.max_grad_norm = limit
+    handle.remove()
+    return float((found[0] - expected).norm() / expected.norm())
+
+
 def questions(pairs: int) -> dict[str, Any]:
     """100 questions over one memory together, against one request after another."""
     config = load_config("tiny", ["memory.budget=400", "memory.retrieve_budget=200"])
@@ -237,7 +338,7 @@ def _place() -> Any:
     return ANYWHERE
 
 
-BENCHMARKS = {"rollout": rollout, "learner": learner, "questions": questions}
+BENCHMARKS = {"rollout": rollout, "learner": learner, "trl": trl, "questions": questions}
 
 
 def main() -> None:

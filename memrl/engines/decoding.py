@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from memrl.engines.engine import Sampling
+from memrl.engines.engine import Counts, Sampling
 from memrl.engines.heads import Head
 from memrl.engines.trees import TreeRow, as_mask, grow, lay_out, plan_batches, rows_shared
 
@@ -46,20 +46,6 @@ class Line:
 
     def __post_init__(self) -> None:
         self.generator = np.random.Generator(np.random.PCG64(self.sampling.seed))
-
-
-@dataclass
-class Counts:
-    """The cost of decoding so far."""
-
-    passes: int = 0
-    """Forward passes."""
-    prompt: int = 0
-    """Prompt tokens of the requests."""
-    read: int = 0
-    """Prompt tokens that went through the model, without padding."""
-    padded: int = 0
-    """Positions that went through the model."""
 
 
 class Decoder(ABC):

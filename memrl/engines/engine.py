@@ -60,6 +60,26 @@ ANYWHERE = Place()
 """The place of a request that stands alone."""
 
 
+@dataclass
+class Counts:
+    """The cost of decoding so far."""
+
+    passes: int = 0
+    """Forward passes."""
+    prompt: int = 0
+    """Prompt tokens of the requests."""
+    read: int = 0
+    """Prompt tokens that went through the model, without padding."""
+    padded: int = 0
+    """Positions that went through the model."""
+
+    def take(self) -> dict[str, int]:
+        """Return what was counted, and begin again."""
+        taken = {"passes": self.passes, "prompt": self.prompt, "read": self.read, "positions": self.padded}
+        self.passes = self.prompt = self.read = self.padded = 0
+        return taken
+
+
 class Engine(Protocol):
     """A generator of tokens. The same contract tests run against every engine."""
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 
 from memrl.engines.adapted import AdaptedModel
-from memrl.engines.decoding import Counts, Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
-from memrl.engines.engine import ANYWHERE, Place, Sampling, check_request
+from memrl.engines.decoding import Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
+from memrl.engines.engine import ANYWHERE, Counts, Place, Sampling, check_request
 from memrl.engines.memory import first_line, give_back_memory, out_of_memory
 from memrl.engines.models import score_completion
 from memrl.engines.trees import reads_trees

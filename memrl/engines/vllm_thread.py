@@ -143,13 +143,21 @@ def start_vllm(
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if not _on_gpu():
+        # A prompt is read in one piece, in a step that has room for it: vLLM's CPU build ends with "CPU Generator does
+        # not use offset" where it reads a part of a prompt whose request has a seed, as all of ours have.
+        arguments["enable_chunked_prefill"] = False
     return VllmThread(arguments | vllm.options)
 
 
-def _prepare_environment() -> None:
+def _on_gpu() -> bool:
     import torch
 
-    for name, value in (QUIET_ENVIRONMENT | ({} if torch.cuda.is_available() else CPU_ENVIRONMENT)).items():
+    return torch.cuda.is_available()
+
+
+def _prepare_environment() -> None:
+    for name, value in (QUIET_ENVIRONMENT | ({} if _on_gpu() else CPU_ENVIRONMENT)).items():
         os.environ.setdefault(name, value)
 
 

@@ -26,7 +26,7 @@ from memrl.policies.agent_file import AGENT_FILE, EXAMPLE
 from memrl.report.curve import draw_curve
 from memrl.report.tables import shown
 from memrl.storage.files import MANIFEST, write_text_atomic
-from memrl.storage.rundir import EVALUATION_FILE, MetricsFile, best_row
+from memrl.storage.rundir import EVALUATION_FILE, METRICS_FILE, MetricsFile, best_row
 
 CARD = "README.md"
 CURVE = "curve.png"
@@ -50,7 +50,7 @@ def write_card(folder: Path, run: Path, config: Config, told: Mapping[str, Any],
         DataError: the card of a data set is damaged.
     """
     name = run.resolve().name
-    metrics = MetricsFile(run / "metrics.jsonl").rows()
+    metrics = MetricsFile(run / METRICS_FILE).rows()
     if metrics:
         draw_curve(metrics, folder / CURVE, f"{name}, seed {config.seed}")
     base = f"`{portable_name(config.model.path)}`" if config.model.path != "tiny" else "memrl's embedded tiny model"

@@ -95,6 +95,12 @@ class Pool(ABC):
         """Each worker's log-probs of a completion under the unscaled distribution, for the canary."""
 
     @abstractmethod
+    def take_computed(self) -> dict[str, int]:
+        """Return what all engines have computed since this was last asked, those that count it: `prompt` tokens of
+        requests, those of them that were `read` (the rest stood in rows already), `positions` that went through the
+        model with decoding and padding, forward `passes`. Nothing where an engine does not count."""
+
+    @abstractmethod
     def sleep(self) -> None:
         """Have every engine give up the memory of a GPU that it shares with the learner, until `wake`."""
 
@@ -299,6 +305,9 @@ class InProcessPool(Pool):
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int], ref: AdapterRef) -> list[list[float]]:
         return [self.run(self.worker.engine.score(prompt_ids, completion_ids, ref))]
+
+    def take_computed(self) -> dict[str, int]:
+        return self.worker.take_computed()
 
     def sleep(self) -> None:
         self.run(self.worker.engine.sleep())

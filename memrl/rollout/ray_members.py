@@ -99,6 +99,10 @@ class RolloutActor:
         """The canary's question."""
         return await self.worker.engine.score(prompt_ids, completion_ids, self._local(version))
 
+    async def take_computed(self) -> dict[str, int]:
+        """Return what this worker's engine has computed since it was last asked."""
+        return self.worker.take_computed()
+
     async def sleep(self) -> None:
         await self.worker.engine.sleep()
 

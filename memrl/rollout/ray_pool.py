@@ -10,6 +10,7 @@ waited for, so that no episode counts twice. `memrl.rollout.ray_members` says wh
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -64,6 +65,12 @@ class RayPool(Pool):
 
         scores: list[list[float]] = self.run(self._members.ask_each("score", ask))
         return scores
+
+    def take_computed(self) -> dict[str, int]:
+        each: list[dict[str, int]] = self.run(
+            self._members.ask_each("take_computed", lambda member: answer(member.actor.take_computed.remote()))
+        )
+        return dict(sum((Counter(found) for found in each), Counter()))
 
     def sleep(self) -> None:
         self.run(self._members.ask_each("sleep", lambda member: answer(member.actor.sleep.remote())))

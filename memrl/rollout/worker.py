@@ -16,7 +16,7 @@ from functools import partial
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_rerolls, wants_worth
-from memrl.engines.engine import ANYWHERE, Engine, Place, Sampling
+from memrl.engines.engine import ANYWHERE, Counts, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
@@ -331,6 +331,12 @@ class RolloutWorker:
             completion_tokens=answer.completion_tokens,
             attempts=answer.attempts,
         )
+
+    def take_computed(self) -> dict[str, int]:
+        """Return what the engine has computed since this was last asked (`Counts.take`); nothing where it does not
+        count."""
+        counts = getattr(self.engine, "counts", None)
+        return counts.take() if isinstance(counts, Counts) else {}
 
     async def check_judge(self) -> None:
         """Have the judge grade its canaries, where there is one.

@@ -18,12 +18,16 @@ from memrl.storage.files import find_damage, write_bytes_atomic, write_json_atom
 from memrl.storage.formats import check_format, stamp
 from memrl.storage.lock import LOCK_FILE
 
+COMPUTED_FILE = "computed.jsonl"
+"""What the engines computed in each step; with several workers or rollouts ahead it may differ between two runs of one
+seed, so it stands apart from the metrics."""
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
 EVALUATION = "eval"
 """The folder in which a run keeps its evaluation, where none is named."""
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
+METRICS_FILE = "metrics.jsonl"
 RUN_FILE = "run.json"
 """Says the format of the run folder, and which memrl wrote there last."""
 RUN_MARKS = (CONFIG_FILE, RUN_FILE)
@@ -165,7 +169,7 @@ def find_adapter(run: Path, wanted: str) -> Path:
     names = sorted(path.name for path in folder.glob("v*") if path.is_dir() and path.suffix == "")
     if not names:
         raise CheckpointError(f"{run} has no adapter yet.")
-    rows = MetricsFile(run / "metrics.jsonl").rows()
+    rows = MetricsFile(run / METRICS_FILE).rows()
     if wanted == "best":
         best = best_row(rows)
         name = _adapter_of(best) if best else names[-1]

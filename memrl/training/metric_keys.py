@@ -127,7 +127,8 @@ METRICS: dict[str, str] = {
     # Wall clock.
     "time/step": "Seconds of the whole step.",
     "time/<phase>": "Seconds of a phase since the last row: `build`, `rollout` (what the learner waited for), `learn`, "
-    "`eval`.",
+    "`eval`, `canary`, `publish`, `save` (that of the step before among it).",
+    "time/wall": "Seconds that the run has taken so far, those before it was resumed included.",
 }
 """Meaning by key, in the order of the page of metrics."""
 

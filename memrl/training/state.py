@@ -32,7 +32,15 @@ from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.checkpoints import find_checkpoint, list_checkpoints, save_checkpoint
 from memrl.storage.files import find_damage, new_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
 from memrl.storage.formats import check_format, stamp
-from memrl.storage.rundir import CONFIG_FILE, EpisodeWriter, MetricsFile, check_run, write_run_format
+from memrl.storage.rundir import (
+    COMPUTED_FILE,
+    CONFIG_FILE,
+    METRICS_FILE,
+    EpisodeWriter,
+    MetricsFile,
+    check_run,
+    write_run_format,
+)
 from memrl.training.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -70,7 +78,8 @@ class RunState:
         self.evaluations: list[Evaluation] = []
         self.gates: dict[str, float | None] = {}
         self.kinds_before: KindScores | None = None
-        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.metrics = MetricsFile(self.folder / METRICS_FILE)
+        self.computed = MetricsFile(self.folder / COMPUTED_FILE)
         self.episode_files = EpisodeWriter(self.folder / "episodes")
         self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
 
@@ -165,7 +174,8 @@ class RunState:
     def _cut_off(self) -> None:
         """Remove what was written after the point where this run begins: all of it will be written again."""
         begun = bool(self.evaluations)
-        self.metrics.cut(self.step if begun else -1)
+        for rows in (self.metrics, self.computed):
+            rows.cut(self.step if begun else -1)
         self.episode_files.cut(self.step)
         for folder in (self.folder / "adapters").glob("v*"):
             if folder.name > adapter_name(self._learner.version):

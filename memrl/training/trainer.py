@@ -170,16 +170,20 @@ class Trainer:
         config = self.config
         with self._progress:
             began = time.monotonic()
-            self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
+            with self._clock.timed("canary"):
+                self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
             adapter = self._publish()
-            gap = self._canary.check(adapter, [self._first_canary])
+            with self._clock.timed("canary"):
+                gap = self._canary.check(adapter, [self._first_canary])
             if not self.state.evaluations:
                 self._first_row(adapter, gap, began)
             while not self._done():
                 began = time.monotonic()
+                self.pool.take_computed()  # what canaries and evaluations took
                 with self._clock.timed("rollout"):  # what the learner waits for
                     self.rollouts.begin(self.step, adapter)
                     groups, report, drawn = self.rollouts.take()
+                    computed = self.pool.take_computed()
                 self.state.episodes += sum(len(group.episodes) for group in groups)
                 samples, staleness = self._fresh(report.samples)
                 with self._clock.timed("learn"):
@@ -187,9 +191,10 @@ class Trainer:
                     learned = self._learn(samples)
                 self.state.step += 1
                 adapter = self._publish()
-                gap = self._canary.check(adapter, samples)
-                if samples and not staleness["learner/staleness"]:
-                    self._canary.check_sampled(learned["loss/sampling_gap"], config.rollout.temperature)
+                with self._clock.timed("canary"):
+                    gap = self._canary.check(adapter, samples)
+                    if samples and not staleness["learner/staleness"]:
+                        self._canary.check_sampled(learned["loss/sampling_gap"], config.rollout.temperature)
                 row: dict[str, Any] = {
                     "step": self.step,
                     **step_figures(groups, self._counted(), config.rewards.alarms),
@@ -201,6 +206,7 @@ class Trainer:
                 row["canary/gap"] = gap
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
+                self.state.computed.append({"step": self.step, **computed})
                 self._record(row, groups, time.monotonic() - began)
                 self._watch(row)
 
@@ -277,8 +283,9 @@ class Trainer:
         self.pool.wake()
 
     def _publish(self) -> AdapterRef:
-        adapter = self.learner.publish(self.folder / "adapters")
-        self.pool.load_adapter(adapter)
+        with self._clock.timed("publish"):
+            adapter = self.learner.publish(self.folder / "adapters")
+            self.pool.load_adapter(adapter)
         return adapter
 
     def _evaluate(self, adapter: AdapterRef, *, gates: bool = False) -> dict[str, float]:
@@ -345,19 +352,22 @@ class Trainer:
     def _record(self, row: dict[str, Any], groups: list[Group], seconds: float) -> None:
         """Write what a step leaves behind: its episodes, its row, and its checkpoint where one is due."""
         state = self.state
-        if self.config.run.save_episodes and groups:
-            state.episode_files.write(self.step, [episode for group in groups for episode in group.episodes])
+        with self._clock.timed("save"):
+            if self.config.run.save_episodes and groups:
+                state.episode_files.write(self.step, [episode for group in groups for episode in group.episodes])
         row["episodes"] = state.episodes
         # time/ alone may differ between two runs of one seed.
         row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._clock.lap().items()}}
-        state.metrics.append(row)
-        self.trackers.row(row)
-        self._progress.line(row, self.config.train.steps)
-        if self.step % self.config.run.save_every == 0 or self._done():
-            state.save()
-            state.prune()
-        else:
-            state.keep()
+        row["time/wall"] = self._clock.seconds()
+        with self._clock.timed("save"):
+            state.metrics.append(row)
+            self.trackers.row(row)
+            self._progress.line(row, self.config.train.steps)
+            if self.step % self.config.run.save_every == 0 or self._done():
+                state.save()
+                state.prune()
+            else:
+                state.keep()
 
     # The end ----------------------------------------------------------------------------------------------------
 

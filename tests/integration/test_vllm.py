@@ -316,6 +316,23 @@ def core_below(process: psutil.Process, before: Collection[int] = ()) -> psutil.
     return core
 
 
+def test_more_prompts_may_wait_than_one_step_reads(plain_model: Path, tmp_path: Path) -> None:
+    """A step has room for 300 tokens; of 16 prompts of 160 tokens it would read the second in two parts."""
+    settings = VLLM | {"rollout.max_prompt_tokens": 200, "rollout.max_completion_tokens": 8, "rollout.max_batch": 16}
+    config = small_config(plain_model, tmp_path, settings)
+    config.vllm.options = {"max_num_batched_tokens": 300}
+    engine = open_vllm(config, end_ids(config.model, load_tokenizer(config.model)), 1)
+    try:
+
+        async def play() -> list[Completion]:
+            asked = ([3 + (number + place) % 50 for place in range(160)] for number in range(16))
+            return await asyncio.gather(*(engine.generate(ids, Sampling(8, 1.0, 5), None) for ids in asked))
+
+        assert all(completion.ids for completion in run(play()))
+    finally:
+        engine.close()
+
+
 def test_an_engine_whose_process_dies_says_so(plain_model: Path, tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     engine = open_vllm(small_config(plain_model, tmp_path, VLLM), [2], 2)
