@@ -119,10 +119,16 @@ class Learner(AnyLearner):
             LearnerError: as `step`; or memory does not hold a single sample.
         """
         samples = [sample for part in share for sample in part.samples]
-        return self._within_memory(samples, lambda: self._work(share, progress, before))
+        return self._within_memory(samples, lambda: self._work(share, progress, before), before)
 
-    def _within_memory(self, samples: Sequence[Sample], work: Callable[[], Result]) -> Result:
-        """Return what `work` on `samples` returns, with smaller micro-batches each time that memory lacks."""
+    def _within_memory(
+        self, samples: Sequence[Sample], work: Callable[[], Result], before: bytes | None = None
+    ) -> Result:
+        """Return what `work` on `samples` returns, with smaller micro-batches each time that memory lacks.
+
+        Args:
+            before: the state to go back to after each such time; None: the work changes none.
+        """
         while True:
             try:
                 return work()
@@ -132,7 +138,25 @@ class Learner(AnyLearner):
                 failed = first_line(error)
             # Not before here: the error's traceback holds what was computed.
             give_back_memory()
+            if before is not None:
+                self._go_back(before, failed)
             self._halve(samples, failed)
+
+    def _go_back(self, before: bytes, failed: str) -> None:
+        """Become what `before` is, after memory did not hold a step of which updates may have been taken.
+
+        Raises:
+            LearnerError: that does not fit either, so that what the learner is now is no state of the run.
+        """
+        try:
+            self.restore(before, "the state before the step")
+        except Exception as error:
+            raise LearnerError(
+                f"out of memory on {room_on(self.device)} at learner step {self.version + 1} ({failed}), and again on "
+                f"the way back to the state before it ({first_line(error)}). Go on from the last checkpoint by "
+                "--resume, with a lower train.micro_batch_tokens, train.gradient_checkpointing=true or "
+                "model.dtype=bfloat16."
+            ) from error
 
     def _halve(self, samples: Sequence[Sample], failed: str) -> None:
         """Let micro-batches be half as large from now on.
@@ -180,8 +204,9 @@ class Learner(AnyLearner):
                 self.peers.sum_gradients(self.trainable)
                 norms.append(self._apply_gradient())
             self.version += 1
-        except BaseException:
-            self.restore(before, "the state before the step")
+        except BaseException as error:
+            if not out_of_memory(error):  # else by whoever has let go of the error, and of what it holds
+                self.restore(before, "the state before the step")
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)

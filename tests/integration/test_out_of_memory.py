@@ -94,6 +94,46 @@ def test_a_learner_that_cannot_hold_one_sample_says_what_helps_and_is_as_before(
     assert learner.version == 0
 
 
+def twice(config: Config) -> None:
+    whole(config)
+    config.train.updates_per_step = 2
+
+
+def full_at(target: Any, name: str, *times: int) -> None:
+    """Let calls of a method, counted from 1, find memory full."""
+    real, calls = getattr(target, name), []
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) in times:
+            raise torch.OutOfMemoryError(FULL)
+        return real(*arguments, **options)
+
+    setattr(target, name, called)
+
+
+def test_a_step_of_two_updates_that_is_done_again_counts_each_once() -> None:
+    free, tight = make_learner(twice), make_learner(twice)
+    samples = make_samples(free, 8)
+    for learner in (free, tight):
+        perturb(learner.peft_model, seed=1)
+    full_at(tight, "_accumulate", 2)  # after the first update
+    free.step(samples)
+    tight.step(samples)
+    assert (tight.version, tight.updates, tight.scheduler.last_epoch) == (1, 2, 2)
+    assert (free.version, free.updates, free.scheduler.last_epoch) == (1, 2, 2)
+    for name, value in weights(free).items():
+        assert torch.allclose(value, weights(tight)[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_a_learner_that_cannot_go_back_for_want_of_memory_goes_no_further() -> None:
+    learner = make_learner(twice)
+    full_at(learner, "_accumulate", 2)
+    full_at(learner.optimizer, "load_state_dict", 1)
+    with pytest.raises(LearnerError, match=r"again on the way back to the state before it.*--resume"):
+        learner.step(make_samples(learner, 8))
+
+
 REAL = """
 import logging, resource, sys
 from pathlib import Path
