@@ -127,13 +127,23 @@ def _with_data(error: ConfigError, arguments: argparse.Namespace) -> ConfigError
 
 
 def _own_config(arguments: argparse.Namespace) -> str | None:
-    """Let the run that `--resume` means, where no CONFIG is named, go on by its own config; returns its name."""
-    from memrl.storage.rundir import CONFIG_FILE, holds_run, run_name
+    """Let the run that `--resume` means, where no CONFIG is named, go on by its own config (or begin by the one that a
+    dry run left); returns its name.
+
+    Raises:
+        ConfigError: a run has begun in its folder, and its config is gone.
+    """
+    from memrl.storage.rundir import CONFIG_FILE, RUN_FILE, run_name
 
     if arguments.config is not None or not arguments.resume:
         return None
     folder = Path(load_config(None, arguments.overrides, check=False).run.dir or "")
-    if not (holds_run(folder) and (folder / CONFIG_FILE).is_file()):
+    if not (folder / CONFIG_FILE).is_file():
+        if (folder / RUN_FILE).is_file():
+            raise ConfigError(
+                f"{folder} has a run's {RUN_FILE} and no {CONFIG_FILE} to go on by. Name the config that the run was "
+                "begun with."
+            )
         return None
     arguments.config = folder / CONFIG_FILE
     arguments.overrides = [*arguments.overrides, f"run.dir={folder}"]  # it may have been moved
@@ -160,7 +170,10 @@ def train_command(arguments: argparse.Namespace) -> None:
             "auto begin it."
         )
     if resume and holds_run(folder) and not any((folder / mark).is_file() for mark in RUN_MARKS):
-        raise ConfigError(f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}).")
+        raise ConfigError(
+            f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}). To begin one there, "
+            f"name a subfolder: run.dir={folder / 'run'}"
+        )
     check_run(folder)
     with lock_folder(folder):
         if not resume and holds_run(folder):

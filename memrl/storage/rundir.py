@@ -32,8 +32,9 @@ RUN_FILE = "run.json"
 """Says the format of the run folder, and which memrl wrote there last."""
 RUN_MARKS = (CONFIG_FILE, RUN_FILE)
 """One of them is in every run folder; the older runs lack the second."""
-NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE, "run.lock"}  # the last: the lock of older versions
-"""What a dry run leaves in a folder, or a process that was killed before its run began."""
+NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE, "run.lock", "lost+found"}
+"""What a dry run leaves in a folder, or a process that was killed before its run began, also one of an older version
+(`run.lock`); and what is in every mounted disk."""
 
 
 def holds_run(folder: Path) -> bool:

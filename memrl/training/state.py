@@ -86,11 +86,11 @@ class RunState:
     def begin(self, found: Start | None, name: str) -> None:
         """Stand where the run begins, or where it goes on; `name` is the run's."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_run_format(self.folder, memrl.__version__, name)
         if found is not None:
             self._restore(*found)
         else:
             describe(self._config)
+        write_run_format(self.folder, memrl.__version__, name)  # last: where it is, the config is
         self._cut_off()
 
     def ranked(self) -> list[Evaluation]:

@@ -134,6 +134,35 @@ def test_resume_auto_begins_where_there_is_nothing(monkeypatch: pytest.MonkeyPat
     assert cli.main(["train", "mine.yaml", "--resume"]) == 2
 
 
+@pytest.mark.parametrize("resume", [["--resume"], ["--resume", "auto"]])
+def test_where_no_config_is_named_the_one_of_the_folder_decides(
+    resume: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fake_trainer(monkeypatch)
+    assert cli.main(["train", "--dry-run", "mine.yaml", "seed=77", "run.dir=x"]) == 0
+    kept = Path("x/config.yaml").read_bytes()
+    assert cli.main(["train", *resume, "run.dir=x"]) == 0
+    assert made[0]["config"].seed == 77  # type: ignore[attr-defined]
+    assert Path("x/config.yaml").read_bytes() == kept
+    Path("x/config.yaml").rename("x/run.json")
+    capsys.readouterr()
+    assert cli.main(["train", *resume, "run.dir=x"]) == 2
+    assert "x has a run's run.json and no config.yaml to go on by. Name the config" in capsys.readouterr().err
+    assert len(made) == 1
+
+
+def test_a_run_begins_on_a_mounted_disk_and_not_among_other_things(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fake_trainer(monkeypatch)
+    Path("disk/lost+found").mkdir(parents=True)
+    assert cli.main(["train", "mine.yaml", "--resume", "auto", "run.dir=disk"]) == 0
+    assert made[0]["resume"] is False
+    Path("disk/slurm-1.out").touch()
+    assert cli.main(["train", "mine.yaml", "--resume", "auto", "run.dir=disk"]) == 2
+    assert "name a subfolder: run.dir=disk/run" in capsys.readouterr().err.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("called", "told"),
     [("/opt/env/bin/memrl", "/opt/env/bin/memrl"), (".venv/bin/memrl", ".venv/bin/memrl"), ("-c", "memrl")],
