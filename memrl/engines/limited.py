@@ -33,22 +33,33 @@ def limited(work: Callable[[], Any], *, seconds: float, room: int) -> Any:
         room: bytes beyond what this process holds.
 
     Raises:
-        Unended: it took longer, or wanted more.
+        Unended: it took longer, wanted more, or its process was ended.
+        OSError: this process cannot have another beside it.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except BaseException:
+        os.close(reading)
+        os.close(writing)
+        raise
     if not child:
         _tell(writing, work, seconds, room)
     os.close(writing)
+    data: bytes | None = None
     try:
         data = _heard(reading, time.monotonic() + _GRACE * seconds)
     finally:
         os.close(reading)
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)  # it has told all, or is to tell no more
-        os.waitpid(child, 0)
-    if not data:
+        if data is None:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)  # it is to tell no more
+        ended = _end_of(child)
+    if data is None or ended == signal.SIGXCPU:
         raise Unended(f"it does not come to an end within {seconds:g} s of computing")
+    if not data:
+        how = f"was ended by signal {ended}" if ended else "ended without a word"
+        raise Unended(f"the process that tried it {how}")
     done, result = pickle.loads(data)  # our own process wrote it
     if done:
         return result
@@ -57,16 +68,38 @@ def limited(work: Callable[[], Any], *, seconds: float, room: int) -> Any:
     raise result
 
 
-def _heard(reading: int, until: float) -> bytes:
-    """Return all that the other end has told when it ended; nothing where the time is over before."""
+def _end_of(child: int) -> int:
+    """Wait for a child's end; returns the signal that ended it, 0 where none did or nobody says."""
+    try:
+        _, status = os.waitpid(child, 0)
+    except ChildProcessError:  # who started this process lets the system clear its children away (SIGCHLD is ignored)
+        return 0
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def _heard(reading: int, until: float) -> bytes | None:
+    """Return all that the other end has told when it ended; None where the time is over before."""
     data = bytearray()
+    ready = select.poll()  # select knows no descriptor above 1,023
+    ready.register(reading, select.POLLIN)
     while (left := until - time.monotonic()) > 0:
-        if select.select([reading], [], [], left)[0]:
+        if ready.poll(1000 * left):
             piece = os.read(reading, 1 << 16)
             if not piece:
                 return bytes(data)
             data += piece
-    return b""
+    return None
+
+
+def _packed(told: tuple[bool, Any]) -> bytes:
+    """Return what was told as bytes; of an error that cannot be told whole, what it says."""
+    try:
+        data = pickle.dumps(told)
+        if not told[0]:
+            pickle.loads(data)  # some errors can be written and not read
+        return data
+    except Exception as error:
+        return pickle.dumps((False, RuntimeError(repr(error if told[0] else told[1]))))
 
 
 def _tell(writing: int, work: Callable[[], Any], seconds: float, room: int) -> None:
@@ -84,7 +117,7 @@ def _tell(writing: int, work: Callable[[], Any], seconds: float, room: int) -> N
             told = (True, work())
         except Exception as error:
             told = (False, error)
-        data = pickle.dumps(told)
+        data = _packed(told)
         while data:
             data = data[os.write(writing, data) :]
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from memrl.envs.dialects.taught import hinted
 from memrl.envs.dialects.thoughts import said, speech
 from memrl.envs.tools import ToolSchema
 from memrl.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 DAY = datetime.datetime(2024, 7, 26)
 """The day that a template is told when it asks for today's: the one that Llama 3.1's takes where there is no clock."""
@@ -95,6 +98,8 @@ class Template:
             _rehearsed.add(written)  # before: the copy of this process that tries it must not try it again
             try:
                 limited(self._rehearse, seconds=SECONDS, room=_ROOM)
+            except OSError as error:  # no process to be had beside this one
+                log.warning("the chat template of %r is used without a try whether it ends: %s", self.name, error)
             except Unended as error:
                 _rehearsed.discard(written)
                 raise ConfigError(

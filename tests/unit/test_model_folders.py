@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import resource
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +102,75 @@ def test_a_chat_template_that_does_not_end_is_stopped_and_named(
     monkeypatch.setattr(probe, "SECONDS", 1.0)
     with pytest.raises(ConfigError, match=rf"chat template of .* cannot be used: it {told}.*mend the template"):
         open_prompter(byte_tokenizer(before + CHATML), "hermes")
+
+
+class Untellable(Exception):
+    """An error that pickle writes and cannot read."""
+
+    def __init__(self, what: str, *, where: str) -> None:
+        super().__init__(what)
+
+
+@pytest.fixture
+def _children_are_cleared_away() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 1200:
+        pytest.skip("needs 1,200 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 1200), before[1]))
+    held = [os.dup(0) for _ in range(1100)]
+    yield
+    for one in held:
+        os.close(one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_children_are_cleared_away")
+def test_work_is_limited_where_children_are_cleared_away() -> None:
+    assert limited(lambda: 6 * 7, seconds=5, room=1 << 30) == 42
+
+
+@pytest.mark.usefixtures("_many_descriptors")
+def test_work_is_limited_beside_many_open_files() -> None:
+    assert limited(lambda: 6 * 7, seconds=5, room=1 << 30) == 42
+
+
+def test_an_error_that_cannot_be_told_whole_is_told_in_words() -> None:
+    def fail() -> None:
+        raise Untellable("odd", where="here")
+
+    def fail_with_a_function() -> None:
+        error = KeyError("odd")
+        error.why = lambda: 1  # type: ignore[attr-defined]
+        raise error
+
+    for work in (fail, fail_with_a_function):
+        with pytest.raises(RuntimeError, match="odd"):
+            limited(work, seconds=5, room=1 << 30)
+
+
+def test_another_end_of_the_process_is_not_called_endless() -> None:
+    with pytest.raises(Unended, match=r"was ended by signal 9$"):
+        limited(lambda: os.kill(os.getpid(), signal.SIGKILL), seconds=5, room=1 << 30)
+    with pytest.raises(Unended, match="ended without a word"):
+        limited(lambda: os._exit(3), seconds=5, room=1 << 30)
+
+
+def test_a_machine_without_another_process_goes_on_without_the_rehearsal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "fork", full)
+    open_prompter(byte_tokenizer("{# tried nowhere #}" + CHATML), "hermes")
+    assert "is used without a try whether it ends: [Errno 12]" in caplog.text
 
 
 def test_limited_work_gives_its_result_or_its_error() -> None:
