@@ -96,7 +96,7 @@ def load(arguments: argparse.Namespace, *, records: bool = True, here: bool = Tr
         ConfigError, DataError: config or data are wrong, or the machine has not what they need.
     """
     from memrl.data.feed import check_data
-    from memrl.training.machine import check_machine
+    from memrl.training.machine import check_device
 
     try:
         config = load_config(arguments.config, arguments.overrides)
@@ -104,7 +104,7 @@ def load(arguments: argparse.Namespace, *, records: bool = True, here: bool = Tr
         raise _with_data(error, arguments) from error
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
     if here:
-        check_machine(config)
+        check_device(config)
     check_data(config.data, config.seed, records=records)
     return config
 
@@ -159,6 +159,9 @@ def train_command(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _dry_run(config, folder)
         return
+    from memrl.training.machine import check_room_for_ray
+
+    check_room_for_ray(config)
     from memrl.data.guard import guard
     from memrl.storage.lock import lock_folder
     from memrl.storage.rundir import RUN_MARKS, check_run, holds_run
@@ -171,8 +174,8 @@ def train_command(arguments: argparse.Namespace) -> None:
         )
     if resume and holds_run(folder) and not any((folder / mark).is_file() for mark in RUN_MARKS):
         raise ConfigError(
-            f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}). To begin one there, "
-            f"name a subfolder: run.dir={folder / 'run'}"
+            f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}). To begin one "
+            f"there, name a subfolder: run.dir={folder / 'run'}"
         )
     check_run(folder)
     with lock_folder(folder):

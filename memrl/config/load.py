@@ -44,7 +44,14 @@ TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
 # Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
 LINES = {key for key, field, _ in dotted(Config()) if field.type in {"str", "str | None"}}
 TEXTS = {key for key, field, _ in dotted(Config()) if field.type in TEXT_TYPES}
-_RESOLVED = re.compile(r"\$\{[^}]*:")
+_RESOLVED = re.compile(r"(?<!\\)(?:\\\\)*\$\{[^}]*:")  # an odd number of \ before it makes it text
+# What YAML's own constructors raise on values like `!!int abc` or 5,000 digits goes beyond its own errors.
+_UNREADABLE = (
+    yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError, TypeError, IndexError, KeyError, OverflowError,
+    RecursionError,
+)  # fmt: skip
+_LONGEST = 256
+"""Bits of a whole number that can still be compared and shown, to say that it is too large."""
 _SHOWN = 200
 """Characters of an override in a message."""
 # Containers: what is below them is the user's.
@@ -128,8 +135,8 @@ def _read_file(path: Path) -> list[Setting]:
         loaded = OmegaConf.load(StringIO(text))
         tree = OmegaConf.to_container(loaded, resolve=False)
         written = _as_written(text)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
+    except (*_UNREADABLE, OSError) as error:
+        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())[:_SHOWN]}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `section: {{key: value}}` lines, not a {type(tree).__name__}.")
     return list(_flatten(tree, written, str(path)))
@@ -183,8 +190,8 @@ def read_value(raw: str) -> Any:
     try:
         check_bounds(raw, "the value")
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]), resolve=False)["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"the value is no readable YAML ({str(error).splitlines()[0]})") from error
+    except _UNREADABLE as error:
+        raise ConfigError(f"the value is no readable YAML ({' '.join(str(error).split())[:_SHOWN]})") from error
 
 
 def _present(settings: Sequence[Setting], complaints: list[str]) -> list[Setting]:
@@ -216,6 +223,8 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
             "environment, and would stand in config.yaml for all to read. Write the value itself, or for a key the "
             "name of its variable (api_key_env)"
         )
+    if any(number.bit_length() > _LONGEST for number in _numbers(value)):
+        return f"{setting.origin}: {key} is a number of more than {_LONGEST} bits, which nothing here takes"
     below_open = next((name for name in OPEN_KEYS if key.startswith(name + ".")), None)
     if key in SECTIONS:
         return f"{setting.origin}: {key} is a section, not a value; set e.g. {_first_key(key)}=..."
@@ -232,6 +241,19 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
     except (OmegaConfBaseException, TypeError, ValueError, IndexError, AttributeError) as error:
         return f"{setting.origin}: {key}: {str(error).splitlines()[0]}"
     return None
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """Yield every whole number in a value."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(name)
+            yield from _numbers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner)
 
 
 def _texts(value: Any) -> Iterator[str]:

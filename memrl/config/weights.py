@@ -9,7 +9,7 @@ PICKLED = (
     "once where you trust it and write it again by save_pretrained, or take a release that has model.safetensors"
 )
 """Said of a folder of which `pickled_weights` has named a file."""
-_PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+_PICKLES = ("pytorch_model*.bin", "consolidated*.pth", "model*.pt", "model*.ckpt")  # not an optimizer's, a scheduler's
 
 
 def pickled_weights(folder: Path) -> str | None:

@@ -49,6 +49,11 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
     merged = form == "merged"
     beside = os.path.normpath(folder.resolve() / told["base_model"])  # where it lies, seen from this folder
     base = base_model or (beside if os.path.isdir(beside) else told["base_model"])
+    if not merged and base_model is None and base.startswith("."):
+        raise ConfigError(
+            f"{folder} is an adapter, and its base model {Path(base).name!r} is not at {beside}. Say where it is now: "
+            "--base-model PATH (in Python: base_model=...)."
+        )
     model = ModelConfig(path=str(folder) if merged else base, dtype=told["dtype"])
     if not merged:
         lora = _read(folder / "adapter_config.json", folder)

@@ -81,7 +81,7 @@ class RunState:
         self.metrics = MetricsFile(self.folder / METRICS_FILE)
         self.computed = MetricsFile(self.folder / COMPUTED_FILE)
         self.episode_files = EpisodeWriter(self.folder / "episodes")
-        self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
+        self._unsaved: tuple[int, dict[str, Any], bytes, dict[str, Any]] | None = None  # finished, without a checkpoint
 
     def begin(self, found: Start | None, name: str) -> None:
         """Stand where the run begins, or where it goes on; `name` is the run's."""
@@ -103,15 +103,18 @@ class RunState:
         """Write a checkpoint of the step that was just taken."""
         self._save(self.step, self._state(), self._learner.save)
 
-    def keep(self) -> None:
-        """Hold the step that was just taken in memory, for `save_unsaved`."""
-        self._unsaved = (self.step, self._state(), self._learner.state())
+    def keep(self, row: dict[str, Any]) -> None:
+        """Hold the step that was just taken in memory, for `save_unsaved`; `row` is what the metrics say of it."""
+        self._unsaved = (self.step, self._state(), self._learner.state(), row)
 
     def save_unsaved(self) -> None:
-        """Write a checkpoint of the last finished step, where `run.save_every` had left it out."""
+        """Write a checkpoint of the last finished step, and its row, where `run.save_every` had left it out or the end
+        came before."""
         if self._unsaved is None:
             return
-        step, state, learner = self._unsaved
+        step, state, learner, row = self._unsaved
+        if all(written["step"] != step for written in self.metrics.rows()):
+            self.metrics.append(row)
         self._save(step, state, lambda folder: write_bytes_atomic(folder / STATE_FILE, learner))
 
     def prune(self) -> None:

@@ -25,7 +25,7 @@ from memrl.data.feed import StreamFeed
 from memrl.engines.canary import first_canary
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.errors import JudgeError, NothingLearned, RewardHacked
+from memrl.errors import CheckpointError, MemrlError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.kinds import BEST_RULE, falls, kind_scores
 from memrl.evaluation.statistics import mean
@@ -144,8 +144,11 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to `train.steps` and return the summary, which also stands in `summary.json`.
 
+        Whatever of these ends it, every finished step is saved by then.
+
         Raises:
-            KeyboardInterrupt: after Ctrl-C; every finished step is saved by then.
+            KeyboardInterrupt: after Ctrl-C.
+            LearnerError: the learner cannot go on.
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
             JudgeError: the judge fails one of its canaries by now.
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
@@ -154,7 +157,9 @@ class Trainer:
         with self.trackers:
             try:
                 self._train()
-            except (KeyboardInterrupt, JudgeError, RewardHacked, NothingLearned):
+            except CheckpointError:
+                raise  # the disk is what failed
+            except (KeyboardInterrupt, MemrlError):
                 self.state.save_unsaved()
                 raise
             finally:
@@ -360,14 +365,13 @@ class Trainer:
         row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._clock.lap().items()}}
         row["time/wall"] = self._clock.seconds()
         with self._clock.timed("save"):
+            state.keep(row)  # first: an end that comes from now on loses nothing of the step
             state.metrics.append(row)
             self.trackers.row(row)
             self._progress.line(row, self.config.train.steps)
             if self.step % self.config.run.save_every == 0 or self._done():
                 state.save()
                 state.prune()
-            else:
-                state.keep()
 
     # The end ----------------------------------------------------------------------------------------------------
 

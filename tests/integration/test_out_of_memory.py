@@ -215,16 +215,24 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_slow(
     assert not (tmp_path / "run").exists()
 
 
-def test_too_little_shared_memory_is_told_before_anything_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_shared_memory_is_told_before_anything_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = tmp_path / "shm"
     disk.mkdir()
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     monkeypatch.setattr(machine, "SHARED_MEMORY", disk)
     try:
-        with pytest.raises(ConfigError, match=r"has 16 MiB free, and Ray.*--shm-size=2g.*rollout\.workers=0"):
-            machine.check_machine(small_config(TINY_MODEL, tmp_path / "run", {"rollout.workers": 2}))
-        machine.check_machine(small_config(TINY_MODEL, tmp_path / "run"))  # which starts no Ray
+        machine.check_room_for_ray(small_config(TINY_MODEL, tmp_path / "run"))  # which starts no Ray
+        assert not caplog.text
+        on_ray = small_config(TINY_MODEL, tmp_path / "run", {"rollout.workers": 2})
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        machine.check_room_for_ray(on_ray)  # which Ray plays nevertheless
+        assert f"16 MiB free: Ray will keep its objects in files under {tmp_path}" in caplog.text
+        monkeypatch.setenv("RAY_TMPDIR", str(disk))
+        with pytest.raises(ConfigError, match=r"has 16 MiB free and .*, and Ray.*--shm-size=2g.*rollout\.workers=0"):
+            machine.check_room_for_ray(on_ray)
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -235,9 +243,9 @@ def test_a_disk_that_cannot_be_written_is_a_line(tmp_path: Path, capsys: pytest.
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", disk]).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:
-        for command in ("train", "sft"):
+        for command, code in (("train", 1), ("sft", 2)):
             changes = {"sft.steps": 1, "sft.streams": 1}
-            assert cli.main([command, str(ROOT / CONFIG), *overrides(TINY_MODEL, disk / "run", changes)]) in (1, 2)
+            assert cli.main([command, str(ROOT / CONFIG), *overrides(TINY_MODEL, disk / "run", changes)]) == code
             told = capsys.readouterr().err
             assert "Read-only file system" in told, told
             assert "Traceback" not in told

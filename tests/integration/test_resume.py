@@ -212,6 +212,61 @@ def test_sigterm_saves_every_finished_step_and_one_command_serves_each_start(
     assert rows(folder) == rows(whole)
 
 
+ENDS_AROUND_A_STEP = {
+    "before its row": f"""
+import os, signal
+from memrl.storage.rundir import MetricsFile
+append, met = MetricsFile.append, []
+def appended(self, row):
+    if row["step"] == 2 and self.path.name == "metrics.jsonl" and not met:
+        met.append(row)
+        {DIE}
+    append(self, row)
+MetricsFile.append = appended
+""",
+    "before its checkpoint": f"""
+import os, signal
+from memrl.storage.rundir import MetricsFile
+append = MetricsFile.append
+def appended(self, row):
+    append(self, row)
+    if row["step"] == 2 and self.path.name == "metrics.jsonl":
+        {DIE}
+MetricsFile.append = appended
+""",
+    "in its checkpoint": WAYS_TO_DIE["in the middle of a checkpoint"],
+}
+
+
+def test_a_step_whose_end_meets_sigterm_or_whose_next_fails_is_saved(
+    quick_model: Path, whole: Path, tmp_path: Path
+) -> None:
+    ways = {way: before.replace("SIGKILL", "SIGTERM") for way, before in ENDS_AROUND_A_STEP.items()}
+    ways["the next fails"] = """
+from memrl.errors import LearnerError
+from memrl.learner.learner import Learner
+step = Learner.step
+def stepped(self, *arguments):
+    if self.version == 2:
+        raise LearnerError("out of memory, say")
+    return step(self, *arguments)
+Learner.step = stepped
+"""
+    words = {
+        way: ["train", str(ROOT / CONFIG), *overrides(quick_model, tmp_path / way, {"run.save_every": every})]
+        for way, every in zip(ways, (1, 1, 2, 50), strict=True)
+    }
+    ends = run_all({way: (ways[way], words[way], tmp_path / f"{way}.log") for way in ways})
+    for way, (code, errors) in ends.items():
+        assert code == (1 if way == "the next fails" else 143), (way, errors)
+        assert "Traceback" not in errors
+        found = find_checkpoint(tmp_path / way / "checkpoints")
+        assert found is not None and found[0] == 2, way
+        assert [row["step"] for row in rows(tmp_path / way)] == [0, 1, 2], way
+        resume(quick_model, tmp_path / way).run()
+        assert rows(tmp_path / way) == rows(whole), way
+
+
 def test_a_run_goes_on_by_its_own_config_where_none_is_named(
     quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -47,6 +47,37 @@ def test_a_setting_beyond_all_bounds_is_refused_in_a_line(key: str) -> None:
         read_value("[" * 3000)  # as options of data sources are read
 
 
+ODD = {
+    "5,000 digits": "1" * 5000,
+    "200,000 hexadecimal digits": "0x" + "F" * 200_000,
+    "base 60": "1:" * 20_000 + "1",
+    "no number": "!!int abc",
+    "no float": "!!float x",
+    "no time": "!!timestamp foo",
+    "no day": "2026-13-45",
+    "no bytes": "!!binary x",
+    "itself": "&a [*a]",
+}
+
+
+@pytest.mark.parametrize("raw", list(ODD.values()), ids=list(ODD))
+def test_a_value_that_yaml_itself_trips_over_is_refused_in_a_line(tmp_path: Path, raw: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"seed: {raw}\n")
+    for load in (lambda: load_config(file), lambda: load_config("tiny", [f"seed={raw}"])):
+        with pytest.raises(ConfigError) as caught:
+            load()
+        assert len(str(caught.value)) < 1000
+        assert "seed" in str(caught.value) or str(file) in str(caught.value)
+
+
+def test_what_is_escaped_is_text() -> None:
+    config = load_config("tiny", [r"reader.instruction=Keep \${x:y} as it is."])
+    assert config.reader.instruction == "Keep ${x:y} as it is."
+    with pytest.raises(ConfigError, match="asks for something outside of the config"):
+        load_config("tiny", [r"reader.instruction=Keep \\${oc.env:HOME} as it is."])
+
+
 def test_what_is_within_the_bounds_is_read(tmp_path: Path) -> None:
     check_bounds("a: &a [1, 2]\nb: [*a, *a]\n", "here")
     check_bounds("[" * DEEPEST + "]" * DEEPEST, "here")

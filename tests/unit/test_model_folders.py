@@ -17,6 +17,7 @@ import pytest
 
 from memrl.config import ModelConfig, load_config
 from memrl.config.shipped import TINY_MODEL
+from memrl.config.weights import pickled_weights
 from memrl.engines import probe
 from memrl.engines.limited import Unended, limited
 from memrl.engines.models import context_length, load_model, load_tokenizer
@@ -78,6 +79,14 @@ def test_pickled_weights_are_refused_in_words_before_anything_slow(tmp_path: Pat
         load_config("tiny", [f"model.path={folder}"])
     with pytest.raises(ConfigError, match=told):
         load_model(ModelConfig(path=str(folder), device="cpu"))
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"])
+def test_what_else_training_leaves_is_not_called_weights(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert pickled_weights(tmp_path) is None
+    (tmp_path / "consolidated.00.pth").touch()
+    assert pickled_weights(tmp_path) == "consolidated.00.pth"
 
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
