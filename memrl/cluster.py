@@ -37,7 +37,7 @@ def connect(address: str | None) -> bool:
         ) from error
     finally:
         # Ray puts a handler of its own in the place of the one that saves finished steps.
-        if on_term is not None and threading.current_thread() is threading.main_thread():
+        if callable(on_term) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)
     # What Ray prints of nodes that die is a screen of its own state; whoever loses a worker says so in a line.
     ray._private.worker._worker_logs_enabled = False

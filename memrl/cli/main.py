@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(_stopped("Interrupted", arguments, words))
         return INTERRUPTED
     except (MemrlError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in FULL | REFUSED:
+        if isinstance(error, OSError) and not (error.errno in FULL or (error.errno in REFUSED and error.filename)):
             raise  # a bug of ours, or of the machine: the traceback is the message
         if arguments.debug:
             traceback.print_exc()
@@ -358,7 +358,7 @@ def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: 
     if isinstance(error, MemrlError):
         return str(error)
     full = error.errno in FULL
-    message = f"The disk is full: {error}." if full else f"{error.filename or 'A file'} is refused: {error.strerror}."
+    message = f"The disk is full: {error}." if full else f"{error.filename} is refused: {error.strerror}."
     remedy = "free some space" if full else "give it back the right to write"
     if can_resume(arguments):
         return f"{message} The last good checkpoint is kept; {remedy} and go on with: {resume_command(words)}"

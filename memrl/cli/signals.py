@@ -11,25 +11,37 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+GRACE = 30.0
+"""Seconds after a SIGTERM in which another one changes nothing: it must not cut short what the first one has saved."""
+_holding: set[int] = set()
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come."""
 
 
-def _terminate(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_IGN)  # a second one must not cut short what the first one has saved
-    raise Terminated
+def _terminator() -> Callable[[int, Any], None]:
+    quiet_until = 0.0
+
+    def terminate(number: int, frame: Any) -> None:
+        nonlocal quiet_until
+        if time.monotonic() >= quiet_until:
+            quiet_until = time.monotonic() + GRACE
+            raise Terminated
+
+    return terminate
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
     """Raise `Terminated` within the block when SIGTERM comes; in a thread that gets no signals do nothing."""
     try:
-        before = signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminator())
     except ValueError:
         yield
         return
@@ -51,9 +63,21 @@ def last_word(message: str) -> Iterator[None]:
     with suppress(OSError):  # a machine without a shell
         subprocess.run(command, stdin=reading, stdout=subprocess.DEVNULL, start_new_session=True, check=False)
     os.close(reading)
+    _holding.add(writing)
     try:
         yield
     finally:
-        with suppress(OSError):
-            os.write(writing, b"ended\n")
-        os.close(writing)
+        if writing in _holding:  # else this is a fork of the process, in which it may be another file by now
+            _holding.discard(writing)
+            with suppress(OSError):
+                os.write(writing, b"ended\n")
+            os.close(writing)
+
+
+def _let_go_in_child() -> None:
+    """Close what a fork has copied: the shell would wait for the child's end too."""
+    while _holding:
+        os.close(_holding.pop())
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

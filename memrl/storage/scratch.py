@@ -37,10 +37,28 @@ class Scratch:
             )
         finally:
             os.close(reading)
+        _open.add(self)
 
     def close(self) -> None:
         """Remove it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Hold it no longer in this process."""
+        _open.discard(self)
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
+
+
+_open: set[Scratch] = set()
+
+
+def _let_go_in_child() -> None:
+    """Close what a fork has copied: a folder would stay for as long as a child of its process lives."""
+    for scratch in tuple(_open):
+        scratch.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
 import pytest
 
 from memrl.cli import main as cli
+from memrl.cli import signals
 from memrl.cli.train import resume_command
 from memrl.errors import EngineError
 
@@ -260,6 +263,45 @@ with last_word("go on with: memrl train --resume"):
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 print("ended well", file=sys.stderr)
 """
+
+
+def test_a_last_word_does_not_wait_for_a_child_of_the_process(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    forks = KILLED.replace("if len", "child = os.fork()\n    child or __import__('time').sleep(60)\n    if len", 1)
+    told = tmp_path / "told"
+    with told.open("wb") as stderr:
+        killed = subprocess.Popen(
+            [sys.executable, "-c", forks, "SIGKILL"],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stderr=stderr,
+            start_new_session=True,
+        )
+        try:
+            killed.wait()
+            deadline = time.monotonic() + 30
+            while "go on with" not in told.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.killpg(killed.pid, 0)  # the child still lives
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+
+
+def test_another_sigterm_changes_nothing_until_the_grace_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "GRACE", 0.3)
+    with signals.terminable():
+        with pytest.raises(signals.Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        with pytest.raises(signals.Terminated):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_refusal_that_names_no_file_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_trainer(monkeypatch, PermissionError(1, "Operation not permitted"))
+    with pytest.raises(PermissionError):
+        cli.main(["train", "mine.yaml"])
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGABRT", None])

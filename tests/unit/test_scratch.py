@@ -26,6 +26,24 @@ time.sleep(600)
 """
 
 
+def test_a_scratch_folder_does_not_wait_for_a_child_of_its_process() -> None:
+    fork = HOLD.replace("time.sleep(600)", "import os\nif os.fork():\n    os._exit(1)\ntime.sleep(60)")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", fork], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as holder:
+        assert holder.stdout is not None
+        folder = Path(holder.stdout.readline().strip())
+        try:
+            deadline = time.monotonic() + 30
+            while folder.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.killpg(holder.pid, 0)  # the child still lives
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_scratch_folder_goes_with_a_process_that_is_killed_with_its_children(how: int) -> None:
