@@ -112,6 +112,7 @@ class Bench:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.temporary),
+            "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),  # torch's own, which it keeps on purpose
             "RAY_TMPDIR": "/tmp/ray",  # its sockets' paths must be short
             MARK: self._mark,
         }
