@@ -52,8 +52,8 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 bench: setup ## the speed benchmarks, in their short form
 	$(BIN)/python benchmarks/bench.py
 
-train: setup ## train the embedded tiny model: runs/tiny
-	$(BIN)/memrl train
+train: setup ## train the embedded tiny model: runs/tiny; again after an end of any kind: go on
+	$(BIN)/memrl train --resume auto
 
 quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/ruff check .

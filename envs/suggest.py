@@ -15,11 +15,16 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
 
 
 def nearest_dotted(word: str, options: Iterable[str]) -> str | None:
-    """Return the dotted name most like `word`, its last part counting twice, or None when nothing comes near."""
+    """Return the dotted name most like `word`, or None when nothing comes near.
+
+    The last part counts twice, and a name in the very section that was typed is nearer than one elsewhere.
+    """
+    section, _, last = word.rpartition(".")
 
     def likeness(name: str) -> float:
-        ends = difflib.SequenceMatcher(None, word.rsplit(".", 1)[-1], name.rsplit(".", 1)[-1]).ratio()
-        return difflib.SequenceMatcher(None, word, name).ratio() + ends
+        beside, _, end = name.rpartition(".")
+        ends = difflib.SequenceMatcher(None, last, end).ratio()
+        return difflib.SequenceMatcher(None, word, name).ratio() + ends + 0.2 * (section == beside != "")
 
     best = max(sorted(options), key=likeness, default=None)
     return best if best is not None and likeness(best) > 1.0 else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ def connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     dashboard = {"include_dashboard": False} if address is None else {}
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         _reach(address)
         ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
@@ -32,6 +35,12 @@ def connect(address: str | None) -> bool:
             f"no Ray cluster can be reached at ray.address={address!r}: {str(error).rstrip('.')}. Start one (ray start "
             "--head), or leave ray.address out to have one started here."
         ) from error
+    finally:
+        # Ray puts a handler of its own in the place of the one that saves finished steps.
+        if callable(on_term) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)
+    # What Ray prints of nodes that die is a screen of its own state; whoever loses a worker says so in a line.
+    ray._private.worker._worker_logs_enabled = False
     return True
 
 

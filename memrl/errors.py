@@ -23,6 +23,10 @@ class EngineDied(EngineError):
     """The engine has ended and will answer nobody any more."""
 
 
+class WorkerDied(EngineError):
+    """The process or the node of a rollout worker is gone; whoever lost it has said so, once for all its episodes."""
+
+
 class ReaderError(InfrastructureError):
     """The reader could not answer."""
 
@@ -108,4 +112,5 @@ __all__ = [
     "StoreBusy",
     "StoreFailed",
     "TooLong",
+    "WorkerDied",
 ]

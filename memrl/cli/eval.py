@@ -35,7 +35,7 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=(
             "examples: memrl eval runs/tiny --suite run --suite synthetic:chunks=24,memory.budget=220; "
             "memrl eval runs/tiny --budgets 1/8,1/4,1/2,1; memrl eval squad --methods bm25,dense --suite data/squad; "
-            "memrl eval compare runs/a/eval runs/b/eval"
+            "memrl eval compare runs/a runs/b"
         ),
         allow_abbrev=False,
     )
@@ -197,7 +197,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if len(arguments.words) != 2:
         raise ConfigError(
-            "memrl eval compare takes two folders that memrl eval wrote (a policy of that name: ./compare)"
+            "memrl eval compare takes two folders that memrl eval wrote, or two runs (a policy of that name: ./compare)"
         )
     found = compare(*map(Path, arguments.words))
     table = Table("suite", "method", "streams", "left out", "one", "other", "other better by", "p")

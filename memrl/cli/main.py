@@ -1,7 +1,7 @@
 """The command `memrl`. Everything heavy is imported inside the commands, so help and bad input answer at once.
 
 Exit codes: 0 done; 1 the run failed; 2 the command, config or data is wrong (`doctor CONFIG`: it would not run here);
-130 interrupted.
+130 interrupted (Ctrl-C); 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import errno
 import json
 import logging
 import os
-import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -32,12 +32,15 @@ from memrl.cli.plugins import add_plugins_command
 from memrl.cli.profile import add_profile_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
-from memrl.config import Config, config_name, load_config, save_config
-from memrl.envs.faults import gathering
+from memrl.cli.signals import Terminated, last_word, terminable
+from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG}
+"""What a disk says to whom may not write there."""
 QUIET_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -53,12 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(words)
     _set_up(arguments.debug)
     try:
-        arguments.command(arguments)
+        with nullcontext() if arguments.own_signals else terminable(), _last_word(arguments, words):
+            arguments.command(arguments)
+    except Terminated:
+        _complain(_stopped("Ended by SIGTERM", arguments, words))
+        return TERMINATED
     except KeyboardInterrupt:
-        _complain(_interrupted(arguments, words))
+        _complain(_stopped("Interrupted", arguments, words))
         return INTERRUPTED
     except (MemrlError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+        if isinstance(error, OSError) and not (error.errno in FULL or (error.errno in REFUSED and error.filename)):
             raise  # a bug of ours, or of the machine: the traceback is the message
         if arguments.debug:
             traceback.print_exc()
@@ -74,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: memrl train tiny train.steps=20",
         allow_abbrev=False,
     )
+    parser.set_defaults(own_signals=False)
     parser.add_argument("--version", action="version", version=f"memrl {memrl.__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
@@ -87,17 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     configured.set_defaults(configured=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    train = commands.add_parser(
-        "train",
-        parents=[configured, common],
-        help="train a policy",
-        description="Train a policy with GRPO. Everything goes to run.dir (default: runs/<config name>).",
-        epilog="example: memrl train configs/tiny.yaml seed=1 run.dir=runs/tiny-1",
-        allow_abbrev=False,
-    )
-    train.add_argument("--dry-run", action="store_true", help="check everything, show what it would cost, and stop")
-    train.add_argument("--resume", action="store_true", help="go on with the run in run.dir")
-    train.set_defaults(command=_train)
+    add_train_command(commands, configured, common)
 
     sft = commands.add_parser(
         "sft",
@@ -200,10 +198,10 @@ def _parser() -> argparse.ArgumentParser:
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = _parser()
     # argparse takes a run of positionals once; settings after an option come back as unknown words.
-    arguments, rest = parser.parse_known_args(words)
+    arguments, rest = parser.parse_known_args(join_resume(words))
     options = [word for word in rest if word.startswith("-")]
     if options or (rest and not hasattr(arguments, "words")):
-        known = sorted(_options(parser))
+        known = sorted(_options(parser, words))
         guesses = [f"{word} (did you mean {near}?)" if (near := nearest(word, known)) else word for word in options]
         parser.error(f"unknown: {', '.join(guesses or rest)}")
     if not hasattr(arguments, "words"):
@@ -220,12 +218,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _options(parser: argparse.ArgumentParser) -> set[str]:
-    """Every option of a parser and of the commands below it."""
+def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> set[str]:
+    """Return the options of the command that `words` name; of all commands below where they name none."""
     found = set(parser._option_string_actions)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            found |= {option for below in action.choices.values() for option in _options(below)}
+            named = next((place for place, word in enumerate(words) if word in action.choices), None)
+            if named is not None:
+                return _options(action.choices[words[named]], words[named + 1 :])
+            found |= {option for below in action.choices.values() for option in _options(below, ())}
     return found
 
 
@@ -242,97 +243,8 @@ def _set_up(debug: bool) -> None:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _load(arguments: argparse.Namespace, *, records: bool = True) -> Config:
-    from memrl.data.feed import check_data
-
-    config = load_config(arguments.config, arguments.overrides)
-    arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
-    check_data(config.data, config.seed, records=records)
-    return config
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    config = _load(arguments, records=False)  # they are told all together, once their lengths are known too
-    folder: Path = arguments.run_dir
-    if arguments.dry_run:
-        _dry_run(config, folder)
-        return
-    from memrl.data.guard import guard
-    from memrl.storage.lock import lock_folder
-    from memrl.storage.rundir import RUN_MARKS, check_run, holds_run
-
-    if arguments.resume and not folder.is_dir():
-        raise ConfigError(f"nothing to resume: {folder} does not exist. Leave out --resume, or give its run.dir=...")
-    if arguments.resume and holds_run(folder) and not any((folder / name).is_file() for name in RUN_MARKS):
-        raise ConfigError(f"nothing to resume: {folder} holds other things, and no run ({' or '.join(RUN_MARKS)}).")
-    check_run(folder)
-    with lock_folder(folder):
-        if not arguments.resume and holds_run(folder):
-            raise ConfigError(
-                f"{folder} holds another run. Go on with it by --resume, or give a new name: run.dir={folder}-2"
-            )
-        if not arguments.resume:  # it was looked at when the run began
-            with gathering():
-                guard(config.data, config.eval, config.seed)
-        from memrl.training.trainer import Trainer
-
-        name = config_name(arguments.config)
-        Trainer(config, name=name, resume=arguments.resume, console=Console()).run()
-
-
-def _dry_run(config: Config, folder: Path) -> None:
-    from memrl.config.stages import stages
-    from memrl.data.feed import StreamFeed
-    from memrl.data.guard import guard
-    from memrl.engines.models import load_tokenizer
-    from memrl.engines.prompting import open_prompter
-    from memrl.rollout.build import check_records
-    from memrl.storage.files import write_json_atomic
-    from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
-    from memrl.training.cost import estimate, measure, model_folder
-
-    here = model_folder(config.model.path) is not None
-    with gathering():
-        guard(config.data, config.eval, config.seed)
-    prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
-    check_records(config, prompter, Console(stderr=True))
-    streams = [
-        stream
-        for stage in stages(config.data, config.memory)
-        for stream in StreamFeed(stage.train, config.data.path, config.seed, cycle=False).take(8)
-    ]
-    result = estimate(config, measure(streams, config.model.path))
-    console = Console()
-    table = Table("", "a step", "the run", title=f"estimate from {len(streams)} streams of the data")
-    for key, value in result["run"].items():
-        step = result["per_step"].get(key)
-        table.add_row(key.replace("_", " "), "" if step is None else f"{step:,}", f"{value:,}")
-    console.print(table)
-    if prompter is not None:
-        prompts = Table("", "", title="prompts, by the model's chat template", show_header=False)
-        for key, value in prompter.told().items():
-            prompts.add_row(key, escape(value))
-        console.print(prompts)
-    if result["model"] is not None:
-        memory = Table("", "", title=f"model {escape(config.model.path)}", show_header=False)
-        for key, value in result["model"].items():
-            label = key.removesuffix("_gib").replace("_", " ")
-            memory.add_row(label, f"{value:.3g} GiB" if key.endswith("_gib") else f"{value:,}")
-        console.print(memory)
-    if not here:
-        result["notes"].append(f"lengths were not looked at: the tokenizer of {config.model.path} is not on this disk")
-    for note in result["notes"]:
-        console.print(f"- {note}", markup=False)
-    if holds_run(folder):
-        console.print(f"- {folder} holds a run: nothing was written there", markup=False)
-        return
-    save_config(config, folder / CONFIG_FILE)
-    write_json_atomic(folder / ESTIMATE_FILE, result)
-    console.print(f"resolved config and estimate: {folder}", markup=False)
-
-
 def _sft(arguments: argparse.Namespace) -> None:
-    config = _load(arguments)
+    config = load(arguments)
     from memrl.sft import run_sft
 
     run_sft(config)
@@ -352,7 +264,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 
 def _judge(arguments: argparse.Namespace) -> None:
-    config = _load(arguments)
+    config = load(arguments)
     if config.judge.type == "none":
         raise ConfigError("judge.type is none: there is no judge to attack. Set judge.type=endpoint, or policy-base.")
     from memrl.cli.judge_check import attack_judge
@@ -426,27 +338,34 @@ def _tiny_build(arguments: argparse.Namespace) -> None:
     build(out=arguments.out, quick=arguments.quick)
 
 
-def _resume_command(words: list[str]) -> str:
-    return shlex.join(["memrl", *words, *(() if "--resume" in words else ("--resume",))])
+def _last_word(arguments: argparse.Namespace, words: list[str]) -> AbstractContextManager[None]:
+    if arguments.command is not train_command or arguments.dry_run:
+        return nullcontext()
+    return last_word(
+        "The run was ended from outside, without a word: killed (out of memory is the usual reason), or by Ray, whose "
+        "head or an agent of it has died (/tmp/ray/session_latest/logs). Its checkpoints are whole; go on with: "
+        f"{resume_command(words)}"
+    )
 
 
-def _can_resume(arguments: argparse.Namespace) -> bool:
-    folder: Path | None = getattr(arguments, "run_dir", None)
-    return arguments.command is _train and folder is not None and (folder / "checkpoints").is_dir()
-
-
-def _interrupted(arguments: argparse.Namespace, words: list[str]) -> str:
-    if _can_resume(arguments):
-        return f"Interrupted. The last checkpoint is safe; go on with: {_resume_command(words)}"
-    return "Interrupted. No checkpoint was written yet."
+def _stopped(how: str, arguments: argparse.Namespace, words: list[str]) -> str:
+    if can_resume(arguments):
+        return f"{how}. Every finished step is saved; go on with: {resume_command(words)}"
+    if arguments.command is not train_command:
+        return f"{how}."
+    return f"{how}. No checkpoint was written yet."
 
 
 def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: list[str]) -> str:
     if isinstance(error, MemrlError):
         return str(error)
-    message = f"The disk is full: {error}."
-    if _can_resume(arguments):
-        message += f" The last good checkpoint is kept; free some space and go on with: {_resume_command(words)}"
+    full = error.errno in FULL
+    message = f"The disk is full: {error}." if full else f"{error.filename} is refused: {error.strerror}."
+    remedy = "free some space" if full else "give it back the right to write"
+    if can_resume(arguments):
+        return f"{message} The last good checkpoint is kept; {remedy} and go on with: {resume_command(words)}"
+    if arguments.command is train_command and not full:
+        message += " Name a folder that can be written: run.dir=..."
     return message
 
 

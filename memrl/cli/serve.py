@@ -55,7 +55,7 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(serve)
     serve.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
-    serve.set_defaults(command=_serve)
+    serve.set_defaults(command=_serve, own_signals=True)  # the server ends its requests first
 
 
 def _serve(arguments: argparse.Namespace) -> None:

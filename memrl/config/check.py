@@ -16,6 +16,7 @@ from memrl.config.registries import BESIDE, BY_KEY, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
 from memrl.config.tree import values
+from memrl.config.weights import PICKLED, pickled_weights
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry
 from memrl.envs.sources import SOURCES, open_source, option_names
@@ -92,7 +93,7 @@ AT_LEAST_ONE = {
     "sft.max_length",
 }
 SEEDS = {"seed", "eval.seed"}
-LARGEST_SEED = 2**63 - 1
+LARGEST_NUMBER = 2**63 - 1
 AT_MOST_ONE = {
     "rollout.max_failure_rate",
     "advantage.spill",
@@ -139,8 +140,9 @@ def _ranges(config: Config) -> Iterator[str]:
             yield f"{key} is {value}; it must lie between 0 and 1"
         elif value < 0:
             yield f"{key} is {value}; it must not be negative"
-        elif key in SEEDS and value > LARGEST_SEED:
-            yield f"{key} is {value}, which no generator takes; it must be at most {LARGEST_SEED} (2^63 - 1)"
+        elif isinstance(value, int) and value > LARGEST_NUMBER:
+            what = "no generator takes" if key in SEEDS else "no counter holds"
+            yield f"{key} is {value}, which {what}; it must be at most {LARGEST_NUMBER} (2^63 - 1)"
 
 
 def _choices(config: Config) -> Iterator[str]:
@@ -392,6 +394,8 @@ def _model(path: str) -> Iterator[str]:
         return
     if not (folder / "config.json").is_file():
         yield f"model folder {path} holds no config.json; it is no transformers model"
+    elif (pickled := pickled_weights(folder)) is not None:
+        yield f"model folder {path} {PICKLED.format(pickled)}"
     elif not _has_chat_template(folder):
         yield (
             f"model folder {path} has no chat template (chat_template.jinja, or chat_template in "

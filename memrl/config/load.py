@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from memrl.config.bounds import check_bounds, read_bounded
 from memrl.config.check import check_config
 from memrl.config.keys import hide
 from memrl.config.renamed import present_name
 from memrl.config.schema import Config, StageConfig, UntilConfig
 from memrl.config.tree import dotted
+from memrl.config.usual import usual_key
 from memrl.envs.suggest import did_you_mean, nearest_dotted
 from memrl.errors import ConfigError
 from memrl.storage.files import write_text_atomic
@@ -39,7 +42,18 @@ SECTIONS = {key for key, _, value in dotted(Config()) if is_dataclass(value)}
 KEYS = {key for key, _, value in dotted(Config()) if not is_dataclass(value)}
 TEXT_TYPES = {"str", "str | None", "list[str]", "dict[str, str]"}
 # Settings that are text, or several: a name that YAML takes for a number, a time or a truth is a name all the same.
+LINES = {key for key, field, _ in dotted(Config()) if field.type in {"str", "str | None"}}
 TEXTS = {key for key, field, _ in dotted(Config()) if field.type in TEXT_TYPES}
+_RESOLVED = re.compile(r"(?<!\\)(?:\\\\)*\$\{[^}]*:")  # an odd number of \ before it makes it text
+# What YAML's own constructors raise on values like `!!int abc` or 5,000 digits goes beyond its own errors.
+_UNREADABLE = (
+    yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError, TypeError, IndexError, KeyError, OverflowError,
+    RecursionError,
+)  # fmt: skip
+_LONGEST = 256
+"""Bits of a whole number that can still be compared and shown, to say that it is too large."""
+_SHOWN = 200
+"""Characters of an override in a message."""
 # Containers: what is below them is the user's.
 OPEN_KEYS = {"data.train", "data.eval", "data.curriculum", "rewards.weights", "rewards.parts", "vllm.options"}
 
@@ -93,6 +107,8 @@ def _nearest_keys(word: str) -> str:
     same_end = sorted(key for key in options if key.rsplit(".", 1)[-1] == word)
     if same_end:
         return f"; did you mean {' or '.join(repr(key) for key in same_end)}?"
+    if (usual := usual_key(word, KEYS)) is not None:
+        return f"; did you mean {usual!r}?"
     best = nearest_dotted(word, options)
     return f"; did you mean {best!r}?" if best is not None else f"; sections are {', '.join(_top_sections())}"
 
@@ -115,11 +131,12 @@ def _flatten(tree: Mapping[Any, Any], written: Any, origin: str, prefix: str = "
 
 def _read_file(path: Path) -> list[Setting]:
     try:
-        loaded = OmegaConf.load(path)
+        text = read_bounded(path)
+        loaded = OmegaConf.load(StringIO(text))
         tree = OmegaConf.to_container(loaded, resolve=False)
-        written = _as_written(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
+        written = _as_written(text)
+    except (*_UNREADABLE, OSError) as error:
+        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())[:_SHOWN]}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `section: {{key: value}}` lines, not a {type(tree).__name__}.")
     return list(_flatten(tree, written, str(path)))
@@ -139,26 +156,42 @@ def _read_override(text: str) -> list[Setting]:
     if not equals or not key.strip():
         raise ConfigError(f"override {text!r}: expected key=value")
     key = re.sub(r"\[(\w+)\]", r".\1", key.strip())
+    origin = f"override {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'!r}"
     try:
-        value = read_value(raw)
+        value = read_text(raw) if key in LINES else read_value(raw)
     except ConfigError as error:
-        raise ConfigError(f"override {text!r}: {error}") from error
-    origin = f"override {text!r}"
+        raise ConfigError(f"{origin}: {error}") from error
+    if key in LINES:
+        return [Setting(key, value, origin, value)]
     if key in SECTIONS and isinstance(value, Mapping):
         return list(_flatten(value, _as_written(raw), origin, key + "."))
     return [Setting(key, value, origin, _as_written(raw))]
+
+
+def read_text(raw: str) -> str | None:
+    """Return the value of a setting that is one text: what stands there, whatever YAML would make of it.
+
+    Quotes around all of it are YAML's, as are `null`, `~` and nothing, which are no text.
+    """
+    plain = raw.strip()
+    if plain in {"", "~", "null", "Null", "NULL"}:
+        return None
+    if plain[0] in "'\"" and plain[-1] == plain[0] and isinstance(quoted := _as_written(plain), str):
+        return quoted
+    return plain
 
 
 def read_value(raw: str) -> Any:
     """The value of `key=value`: YAML, with 1e-5 a number, which plain YAML does not take it for.
 
     Raises:
-        ConfigError: it is no readable YAML.
+        ConfigError: it is no readable YAML, or beyond the bounds of one.
     """
     try:
+        check_bounds(raw, "the value")
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={raw}"]), resolve=False)["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"the value is no readable YAML ({str(error).splitlines()[0]})") from error
+    except _UNREADABLE as error:
+        raise ConfigError(f"the value is no readable YAML ({' '.join(str(error).split())[:_SHOWN]})") from error
 
 
 def _present(settings: Sequence[Setting], complaints: list[str]) -> list[Setting]:
@@ -184,6 +217,14 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
     key, value = setting.key, setting.value
     if key in TEXTS and value is not None and setting.written is not None:
         value = setting.written
+    if any(_RESOLVED.search(text) for text in _texts(value)):
+        return (
+            f"{setting.origin}: {key} asks for something outside of the config (${{...:...}}), such as the "
+            "environment, and would stand in config.yaml for all to read. Write the value itself, or for a key the "
+            "name of its variable (api_key_env)"
+        )
+    if any(number.bit_length() > _LONGEST for number in _numbers(value)):
+        return f"{setting.origin}: {key} is a number of more than {_LONGEST} bits, which nothing here takes"
     below_open = next((name for name in OPEN_KEYS if key.startswith(name + ".")), None)
     if key in SECTIONS:
         return f"{setting.origin}: {key} is a section, not a value; set e.g. {_first_key(key)}=..."
@@ -200,6 +241,32 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
     except (OmegaConfBaseException, TypeError, ValueError, IndexError, AttributeError) as error:
         return f"{setting.origin}: {key}: {str(error).splitlines()[0]}"
     return None
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """Yield every whole number in a value."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(name)
+            yield from _numbers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _is_source_list(value: Any) -> bool:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
+from memrl.engines.limited import Unended, limited
 from memrl.envs.dialects.taught import hinted
 from memrl.envs.dialects.thoughts import said, speech
 from memrl.envs.tools import ToolSchema
 from memrl.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 DAY = datetime.datetime(2024, 7, 26)
 """The day that a template is told when it asks for today's: the one that Llama 3.1's takes where there is no clock."""
@@ -41,6 +46,12 @@ _USER = {"role": "user", "content": f"{_MEMORY}\n# Text\n{_CHUNK}"}
 _ASSISTANT = {"role": "assistant", "content": _ANSWER}
 
 Message = Mapping[str, Any]
+SECONDS = 10.0
+"""Seconds of computing that a template may take for a probe, which takes hundredths of one."""
+_ROOM = 2 << 30
+_LONG = 32_000
+"""Characters, as many as a chunk and its memory may have."""
+_rehearsed: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,36 @@ class Template:
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
+
+    Raises:
+        ConfigError: the template does not end, or wants more memory than a text can.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.name = tokenizer.name_or_path
+        written = repr(tokenizer.chat_template)
+        if written not in _rehearsed:
+            _rehearsed.add(written)  # before: the copy of this process that tries it must not try it again
+            try:
+                limited(self._rehearse, seconds=SECONDS, room=_ROOM)
+            except OSError as error:  # no process to be had beside this one
+                log.warning("the chat template of %r is used without a try whether it ends: %s", self.name, error)
+            except Unended as error:
+                _rehearsed.discard(written)
+                raise ConfigError(
+                    f"the chat template of {self.name!r} cannot be used: {error}. It is a program of the model's: use "
+                    "another model, or mend the template (chat_template.jinja)."
+                ) from error
+
+    def _rehearse(self) -> None:
+        """Write the conversations that a probe writes, and one of much text: work grows with it in some templates."""
+        with suppress(ConfigError):
+            probe(self.tokenizer)
+        turn_end(self.tokenizer)
+        long = {"role": "user", "content": "gorse and hazel\n" * (_LONG // 16)}
+        for parts in (False, True):
+            self.tried(_shape([_SYSTEM, long, _ASSISTANT, long], folded=False, parts=parts))
 
     def render(self, messages: Sequence[Message], tools: Sequence[Any] = (), *, asks: bool = True) -> str:
         """Return the text of a conversation.

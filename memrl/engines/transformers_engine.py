@@ -19,6 +19,7 @@ import torch
 from memrl.engines.adapted import AdaptedModel
 from memrl.engines.decoding import Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
 from memrl.engines.engine import ANYWHERE, Counts, Place, Sampling, check_request
+from memrl.engines.memory import first_line, give_back_memory, out_of_memory
 from memrl.engines.models import score_completion
 from memrl.engines.trees import reads_trees
 from memrl.errors import EngineError
@@ -300,7 +301,7 @@ class TransformersEngine:
     def _again_with_fewer(self, requests: list[_Request], error: Exception) -> bool:
         """Put requests back after running out of memory, and decode half as many at once from now on."""
         lines = len({request.twin for request in requests})
-        if lines < 2 or not _out_of_memory(error):
+        if lines < 2 or not out_of_memory(error):
             return False
         self.max_batch = max(1, min(lines, self.max_batch) // 2)
         log.warning(
@@ -308,10 +309,9 @@ class TransformersEngine:
             "rollout.max_batch_tokens): %s",
             lines,
             self.max_batch,
-            str(error).splitlines()[0],
+            first_line(error),
         )
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
         self._queue = requests + self._queue
         return True
 
@@ -338,11 +338,13 @@ def _fail(requests: Sequence[_Request], error: Exception) -> None:
     """
     known = isinstance(error, RuntimeError | ValueError | IndexError) and not isinstance(error, EngineError)
     failure = EngineError(f"generation failed: {error}") if known else error
+    if out_of_memory(error):
+        tokens = max((request.tokens for request in requests), default=0)
+        failure = EngineError(
+            f"generation failed: out of memory with one request of up to {tokens:,} tokens: {first_line(error)}. Lower "
+            "rollout.max_prompt_tokens or rollout.max_completion_tokens, or use model.dtype=bfloat16."
+        )
     failure.__cause__ = error if known else None
     for request in requests:
         if not request.future.done():
             request.future.set_exception(failure)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -13,7 +13,7 @@ from memrl.evaluation.measure import Measured, read_records
 from memrl.evaluation.results import better_by, headline, of_kind, score, scores_by_kind, unanswerable
 from memrl.report.tables import shown
 from memrl.storage.formats import check_format
-from memrl.storage.rundir import EVALUATION_FILE, JsonLines
+from memrl.storage.rundir import EVALUATION, EVALUATION_FILE, JsonLines
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:
@@ -23,12 +23,13 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
     questions where there are any, with the others beside them, and by kind; each is paired by stream.
 
     Args:
-        one, other: folders that `memrl eval` wrote (its --out).
+        one, other: folders that `memrl eval` wrote (its --out), or run folders that hold one.
 
     Raises:
         ConfigError: one of them is no evaluation, their readers or judges differ, or they have nothing in common.
         DataError: a record is damaged.
     """
+    one, other = _evaluation_in(one), _evaluation_in(other)
     told = [_identity(folder) for folder in (one, other)]
     for name in ("reader", "judge"):
         if told[0][name] != told[1][name]:
@@ -101,6 +102,12 @@ def at_budget(row: dict[str, Any]) -> str:
 def _cells(one: dict[str, Any] | None, other: dict[str, Any] | None, better_by: dict[str, Any] | None) -> list[str]:
     p = "" if better_by is None else f"{better_by['p']:.4f}"
     return [shown(one), shown(other), shown(better_by, "+"), p]
+
+
+def _evaluation_in(folder: Path) -> Path:
+    """Return the folder itself, or the evaluation that a run holds where `memrl eval` puts it."""
+    inside = folder / EVALUATION
+    return inside if not (folder / EVALUATION_FILE).is_file() and (inside / EVALUATION_FILE).is_file() else folder
 
 
 def _identity(folder: Path) -> dict[str, Any]:

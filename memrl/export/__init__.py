@@ -7,13 +7,14 @@ What is exported is loaded again and compared with base + adapter (`memrl.export
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memrl.config import DataConfig, load_config
 from memrl.data.feed import StreamFeed
-from memrl.engines.models import load_tokenizer
+from memrl.engines.models import load_tokenizer, portable_name
 from memrl.engines.prompting import Prompter
 from memrl.errors import CheckpointError, ConfigError
 from memrl.export.card import write_card
@@ -26,6 +27,8 @@ from memrl.storage.rundir import CONFIG_FILE, check_run, find_adapter
 
 __all__ = ["AGENT_FILE", "FORMATS", "Check", "export"]
 log = logging.getLogger(__name__)
+_NEAR = 2
+"""Folders up from an export, within which its base model's place is told."""
 
 
 def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "best", model: str | None = None) -> Check:
@@ -81,10 +84,27 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         told = describe(
             config, found.name, format, policy.prompter, _chunk_tokens(config.data, config.seed, policy.prompter)
         )
+        told["base_model"] = _seen_from(out, config.model.path)
         write_json_atomic(folder / AGENT_FILE, told)
         page = example_page(config.memory, config.rollout, policy.prompter)
         write_card(folder, run, config, told, page, check)
     return check
+
+
+def _seen_from(out: Path, path: str) -> str:
+    """Return `model.path` for the folder `out`.
+
+    Of a model that lies near it is told where, seen from there, so that both may be moved together; of one elsewhere
+    only the name, as `./NAME`, since its place is this machine's affair.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    model, here = folder.resolve(), out.resolve()
+    shared = Path(os.path.commonpath([model, here]))
+    if shared != Path(shared.anchor) and len(here.relative_to(shared).parts) <= _NEAR:
+        return os.path.relpath(model, here)
+    return f"./{portable_name(path)}"
 
 
 def _chunk_tokens(data: DataConfig, seed: int, prompter: Prompter) -> int:

@@ -18,7 +18,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from memrl.config import Config, ModelConfig
 from memrl.data.card import CARD_FILE, read_card
-from memrl.engines.models import model_path
+from memrl.engines.models import model_path, portable_name
 from memrl.envs.specs import parse_spec
 from memrl.export.check import Check
 from memrl.export.gguf import FILE
@@ -30,7 +30,7 @@ from memrl.storage.rundir import EVALUATION_FILE, METRICS_FILE, MetricsFile, bes
 
 CARD = "README.md"
 CURVE = "curve.png"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 _SECTIONS = ("model", "train", "loss", "advantage", "rewards", "memory")
 _WHAT = {
     "adapter": "a LoRA adapter for {base}",
@@ -53,7 +53,7 @@ def write_card(folder: Path, run: Path, config: Config, told: Mapping[str, Any],
     metrics = MetricsFile(run / METRICS_FILE).rows()
     if metrics:
         draw_curve(metrics, folder / CURVE, f"{name}, seed {config.seed}")
-    base = f"`{config.model.path}`" if config.model.path != "tiny" else "memrl's embedded tiny model"
+    base = f"`{portable_name(config.model.path)}`" if config.model.path != "tiny" else "memrl's embedded tiny model"
     what = _WHAT[told["format"]].format(base=base)
     about = (
         f"Adapter {told['adapter']} of the run `{name}`, exported by memrl {told['memrl']}: {what}. It reads a text "
@@ -123,7 +123,7 @@ Or without memrl, one step of its reading:
 """
     load = {
         "adapter": """\
-base = PeftConfig.from_pretrained(folder).base_model_name_or_path  # or where you have the base model
+base = "{base}"
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}"), folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)""",
         "merged": """\
@@ -132,8 +132,10 @@ tokenizer = AutoTokenizer.from_pretrained(folder)""",
         "gguf": """\
 model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="{file}", dtype="{dtype}")
 tokenizer = AutoTokenizer.from_pretrained(folder)""",
-    }[told["format"]].format(dtype=told["dtype"], file=FILE)
-    peft = "from peft import PeftConfig, PeftModel\n" if told["format"] == "adapter" else ""
+    }[told["format"]].format(
+        dtype=told["dtype"], file=FILE, base=told["base_model"] if _on_hub(told["base_model"]) else "THE BASE MODEL"
+    )
+    peft = "from peft import PeftModel\n" if told["format"] == "adapter" else ""
     plain = f"""\
 ```python
 import json
@@ -179,11 +181,12 @@ def _training(metrics: list[dict[str, Any]], adapter: str, config: Config) -> st
             lines += ["", f"{adapter} itself was not evaluated in the run."]
     if metrics:
         lines += ["", f"![the learning curve]({CURVE})"]
-    settings = {
+    settings: dict[str, Any] = {
         "seed": config.seed,
         **{name: asdict(getattr(config, name)) for name in _SECTIONS},
         "reader": config.reader.type,
     }
+    settings["model"]["path"] = portable_name(config.model.path)
     return "\n".join([*lines, "", "```yaml", yaml.safe_dump(settings, sort_keys=False).rstrip(), "```"])
 
 

@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 
 from memrl.config import Config, ModelConfig
-from memrl.engines.models import end_ids, load_model, load_tokenizer, model_path
+from memrl.engines.models import end_ids, load_model, load_tokenizer, portable_name
 from memrl.engines.prompting import open_prompter
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.export.check import Candidate
@@ -31,7 +31,7 @@ def write_model(format: str, config: ModelConfig, adapter: Path, tokenizer: Any,
     if format == "adapter":
         shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
         settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        settings["base_model_name_or_path"] = model_path(config)  # it may have moved since the run began
+        settings["base_model_name_or_path"] = portable_name(config.path)  # older runs have the path
         write_json_atomic(folder / "adapter_config.json", settings)
     elif format == "merged":
         merged = merge(config, adapter)
@@ -79,7 +79,9 @@ def open_written(format: str, config: Config, folder: Path) -> Candidate:
     if format == "adapter":
         from transformers import AutoTokenizer
 
-        return _policy(config, load_model(config.model), AutoTokenizer.from_pretrained(folder), folder)
+        return _policy(
+            config, load_model(config.model), AutoTokenizer.from_pretrained(folder, trust_remote_code=False), folder
+        )
     if format == "merged":
         return _policy(config, load_model(here), load_tokenizer(here))
     return _policy(config, *load_gguf(config.model, folder))

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.config import ModelConfig
-from memrl.engines.models import device_of, model_path
+from memrl.engines.models import device_of, load_tokenizer, model_path
 from memrl.engines.probe import turn_end
 from memrl.errors import CheckpointError, ConfigError
 from memrl.packages import installed_version
@@ -50,7 +50,7 @@ def refuse_uncovered(config: ModelConfig, tokenizer: Any) -> None:
     if installed_version("gguf") is None:
         raise ConfigError("the format gguf needs the package gguf: pip install 'memrl[gguf]'")
     path = model_path(config)
-    described = AutoConfig.from_pretrained(path)
+    described = AutoConfig.from_pretrained(path, trust_remote_code=False)
     name = next(iter(described.architectures or []), type(described).__name__)
     if name not in ARCHITECTURES:
         raise ConfigError(
@@ -115,9 +115,10 @@ def load_gguf(config: ModelConfig, folder: Path) -> tuple[Any, Any]:
     Raises:
         CheckpointError: the file's vocabulary is not the tokenizer's.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=getattr(torch, config.dtype))
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
-    lost = AutoTokenizer.from_pretrained(model_path(config)).get_vocab().items() - tokenizer.get_vocab().items()
+    dtype = getattr(torch, config.dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=dtype, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=FILE, trust_remote_code=False)
+    lost = load_tokenizer(config).get_vocab().items() - tokenizer.get_vocab().items()
     if lost:
         raise CheckpointError(f"{len(lost)} tokens are not in the file as they should be: {sorted(lost)[:3]}")
     return model.to(device_of(config)).eval(), tokenizer
@@ -126,7 +127,7 @@ def load_gguf(config: ModelConfig, folder: Path) -> tuple[Any, Any]:
 def _uncovered(described: Any, arch: str) -> list[str]:
     """Return why a model of a covered architecture is not covered."""
     with torch.device("meta"):
-        homeless = _places(AutoModelForCausalLM.from_config(described), arch)[1]
+        homeless = _places(AutoModelForCausalLM.from_config(described, trust_remote_code=False), arch)[1]
     reasons = []
     if homeless:
         more = f" (and {len(homeless) - 1} more)" if len(homeless) > 1 else ""

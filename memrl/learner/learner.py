@@ -6,10 +6,11 @@ It is the only one: what differs when several of them learn together stands in i
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +18,21 @@ from transformers import PreTrainedModel, get_scheduler
 
 from memrl.config import LoraConfig, LossConfig, TrainConfig
 from memrl.engines.heads import head_of
+from memrl.engines.memory import first_line, give_back_memory, out_of_memory, room_on
 from memrl.engines.trees import reads_trees
 from memrl.errors import CheckpointError, ConfigError, LearnerError
-from memrl.learner.batching import MicroBatch, make_micro_batches
+from memrl.learner.batching import MicroBatch, make_micro_batches, sample_length
 from memrl.learner.interface import STATE_FILE, AnyLearner, Progress
 from memrl.learner.logprobs import TokenScores, completion_scores
-from memrl.learner.lora import checkpoint_activations, wrap_lora
+from memrl.learner.lora import checkpoint_activations, wrap_lora, write_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
 from memrl.learner.peers import Peers
 from memrl.learner.sharing import Share, ShareResult, step_metrics
 from memrl.records import Sample
 
 __all__ = ["STATE_FILE", "Learner"]
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class Learner(AnyLearner):
@@ -65,6 +69,7 @@ class Learner(AnyLearner):
         self.temperature = temperature
         self._loss = loss
         self.updates = 0
+        self._micro_batch_tokens = train.micro_batch_tokens  # less, once memory did not hold as much
         self.peers = Peers() if peers is None else peers
         self.peft_model = wrap_lora(model, lora, seed)
         self.model = cast(PreTrainedModel, self.peft_model.get_base_model())
@@ -104,9 +109,80 @@ class Learner(AnyLearner):
     def work(self, share: Sequence[Share], progress: Progress | None, before: bytes) -> ShareResult:
         """Do this member's share of a step; returns when its peers have done theirs, or fails as they fail.
 
+        Where memory does not hold a micro-batch, the step is done again with smaller ones: the gradient is a sum over
+        samples, and the same to rounding.
+
         Args:
             before: `state()` of now, to go back to.
+
+        Raises:
+            LearnerError: as `step`; or memory does not hold a single sample.
         """
+        samples = [sample for part in share for sample in part.samples]
+        return self._within_memory(samples, lambda: self._work(share, progress, before), before)
+
+    def _within_memory(
+        self, samples: Sequence[Sample], work: Callable[[], Result], before: bytes | None = None
+    ) -> Result:
+        """Return what `work` on `samples` returns, with smaller micro-batches each time that memory lacks.
+
+        Args:
+            before: the state to go back to after each such time; None: the work changes none.
+        """
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                failed = first_line(error)
+            # Not before here: the error's traceback holds what was computed.
+            give_back_memory()
+            if before is not None:
+                self._go_back(before, failed)
+            self._halve(samples, failed)
+
+    def _go_back(self, before: bytes, failed: str) -> None:
+        """Become what `before` is, after memory did not hold a step of which updates may have been taken.
+
+        Raises:
+            LearnerError: that does not fit either, so that what the learner is now is no state of the run.
+        """
+        try:
+            self.restore(before, "the state before the step")
+        except Exception as error:
+            raise LearnerError(
+                f"out of memory on {room_on(self.device)} at learner step {self.version + 1} ({failed}), and again on "
+                f"the way back to the state before it ({first_line(error)}). Go on from the last checkpoint by "
+                "--resume, with a lower train.micro_batch_tokens, train.gradient_checkpointing=true or "
+                "model.dtype=bfloat16."
+            ) from error
+
+    def _halve(self, samples: Sequence[Sample], failed: str) -> None:
+        """Let micro-batches be half as large from now on.
+
+        Raises:
+            LearnerError: they hold one sample each, or others learn beside this one, whose passes must be as many.
+        """
+        longest = max((sample_length(sample) for sample in samples), default=0)
+        largest = max((batch.padded_tokens for batch in self._batches(samples)), default=0)
+        if largest <= longest or type(self.peers) is not Peers:
+            what = f"a sample of {longest:,}" if largest <= longest else f"a micro-batch of {largest:,}"
+            smaller = "" if largest <= longest else "a lower train.micro_batch_tokens, "
+            raise LearnerError(
+                f"out of memory on {room_on(self.device)} with {what} tokens at learner step {self.version + 1}: "
+                f"{failed}. Nothing was updated. What helps: {smaller}train.gradient_checkpointing=true, "
+                "model.dtype=bfloat16, and shorter samples (rollout.max_prompt_tokens, rollout.max_completion_tokens)."
+            )
+        self._micro_batch_tokens = max(longest, largest // 2)
+        log.warning(
+            "out of memory with a micro-batch of %d tokens; from now on at most %d (train.micro_batch_tokens): %s",
+            largest,
+            self._micro_batch_tokens,
+            failed,
+        )
+
+    def _work(self, share: Sequence[Share], progress: Progress | None, before: bytes) -> ShareResult:
         batched = [self._batches(part.samples) for part in share]
         total, done = sum(len(batches) for batches in batched), 0
 
@@ -128,8 +204,9 @@ class Learner(AnyLearner):
                 self.peers.sum_gradients(self.trainable)
                 norms.append(self._apply_gradient())
             self.version += 1
-        except BaseException:
-            self.restore(before, "the state before the step")
+        except BaseException as error:
+            if not out_of_memory(error):  # else by whoever has let go of the error, and of what it holds
+                self.restore(before, "the state before the step")
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)
@@ -137,12 +214,15 @@ class Learner(AnyLearner):
         return ShareResult(stats, losses, norms, padded)
 
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
-        scored: list[list[float]] = [[] for _ in samples]
-        for batch in self._batches(samples):
-            rows = self._old_logprobs(batch, temperature)
-            for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
-                scored[index] = row[mask].tolist()
-        return scored
+        def score() -> list[list[float]]:
+            scored: list[list[float]] = [[] for _ in samples]
+            for batch in self._batches(samples):
+                rows = self._old_logprobs(batch, temperature)
+                for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
+                    scored[index] = row[mask].tolist()
+            return scored
+
+        return self._within_memory(samples, score)
 
     def state(self) -> bytes:
         buffer = io.BytesIO()
@@ -159,8 +239,7 @@ class Learner(AnyLearner):
         return buffer.getvalue()
 
     def write_adapter(self, folder: Path) -> None:
-        # "auto" would look the base model up on the hub to see whether its vocabulary grew
-        self.peft_model.save_pretrained(str(folder), save_embedding_layers=False)
+        write_lora(self.peft_model, folder)
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
         heat = self.temperature if temperature is None else temperature
@@ -171,7 +250,7 @@ class Learner(AnyLearner):
         return self._score(batch, temperature).logprobs_BC
 
     def _batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
-        return make_micro_batches(samples, self.train.micro_batch_tokens, self.device, shared=self._shared)
+        return make_micro_batches(samples, self._micro_batch_tokens, self.device, shared=self._shared)
 
     def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor] | None]:
         """Log-probs at the start of the step, by update and micro-batch; None: those that the update itself begins

@@ -6,6 +6,8 @@ one that sampled.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,7 +16,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from memrl.config import LoraConfig as LoraSettings
-from memrl.errors import LearnerError
+from memrl.engines.models import portable_name
+from memrl.errors import ConfigError
+from memrl.storage.files import write_json_atomic
 
 
 def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:
@@ -30,7 +34,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
     )
     tied = _tied_and_named(model, config.target_modules)
     if tied:
-        raise LearnerError(
+        raise ConfigError(
             f"model.lora.target_modules names {tied!r}, whose weights {type(model).__name__} shares with its input "
             "embeddings: merged for an export, the adapter would change those too. Leave it out (all-linear does)."
         )
@@ -40,8 +44,25 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         try:
             wrapped = get_peft_model(model, config)
         except ValueError as error:
-            raise LearnerError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
+            raise ConfigError(f"model.lora cannot be applied to {type(model).__name__}: {error}") from error
     return cast(PeftModel, wrapped)
+
+
+def write_lora(wrapped: PeftModel, folder: Path) -> None:
+    """Write an adapter in peft's format: the same matrices as the same bytes, and nothing of this machine.
+
+    peft writes sets in an order that changes from process to process, and the base model as the path that it has here.
+    """
+    # "auto" would look the base model up on the hub to see whether its vocabulary grew
+    wrapped.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a form to fill in, which names the path too
+    file = folder / "adapter_config.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in told.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            told[name] = sorted(value)
+    told["base_model_name_or_path"] = portable_name(str(told.get("base_model_name_or_path") or ""))
+    write_json_atomic(file, dict(sorted(told.items())))
 
 
 def _tied_and_named(model: PreTrainedModel, targets: Any) -> str:
@@ -69,5 +90,5 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     try:
         enable({"use_reentrant": False})
     except ValueError as error:
-        raise LearnerError(f"train.gradient_checkpointing: {error}") from error
+        raise ConfigError(f"train.gradient_checkpointing: {error}") from error
     cast(Any, model).enable_input_require_grads()

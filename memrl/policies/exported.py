@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
             f"{folder} is a {form} export, which other programs load; here, use one of --format adapter or merged."
         )
     merged = form == "merged"
-    path = str(folder) if merged else base_model or told.get("base_model")
+    path = str(folder) if merged else base_model or _base_of(folder, told.get("base_model"))
     model = _filled(ModelConfig, {"path": path, "dtype": told.get("dtype")}, folder / AGENT_FILE)
     if model.dtype not in CHOICES["model.dtype"]:
         raise _damaged(folder / AGENT_FILE, f"dtype is {model.dtype!r}")
@@ -71,6 +72,25 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
         raise _damaged(folder / AGENT_FILE, f"chunk_tokens is {chunk_tokens!r}")
     adapter = None if merged else AdapterRef(1, "exported", str(folder))
     return Exported(folder, config, adapter, chunk_tokens)
+
+
+def _base_of(folder: Path, told: Any) -> Any:
+    """Return where an adapter's base model is: beside the folder, where it lies there, else what it is called.
+
+    Raises:
+        ConfigError: it is told as a place beside the folder, and is not there.
+    """
+    if not isinstance(told, str):
+        return told  # refused with the other values
+    beside = os.path.normpath(folder.resolve() / told)
+    if os.path.isdir(beside):
+        return beside
+    if told.startswith("."):
+        raise ConfigError(
+            f"{folder} is an adapter, and its base model {Path(told).name!r} is not at {beside}. Say where it is now: "
+            "--base-model PATH (in Python: base_model=...)."
+        )
+    return told
 
 
 def _read(file: Path, folder: Path) -> dict[str, Any]:

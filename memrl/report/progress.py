@@ -101,9 +101,18 @@ def part_label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def final_table(summary: dict[str, Any], folder: Path) -> Table:
+_NARROW = 100
+"""Columns of a console, below which an interval does not stand beside its score."""
+
+
+def final_table(summary: dict[str, Any], folder: Path, width: int) -> Table:
     """Held-out scores before, at best and after, each with its 95 % interval: all questions, every kind of them, and
-    the other parts. A kind that lies significantly below its score before training is marked."""
+    the other parts. A kind that lies significantly below its score before training is marked.
+
+    Args:
+        width: of the console, in columns. In a narrow one an interval stands below its score.
+    """
+    narrow = width < _NARROW
     evaluations = summary["eval"]
     seconds = summary["wall_seconds"]["total"]
     after = evaluations["after"]
@@ -116,7 +125,8 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
     table = Table(title=f"{summary['name']}: {after['streams']} held-out streams{failed}", caption=caption)
     table.add_column("")
     for moment in ("before", "best", "after"):
-        table.add_column(f"{moment} (step {evaluations[moment]['step']})", justify="right")
+        heading = f"{moment} (step {evaluations[moment]['step']})"
+        table.add_column(_below(heading, "(", narrow), justify="right", no_wrap=True)
     moments = [evaluations[moment] for moment in ("before", "best", "after")]
     apart = ("qa_by_kind", "kinds_below")  # tables of their own, in which a kind may be called anything
     parts = [key for key, cell in moments[-1].items() if isinstance(cell, dict) and key not in apart and "low" in cell]
@@ -126,12 +136,19 @@ def final_table(summary: dict[str, Any], folder: Path) -> Table:
             continue  # a part that the first evaluations did not know: it was resumed with a newer version
         table.add_row(
             "QA accuracy" if key == "qa" else part_label(key),
-            *(shown(cell) for cell in cells),
+            *(_below(shown(cell), "[", narrow) for cell in cells),
         )
         if key == "qa":
             for kind in sorted({kind for moment in moments for kind in moment["qa_by_kind"]}):
-                table.add_row(f"  kind {escape(kind)}", *(_of_kind(moment, kind) for moment in moments))
+                table.add_row(
+                    f"  kind {escape(kind)}", *(_below(_of_kind(moment, kind), "[", narrow) for moment in moments)
+                )
     return table
+
+
+def _below(text: str, mark: str, narrow: bool) -> str:
+    """Return a cell whose part from `mark` on has a line of its own in a narrow table."""
+    return text.replace(f" {mark}", f"\n{mark}") if narrow else text
 
 
 def _of_kind(moment: Mapping[str, Any], kind: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.engine import Place
 from memrl.envs.stream import Stream
-from memrl.errors import EngineError, InfrastructureError, JudgeError
+from memrl.errors import EngineError, InfrastructureError, JudgeError, WorkerDied
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group
 from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.worker import RolloutWorker, episode_seed
@@ -204,6 +204,7 @@ class Pool(ABC):
         rollout = self.rollout
         tries = 1 + (rollout.retries if rollout.on_failure == "retry" else 0)
         outcome: Episode | str = ""
+        level = logging.WARNING
         for left in reversed(range(tries)):
             try:
                 outcome = await self._attempt(play, adapter)
@@ -211,12 +212,16 @@ class Pool(ABC):
             except InfrastructureError as error:
                 outcome = f"{type(error).__name__}: {error}"
                 self.counts["judge"] += isinstance(error, JudgeError)
+                level = (
+                    logging.DEBUG if left and isinstance(error, WorkerDied) else logging.WARNING
+                )  # told once for all
             except TimeoutError:
+                level = logging.WARNING
                 outcome = f"timeout: longer than rollout.episode_timeout ({rollout.episode_timeout:g} s)"
             where = f"stream {play.stream.id}, episode {play.place.episode}"
             if rollout.on_failure == "fail_fast":
                 raise EngineError(f"{where} failed, and rollout.on_failure is fail_fast: {outcome}")
-            log.warning("%s %s: %s", where, "is played again" if left else "removed", outcome)
+            log.log(level, "%s %s: %s", where, "is played again" if left else "removed", outcome)
             self.counts["retries"] += bool(left)
         if on_episode:
             on_episode()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import tempfile
+import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -26,28 +27,40 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from memrl.cluster import connect, in_words
 from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
-from memrl.errors import EngineDied, EngineError, MemrlError
+from memrl.errors import EngineDied, EngineError, MemrlError, WorkerDied
 from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.ceiling import reader_ceiling
 from memrl.rollout.pool import Errand, Play
 from memrl.rollout.worker import RolloutWorker
 from memrl.storage.files import MANIFEST, find_damage
+from memrl.storage.scratch import Scratch
 
 log = logging.getLogger(__name__)
 Build = Callable[[], RolloutWorker]
+ADAPTERS = "memrl-adapters-"
+"""How the folders begin in which workers keep the files of adapters, in the temporary directory of their machines."""
+_IDS = re.compile(r"\b\w+ ID: [0-9a-f]{16,} ?", re.IGNORECASE)
+_SAID = 240
+"""Characters of what Ray says of a death."""
 _CRASHES = 3
 """Deaths per worker with no episode finished between them, after which new workers are thought to die as well."""
 _ROOM = "Where it lacks room: lower ray.worker_cpus, ray.worker_gpus or rollout.workers, or give the cluster more."
 
 
 class RolloutActor:
-    """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for."""
+    """A `RolloutWorker` behind Ray: unpacks adapters, and builds the worker when it is first asked for.
 
-    def __init__(self, build: Build) -> None:
+    Args:
+        build: makes the worker.
+        keep: versions of adapters that it holds, in the engine and on the disk.
+    """
+
+    def __init__(self, build: Build, keep: int) -> None:
         self._build = build
+        self._keep = keep
         self._worker: RolloutWorker | None = None
         self._adapters: dict[int, AdapterRef] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="memrl-adapters-")
+        self._folder = Scratch(ADAPTERS)  # a pool ends its workers by force
 
     @property
     def worker(self) -> RolloutWorker:
@@ -63,7 +76,7 @@ class RolloutActor:
 
     async def load_adapter(self, ref: AdapterRef, files: dict[str, bytes]) -> None:
         """Write the adapter's files to this machine's disk and load them."""
-        folder = Path(self._folder.name) / ref.name
+        folder = self._folder.path / ref.name
         for name, data in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +84,8 @@ class RolloutActor:
         local = replace(ref, path=str(folder))
         await self.worker.engine.load_adapter(local)
         self._adapters[ref.version] = local
+        for version in sorted(self._adapters)[: -self._keep]:  # as the engine: the oldest makes room
+            shutil.rmtree(self._adapters.pop(version).path, ignore_errors=True)
 
     async def play(self, play: Play, version: int) -> Episode:
         """One attempt, with an adapter that was loaded before."""
@@ -153,6 +168,7 @@ class RayMembers:
         self._broken: Exception | None = None
         self._changed = asyncio.Condition()
         self._group: Any = None
+        self._keep = rollout.max_staleness + 2  # versions of adapters, as many as an engine keeps
         self._owns_ray = connect(cluster.address)
 
     def where(self) -> list[str]:
@@ -224,7 +240,7 @@ class RayMembers:
             "max_concurrency": self._rollout.max_batch + 8,
             "scheduling_strategy": strategy,
         }
-        return ray.remote(RolloutActor).options(**options).remote(self._build)
+        return ray.remote(RolloutActor).options(**options).remote(self._build, self._keep)
 
     async def _bring_up(self, member: RayMember) -> None:
         """Wait for a place on the cluster, build the worker, give it the adapters, let it work."""
@@ -256,8 +272,10 @@ class RayMembers:
         member.ready = False
         self._counts["workers"] += 1
         self._crashes += 1
-        log.warning("rollout worker %d (%s) is lost: %s", member.number, member.where, why)
-        ray.kill(member.actor)
+        again = f"; its {member.in_flight} episodes are played again elsewhere" if member.in_flight else ""
+        log.warning("rollout worker %d (%s) is lost: %s%s", member.number, member.where, why, again)
+        with suppress(RayError, RuntimeError):  # Ray itself may be gone
+            ray.kill(member.actor)
         if self._crashes > _CRASHES * self._rollout.workers:
             self._broken = EngineError(
                 f"{self._crashes} rollout workers died without finishing an episode between them; the last one: {why}. "
@@ -329,7 +347,7 @@ class RayMembers:
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         assert MANIFEST in names  # the worker checks what it wrote against it
         self._adapters[ref.version] = (ref, ray.put({name: (folder / name).read_bytes() for name in names}))
-        while len(self._adapters) > self._rollout.max_staleness + 2:  # as many as an engine keeps
+        while len(self._adapters) > self._keep:
             del self._adapters[min(self._adapters)]
         return True
 
@@ -374,10 +392,6 @@ class RayMembers:
                 return await self.ask(member, what, answer(begin(member)), None)
 
 
-class WorkerDied(EngineError):
-    """The process or the node of a worker is gone."""
-
-
 async def answer(call: Any) -> Any:
     """Return what a remote call returns; raise what it raised there, as it was raised there.
 
@@ -394,6 +408,13 @@ async def answer(call: Any) -> Any:
             raise cause from None
         raise
     except RayActorError as error:
-        raise WorkerDied(f"the worker died: {' '.join(str(error).split())[:800]}") from None
+        raise WorkerDied(f"the worker died: {_why(error)}") from None
     except RayError as error:
-        raise WorkerDied(f"Ray lost the worker: {' '.join(str(error).split())[:800]}") from None
+        raise WorkerDied(f"Ray lost the worker: {_why(error)}") from None
+
+
+def _why(error: RayError) -> str:
+    """Return what Ray says of a death, without the ids and addresses before it, in a line."""
+    said = " ".join(str(error).split())
+    cause = _IDS.sub("", said.partition(" because ")[2] or said)
+    return cause if len(cause) <= _SAID else cause[:_SAID].rpartition(" ")[0] + " ..."

@@ -19,9 +19,10 @@ import ray
 
 from memrl.config import RayConfig, RolloutConfig
 from memrl.envs.stream import Stream
+from memrl.errors import WorkerDied
 from memrl.records import AdapterRef, AnswerRecord, Episode
 from memrl.rollout.pool import Errand, Play, Pool
-from memrl.rollout.ray_members import Build, RayMember, RayMembers, WorkerDied, answer
+from memrl.rollout.ray_members import Build, RayMember, RayMembers, answer
 
 Result = TypeVar("Result")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -64,6 +65,7 @@ def supervise(
     schedule: str = "cosine",
     max_length: int = 2048,
     seed: int = 0,
+    pieces: int = 1,
     on_step: OnStep | None = None,
 ) -> float:
     """Train `model` in place; the loss is on completions alone. Returns the final loss (mean of the last steps).
@@ -72,6 +74,8 @@ def supervise(
         examples: prompt and completion ids; those longer than `max_length` tokens are left out, with a warning.
         steps: optimizer steps; examples are gone through as often as that takes.
         lr: peak learning rate, reached after 5 % of the steps.
+        pieces: parts of a batch that go through the model one after another, a divisor of `batch_size`; the gradient is
+            the same to rounding.
 
     Raises:
         LearnerError: no example is short enough, or the loss is not finite.
@@ -93,7 +97,8 @@ def supervise(
         arguments = SFTConfig(
             output_dir=scratch,
             max_steps=steps,
-            per_device_train_batch_size=batch_size,
+            per_device_train_batch_size=batch_size // pieces,
+            gradient_accumulation_steps=pieces,
             learning_rate=lr,
             lr_scheduler_type=schedule,
             warmup_steps=max(1, steps // 20),
@@ -103,7 +108,7 @@ def supervise(
             gradient_checkpointing=False,
             bf16=model.dtype == torch.bfloat16,
             use_cpu=model.device.type == "cpu",
-            logging_steps=10,
+            logging_steps=min(10, steps),
             logging_strategy="steps",
             save_strategy="no",
             report_to="none",
@@ -121,6 +126,6 @@ def supervise(
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     final = losses[-1] if losses else float("nan")
-    if losses and not torch.isfinite(torch.tensor(final)):
+    if not math.isfinite(final):
         raise LearnerError(f"the loss became {final} after {steps} supervised steps. Lower sft.lr (now {lr}).")
     return final

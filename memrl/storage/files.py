@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from memrl.envs.whole import PARTIAL, sync, whole_file
+from memrl.errors import ConfigError
 
 MANIFEST = "manifest.json"
 _REPLACED = ".replaced"
@@ -94,6 +96,20 @@ def content_hash(path: Path) -> str | None:
         return str(files[path.name]["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def check_writable(target: Path) -> None:
+    """Refuse a file or folder that could not be made: what is slow to compute must have a place to go.
+
+    Raises:
+        ConfigError: nothing can be written where it is to stand.
+    """
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {there}: {error.strerror}. Name another place.") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from memrl.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-LOCK_FILE = "run.lock"
+LOCK_FILE = "lock"
 """Holds the process that writes in the folder: its id and its host."""
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _held: set[int] = set()

@@ -23,6 +23,8 @@ COMPUTED_FILE = "computed.jsonl"
 seed, so it stands apart from the metrics."""
 CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
+EVALUATION = "eval"
+"""The folder in which a run keeps its evaluation, where none is named."""
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
 METRICS_FILE = "metrics.jsonl"
@@ -30,8 +32,9 @@ RUN_FILE = "run.json"
 """Says the format of the run folder, and which memrl wrote there last."""
 RUN_MARKS = (CONFIG_FILE, RUN_FILE)
 """One of them is in every run folder; the older runs lack the second."""
-NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE}
-"""What a dry run leaves in a folder, or a process that was killed before its run began."""
+NO_RUN_FILES = {CONFIG_FILE, ESTIMATE_FILE, LOCK_FILE, "run.lock", "lost+found"}
+"""What a dry run leaves in a folder, or a process that was killed before its run began, also one of an older version
+(`run.lock`); and what is in every mounted disk."""
 
 
 def holds_run(folder: Path) -> bool:
@@ -58,9 +61,18 @@ def check_run(folder: Path) -> None:
     check_format("run", told, folder)
 
 
-def write_run_format(folder: Path, version: str) -> None:
-    """Say that this version of memrl writes here."""
-    write_json_atomic(folder / RUN_FILE, {**stamp("run"), "memrl": version})
+def write_run_format(folder: Path, version: str, name: str) -> None:
+    """Say that this version of memrl writes here, and the name of the config that the run was begun by."""
+    write_json_atomic(folder / RUN_FILE, {**stamp("run"), "memrl": version, "name": name})
+
+
+def run_name(folder: Path) -> str:
+    """Return the name that a run was begun under; its folder's, where an older version began it."""
+    try:
+        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return folder.name
+    return str(told.get("name") or folder.name) if isinstance(told, dict) else folder.name
 
 
 class JsonLines:

@@ -22,7 +22,7 @@ import torch
 import memrl
 from memrl.config import Config, RunConfig, save_config
 from memrl.config.identity import ANY_LENGTH, decisive, differences, set_keys
-from memrl.errors import CheckpointError
+from memrl.errors import CheckpointError, ConfigError
 from memrl.evaluation.evaluate import Evaluation
 from memrl.evaluation.kinds import KindScores
 from memrl.learner.interface import STATE_FILE, AnyLearner
@@ -81,16 +81,16 @@ class RunState:
         self.metrics = MetricsFile(self.folder / METRICS_FILE)
         self.computed = MetricsFile(self.folder / COMPUTED_FILE)
         self.episode_files = EpisodeWriter(self.folder / "episodes")
-        self._unsaved: tuple[int, dict[str, Any], bytes] | None = None  # a finished step without a checkpoint
+        self._unsaved: tuple[int, dict[str, Any], bytes, dict[str, Any]] | None = None  # finished, without a checkpoint
 
-    def begin(self, found: Start | None) -> None:
-        """Stand where the run begins, or where it goes on."""
+    def begin(self, found: Start | None, name: str) -> None:
+        """Stand where the run begins, or where it goes on; `name` is the run's."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_run_format(self.folder, memrl.__version__)
         if found is not None:
             self._restore(*found)
         else:
             describe(self._config)
+        write_run_format(self.folder, memrl.__version__, name)  # last: where it is, the config is
         self._cut_off()
 
     def ranked(self) -> list[Evaluation]:
@@ -103,15 +103,18 @@ class RunState:
         """Write a checkpoint of the step that was just taken."""
         self._save(self.step, self._state(), self._learner.save)
 
-    def keep(self) -> None:
-        """Hold the step that was just taken in memory, for `save_unsaved`."""
-        self._unsaved = (self.step, self._state(), self._learner.state())
+    def keep(self, row: dict[str, Any]) -> None:
+        """Hold the step that was just taken in memory, for `save_unsaved`; `row` is what the metrics say of it."""
+        self._unsaved = (self.step, self._state(), self._learner.state(), row)
 
     def save_unsaved(self) -> None:
-        """Write a checkpoint of the last finished step, where `run.save_every` had left it out."""
+        """Write a checkpoint of the last finished step, and its row, where `run.save_every` had left it out or the end
+        came before."""
         if self._unsaved is None:
             return
-        step, state, learner = self._unsaved
+        step, state, learner, row = self._unsaved
+        if all(written["step"] != step for written in self.metrics.rows()):
+            self.metrics.append(row)
         self._save(step, state, lambda folder: write_bytes_atomic(folder / STATE_FILE, learner))
 
     def prune(self) -> None:
@@ -192,7 +195,8 @@ def find_start(config: Config) -> Start | None:
     """Return the newest good checkpoint of a run; None where the run was stopped before it wrote one.
 
     Raises:
-        CheckpointError: none of its checkpoints is good, or the run was begun with other settings.
+        CheckpointError: none of its checkpoints is good.
+        ConfigError: the run was begun with other settings.
         FormatError: a newer version has written there.
     """
     folder = run_folder(config.run)
@@ -226,7 +230,7 @@ def _refuse_others(folder: Path, state: dict[str, Any], config: Config) -> None:
                 f"are taken would have been others (a run with {', '.join(ANY_LENGTH)} can be made longer)"
             )
     if changed:
-        raise CheckpointError(
+        raise ConfigError(
             f"{folder} was begun with other settings ({'; '.join(changed.values())}). Resume with the same ones, or "
             "start a new run with another run.dir."
         )

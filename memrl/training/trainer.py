@@ -25,7 +25,7 @@ from memrl.data.feed import StreamFeed
 from memrl.engines.canary import first_canary
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.errors import JudgeError, NothingLearned, RewardHacked
+from memrl.errors import CheckpointError, MemrlError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
 from memrl.evaluation.kinds import BEST_RULE, falls, kind_scores
 from memrl.evaluation.statistics import mean
@@ -60,11 +60,11 @@ class Trainer:
         console: where progress and tables go.
 
     Raises:
-        ConfigError: the model cannot be used, records of the data cannot be (all are named), or the reader's endpoint
-            refuses.
+        ConfigError: the model cannot be used, records of the data cannot be (all are named), the reader's endpoint
+            refuses, or `resume` finds a run of another configuration.
         ReaderError: nobody answers at the reader's endpoint.
         JudgeError: nobody answers at the judge's, or it fails one of its canaries.
-        CheckpointError: `resume` finds no good checkpoint, or one of another configuration.
+        CheckpointError: `resume` finds no good checkpoint.
     """
 
     def __init__(self, config: Config, *, name: str, resume: bool, console: Console) -> None:
@@ -111,7 +111,7 @@ class Trainer:
                 f"rollout.engine={config.rollout.engine} with {config.model.path}",
             )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
-            self.state.begin(found)
+            self.state.begin(found, name)
             self._idle = idle_steps(self.state.metrics.rows())
             self.trackers = open_trackers(
                 config.run.trackers, RunInfo(name, self.folder, asdict(config), self.state.step)
@@ -144,8 +144,11 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to `train.steps` and return the summary, which also stands in `summary.json`.
 
+        Whatever of these ends it, every finished step is saved by then.
+
         Raises:
-            KeyboardInterrupt: after Ctrl-C; every finished step is saved by then.
+            KeyboardInterrupt: after Ctrl-C.
+            LearnerError: the learner cannot go on.
             EngineError: too many episodes failed, or the canary found that engine and learner disagree.
             JudgeError: the judge fails one of its canaries by now.
             RewardHacked: a meter is above its alarm, and `rewards.on_alarm` is stop.
@@ -154,7 +157,9 @@ class Trainer:
         with self.trackers:
             try:
                 self._train()
-            except (KeyboardInterrupt, JudgeError, RewardHacked, NothingLearned):
+            except CheckpointError:
+                raise  # the disk is what failed
+            except (KeyboardInterrupt, MemrlError):
                 self.state.save_unsaved()
                 raise
             finally:
@@ -169,13 +174,14 @@ class Trainer:
     def _train(self) -> None:
         config = self.config
         with self._progress:
+            began = time.monotonic()
             with self._clock.timed("canary"):
                 self._canary.swap_loud(self._first_canary, self.folder / "canary", self.pool.load_adapter)
             adapter = self._publish()
             with self._clock.timed("canary"):
                 gap = self._canary.check(adapter, [self._first_canary])
             if not self.state.evaluations:
-                self._first_row(adapter, gap)
+                self._first_row(adapter, gap, began)
             while not self._done():
                 began = time.monotonic()
                 self.pool.take_computed()  # what canaries and evaluations took
@@ -248,9 +254,10 @@ class Trainer:
         reached = target is not None and bool(evaluations) and evaluations[-1].qa.value >= target
         return reached or self.step >= self.config.train.steps
 
-    def _first_row(self, adapter: AdapterRef, gap: float) -> None:
+    def _first_row(self, adapter: AdapterRef, gap: float, began: float) -> None:
         """Evaluate the untrained policy and its gates, so that the curve begins where training begins."""
-        self._record({"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}, [], 0.0)
+        row: dict[str, Any] = {"step": 0, "canary/gap": gap, **self._evaluate(adapter, gates=True)}
+        self._record(row, [], time.monotonic() - began)
 
     def _fresh(self, samples: list[Sample]) -> tuple[list[Sample], dict[str, float]]:
         """Return the samples of at most `rollout.max_staleness` versions ago, and figures about all of them."""
@@ -358,14 +365,13 @@ class Trainer:
         row |= {"time/step": seconds, **{f"time/{phase}": spent for phase, spent in self._clock.lap().items()}}
         row["time/wall"] = self._clock.seconds()
         with self._clock.timed("save"):
+            state.keep(row)  # first: an end that comes from now on loses nothing of the step
             state.metrics.append(row)
             self.trackers.row(row)
             self._progress.line(row, self.config.train.steps)
             if self.step % self.config.run.save_every == 0 or self._done():
                 state.save()
                 state.prune()
-            else:
-                state.keep()
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -412,5 +418,5 @@ class Trainer:
         write_json_atomic(self.folder / "summary.json", summary)
         self.trackers.end(summary)
         draw_curve(state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
-        self.console.print(final_table(summary, self.folder))
+        self.console.print(final_table(summary, self.folder, self.console.width))
         return summary

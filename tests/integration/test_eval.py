@@ -151,6 +151,7 @@ def test_what_the_text_does_not_say_is_scored_apart(
     assert row["better_by"]["value"] == -1.0 and row["unanswerable"]["better_by"]["value"] == 0.0
     gaps = {kind: gap["value"] for kind, gap in row["better_by_kind"].items()}
     assert gaps == {"where": -1.0, "none": 0.0} and row["better_by_kind"]["where"]["streams"] == 5
+    assert compare(tmp_path, other) == compare(tmp_path / "eval", other), "a run has its evaluation inside"
     assert main(["eval", "compare", str(tmp_path / "eval"), str(other), "--out", str(tmp_path / "both")]) == 0
     assert "| bm25 | where | 1.000" in (tmp_path / "both" / "compare.md").read_text()
     assert "(all unanswerable)" in capsys.readouterr().out

@@ -104,6 +104,10 @@ def test_the_folder_says_what_it_is_and_its_examples_run(
     )
     assert ids == first_prompt(config.memory, config.rollout, prompter, stream)
 
+    for file in out.iterdir():
+        if file.suffix in (".json", ".md", ".jinja"):
+            for place in (quick_model.parent, tmp_path, finished.parent):
+                assert str(place) not in file.read_text(), f"{file.name} tells where {place} was"
     front, text = read_card_of(out)
     assert front["library_name"] == {"adapter": "peft", "merged": "transformers"}[format]
     assert (front["pipeline_tag"], front["tags"]) == ("text-generation", ["memrl"])

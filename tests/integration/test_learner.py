@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +18,14 @@ from peft import PeftModel
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from memrl.config import Config, LoraConfig
+from memrl.config.shipped import TINY_MODEL
 from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.build import build_learner
 from memrl.learner.learner import STATE_FILE, Learner
 from memrl.learner.lora import wrap_lora
 from memrl.records import Sample
 from memrl.storage.files import find_damage
+from tests.support import ROOT
 
 
 def base_model() -> Qwen3ForCausalLM:
@@ -268,7 +275,7 @@ def test_an_interrupted_step_is_undone() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(LearnerError, match=r"model.lora"):
+    with pytest.raises(ConfigError, match=r"model.lora"):
         make_learner(lambda config: setattr(config.model.lora, "target_modules", "no_such_module"))
     with pytest.raises(ConfigError, match=r"train.schedule 'sometimes'"):
         make_learner(lambda config: setattr(config.train, "schedule", "sometimes"))
@@ -283,6 +290,33 @@ def test_lora_on_an_output_layer_that_is_the_input_embeddings_is_refused() -> No
     tied.config.tie_word_embeddings = True
     tied.lm_head.weight = tied.get_input_embeddings().weight
     settings = LoraConfig(rank=4, target_modules="q_proj,lm_head")
-    with pytest.raises(LearnerError, match=r"names 'lm_head', whose weights Qwen3ForCausalLM shares with its input"):
+    with pytest.raises(ConfigError, match=r"names 'lm_head', whose weights Qwen3ForCausalLM shares with its input"):
         wrap_lora(tied, settings, seed=0)
     wrap_lora(tied, replace(settings, target_modules="all-linear"), seed=0)
+
+
+ADAPTERS = """
+import sys
+from pathlib import Path
+from memrl.config import LoraConfig, ModelConfig
+from memrl.engines.models import load_model
+from memrl.learner.lora import wrap_lora, write_lora
+write_lora(wrap_lora(load_model(ModelConfig(path=sys.argv[1], device="cpu")), LoraConfig(), 0), Path(sys.argv[2]))
+"""
+
+
+def test_the_same_adapter_is_the_same_bytes_in_every_process_and_names_no_place(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(TINY_MODEL, tmp_path / "somewhere" / "agent-base"))
+    for number in ("1", "2"):  # the order of sets
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": number}
+        command = [sys.executable, "-c", ADAPTERS, str(model), str(tmp_path / number)]
+        subprocess.run(command, env=environment, check=True)
+    files = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert files == ["adapter_config.json", "adapter_model.safetensors"]
+    for name in files:
+        data = (tmp_path / "1" / name).read_bytes()
+        assert data == (tmp_path / "2" / name).read_bytes()
+        assert str(tmp_path).encode() not in data
+    told = json.loads((tmp_path / "1" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == "agent-base"
+    assert told["target_modules"] == sorted(told["target_modules"]) != []

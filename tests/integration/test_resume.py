@@ -19,7 +19,7 @@ import pytest
 
 from memrl.cli import main as cli
 from memrl.config import load_config
-from memrl.errors import CheckpointError
+from memrl.errors import CheckpointError, ConfigError
 from memrl.storage.checkpoints import find_checkpoint
 from memrl.storage.files import find_damage, write_manifest
 from memrl.training.trainer import Trainer
@@ -86,6 +86,8 @@ MetricsFile.append = appended
 LAST_CHECKPOINT = dict(zip(WAYS_TO_DIE, (None, 1, 1, 1, 2), strict=True))
 INTERRUPTED = WAYS_TO_DIE["in a rollout"].replace("SIGKILL", "SIGINT")
 """Ctrl-C in the middle of a batch."""
+TERMINATED = WAYS_TO_DIE["in a rollout"].replace("SIGKILL", "SIGTERM")
+"""The same word from a scheduler."""
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(
 ) -> None:
     _, code, errors = ended["Ctrl-C"]
     assert code == 130
-    assert "Interrupted. The last checkpoint is safe; go on with: memrl train" in errors
+    assert "Interrupted. Every finished step is saved; go on with: " in errors
     assert errors.strip().endswith("--resume")
     assert "Traceback" not in errors
     assert "never retrieved" not in errors
@@ -192,6 +194,86 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(
     assert find_checkpoint(folder / "checkpoints") == (1, folder / "checkpoints" / "step_00001")
     resume(quick_model, folder).run()
     assert rows(folder) == rows(whole)
+
+
+def test_sigterm_saves_every_finished_step_and_one_command_serves_each_start(
+    quick_model: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    words = ["train", str(ROOT / CONFIG), *overrides(quick_model, folder, {"run.save_every": 50}), "--resume", "auto"]
+    code, errors = run_all({"SIGTERM": (TERMINATED, words, tmp_path / "log")})["SIGTERM"]
+    assert code == 143
+    assert "Ended by SIGTERM. Every finished step is saved; go on with: memrl train" in errors
+    assert errors.strip().endswith("--resume auto")
+    assert "Traceback" not in errors
+    assert find_checkpoint(folder / "checkpoints") == (1, folder / "checkpoints" / "step_00001")
+    assert not (folder / "lock").exists()
+    assert cli.main(words) == 0
+    assert rows(folder) == rows(whole)
+
+
+ENDS_AROUND_A_STEP = {
+    "before its row": f"""
+import os, signal
+from memrl.storage.rundir import MetricsFile
+append, met = MetricsFile.append, []
+def appended(self, row):
+    if row["step"] == 2 and self.path.name == "metrics.jsonl" and not met:
+        met.append(row)
+        {DIE}
+    append(self, row)
+MetricsFile.append = appended
+""",
+    "before its checkpoint": f"""
+import os, signal
+from memrl.storage.rundir import MetricsFile
+append = MetricsFile.append
+def appended(self, row):
+    append(self, row)
+    if row["step"] == 2 and self.path.name == "metrics.jsonl":
+        {DIE}
+MetricsFile.append = appended
+""",
+    "in its checkpoint": WAYS_TO_DIE["in the middle of a checkpoint"],
+}
+
+
+def test_a_step_whose_end_meets_sigterm_or_whose_next_fails_is_saved(
+    quick_model: Path, whole: Path, tmp_path: Path
+) -> None:
+    ways = {way: before.replace("SIGKILL", "SIGTERM") for way, before in ENDS_AROUND_A_STEP.items()}
+    ways["the next fails"] = """
+from memrl.errors import LearnerError
+from memrl.learner.learner import Learner
+step = Learner.step
+def stepped(self, *arguments):
+    if self.version == 2:
+        raise LearnerError("out of memory, say")
+    return step(self, *arguments)
+Learner.step = stepped
+"""
+    words = {
+        way: ["train", str(ROOT / CONFIG), *overrides(quick_model, tmp_path / way, {"run.save_every": every})]
+        for way, every in zip(ways, (1, 1, 2, 50), strict=True)
+    }
+    ends = run_all({way: (ways[way], words[way], tmp_path / f"{way}.log") for way in ways})
+    for way, (code, errors) in ends.items():
+        assert code == (1 if way == "the next fails" else 143), (way, errors)
+        assert "Traceback" not in errors
+        found = find_checkpoint(tmp_path / way / "checkpoints")
+        assert found is not None and found[0] == 2, way
+        assert [row["step"] for row in rows(tmp_path / way)] == [0, 1, 2], way
+        resume(quick_model, tmp_path / way).run()
+        assert rows(tmp_path / way) == rows(whole), way
+
+
+def test_a_run_goes_on_by_its_own_config_where_none_is_named(
+    quick_model: Path, whole: Path, ended: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = copy(ended, "in a rollout", tmp_path)
+    assert cli.main(["train", "--resume", f"run.dir={folder}"]) == 0  # not those of tiny.yaml
+    assert rows(folder) == rows(whole)
+    assert without_time(folder) == without_time(whole)
 
 
 # Damage -------------------------------------------------------------------------------------------------------------
@@ -231,7 +313,7 @@ def test_other_settings_are_refused_by_name(
     folder = copy(ended, "in a rollout", tmp_path)
     before = (folder / "metrics.jsonl").read_bytes()
     words = overrides(quick_model, folder, {"train.lr": 0.5, "memory.budget": 70, "run.keep_checkpoints": 5})
-    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 2
     message = capsys.readouterr().err
     assert "memory.budget: " in message
     assert "train.lr: 0.002 then, 0.5 now" in message
@@ -295,7 +377,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_untouched(
 ) -> None:
     folder = copy(ended, "between a row and its checkpoint", tmp_path)
     rewrite(folder / "checkpoints" / "step_00001", lambda state: state.update(format_version=2))
-    (folder / "run.lock").unlink()  # the killed run's; it holds nothing
+    (folder / "lock").unlink()  # the killed run's; it holds nothing
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert cli.main(["train", str(ROOT / CONFIG), *overrides(quick_model, folder), "--resume"]) == 2
     message = capsys.readouterr().err
@@ -322,7 +404,7 @@ def test_a_run_is_made_longer_where_the_schedule_allows_it(quick_model: Path, tm
     for file in sorted(at_once.glob("adapters/*/adapter_model.safetensors")):
         assert (longer / file.relative_to(at_once)).read_bytes() == file.read_bytes()
     assert load_config(longer / "config.yaml").train.steps == 4
-    with pytest.raises(CheckpointError, match=r"train\.steps: 4 then, 2 now"):
+    with pytest.raises(ConfigError, match=r"train\.steps: 4 then, 2 now"):
         run(longer, 2, resume=True)
 
 
@@ -331,7 +413,7 @@ def test_a_run_whose_learning_rates_knew_its_end_is_not_made_longer(
 ) -> None:
     folder = copy(ended, "in a rollout", tmp_path)
     words = overrides(quick_model, folder, {"train.steps": 9})
-    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 1
+    assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 2
     message = capsys.readouterr().err
     assert "train.steps: 3 then, 9 now, which train.schedule=linear does not allow: the learning rates" in message
     assert "constant_with_warmup" in message
@@ -375,7 +457,7 @@ def test_two_do_not_train_in_one_folder_and_a_killed_one_does_not_keep_it(
         first.wait()
     assert cli.main([*words, "--resume"]) == 0
     assert rows(folder) == rows(whole)
-    assert not (folder / "run.lock").exists()
+    assert not (folder / "lock").exists()
 
 
 # A full disk --------------------------------------------------------------------------------------------------------

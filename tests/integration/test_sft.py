@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def test_the_warm_started_folder_is_a_model_that_a_run_takes(
     out = tmp_path / "warm"
     words = overrides(quick_model, tmp_path / "run", {**FEW, "sft.dir": out})
     assert cli.main(["sft", str(ROOT / CONFIG), *words]) == 0
-    assert f"Use model.path={out}" in capsys.readouterr().out.replace("\n", "")
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"Use model.path={out}" in said
+    assert re.search(r"final loss \d+\.\d+", said), "three steps are fewer than the ten after which the loss is told"
     assert find_damage(out) is None
     config = small_config(out, tmp_path / "run")
     tokenizer, model = load_tokenizer(config.model), load_model(config.model)

@@ -10,6 +10,7 @@ from memrl.config.check import CHOICES, SCHEDULES
 from memrl.config.load import KEYS
 from memrl.config.registries import BY_KEY
 from memrl.config.tree import values
+from memrl.config.usual import USUAL
 from memrl.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -79,6 +80,11 @@ def test_a_saved_config_loads_as_the_same(tmp_path: Path) -> None:
         ("lr", "'sft.lr' or 'train.lr'"),
         ("modl", "'model'"),
         ("memory.render_bugdet", "'memory.render_budget'"),
+        ("train.learning_rate", "'train.lr'"),
+        ("sft.learning_rate", "'sft.lr'"),
+        ("train.num_generations", "'train.group_size'"),
+        ("output_dir", "'run.dir'"),
+        ("rollout.steps_timeout", "'rollout.step_timeout'"),
     ],
 )
 def test_an_unknown_key_gets_the_nearest_right_one(tmp_path: Path, wrong: str, right: str) -> None:
@@ -384,3 +390,8 @@ def test_a_seed_that_no_generator_takes_is_refused(key: str) -> None:
         load_config("tiny", [f"{key}=99999999999999999999"])
     with pytest.raises(ConfigError, match=f"{key} is -1; it must not be negative"):
         load_config("tiny", [f"{key}=-1"])
+
+
+def test_every_usual_name_means_a_setting_that_exists() -> None:
+    assert set(USUAL.values()) <= KEYS
+    assert not {name for name in USUAL if any(key.endswith(f".{name}") for key in KEYS)} - {"batch_size", "max_length"}

@@ -178,13 +178,13 @@ def test_falls_are_kept_in_checkpoints_rows_and_the_summary() -> None:
 # Where it is shown --------------------------------------------------------------------------------------------------
 
 
-def shown(**moments: Evaluation) -> str:
+def shown(width: int = 160, **moments: Evaluation) -> str:
     summary: dict[str, Any] = {
         "name": "tiny", "episodes": 8, "wall_seconds": {"total": 60.0},
         "eval": {name: found.summary() for name, found in moments.items()},
     }  # fmt: skip
-    console = Console(file=StringIO(), width=160)
-    console.print(final_table(summary, Path("runs/x")))
+    console = Console(file=StringIO(), width=width)
+    console.print(final_table(summary, Path("runs/x"), width))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -199,6 +199,15 @@ def test_the_final_table_has_each_kind_with_its_interval_and_marks_those_that_fe
     assert "0.600 (no interval)" in who and "fell" not in who
     assert "fell: significantly below its score before training" in " ".join(" ".join(lines).split())
     assert "fell" not in shown(**{name: evaluation(0, 0.5, {}) for name in ("before", "best", "after")})
+
+
+def test_the_final_table_breaks_no_cell_in_a_narrow_console() -> None:
+    found = {name: evaluation(5, 0.6, FELL) for name in ("before", "best", "after")}
+    lines = shown(80, **found).splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [cell.strip() for line in lines for cell in line.split("│")]
+    assert "[0.400, 0.600]" in cells, cells
+    assert not any(cell.count("[") != cell.count("]") for cell in cells), cells
 
 
 def test_the_curve_knows_the_kinds_from_the_ends_of_the_interval() -> None:

@@ -221,7 +221,7 @@ def test_a_run_folder_of_a_newer_format_is_refused_by_every_command(
     config = tiny(f"run.dir={run}")
     save_config(config, run / CONFIG_FILE)
     check_run(run)  # none: an older one
-    write_run_format(run, "1.0")
+    write_run_format(run, "1.0", "tiny")
     check_run(run)
     put(run / RUN_FILE, {"format_version": FORMATS["run"] + 1, "memrl": "9.0"})
     with (run / CONFIG_FILE).open("a") as file:

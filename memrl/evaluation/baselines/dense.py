@@ -63,7 +63,8 @@ def load_embedder(path: str, *, download: bool = True) -> Embedder:
             "'memrl[dense]'"
         ) from error
     try:
-        _loaded[path] = Embedder(SentenceTransformer(path, device="cpu", local_files_only=not download))
+        model = SentenceTransformer(path, device="cpu", local_files_only=not download, trust_remote_code=False)
+        _loaded[path] = Embedder(model)
     except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise ConfigError(
