@@ -235,7 +235,7 @@ def test_an_endpoint_that_stays_down_stops_the_run_which_can_be_resumed(
     elsewhere = OpenAIServer(answer, key=KEY)
     try:
         other = at(elsewhere, model="other-reader")
-        assert train(quick_model, folder, other, "--resume") == 1
+        assert train(quick_model, folder, other, "--resume") == 2
         assert "reader.endpoint.model: 'small-reader' then, 'other-reader' now" in capsys.readouterr().err
         moved = at(elsewhere, timeout=20.0, retries=3, max_concurrency=4, cache_dir=tmp_path / "answers")
         assert train(quick_model, folder, moved, "--resume") == 0
