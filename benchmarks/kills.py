@@ -22,11 +22,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from memrl.storage.files import find_damage
 from memrl.storage.rundir import EpisodeWriter, MetricsFile
@@ -104,6 +105,7 @@ class Bench:
         self.temporary.mkdir(parents=True)
         self._settings = {"model.path": model, **SMALL, **settings}
         self._mark = f"{os.getpid()}-{folder.name}"
+        self._known: set[psutil.Process] = set()
 
     def start(self, run: Path) -> subprocess.Popen[bytes]:
         """Begin a run, or go on with it."""
@@ -121,9 +123,18 @@ class Bench:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=ROOT)
 
     def processes(self) -> list[int]:
-        """Return the processes that its runs have started and that still live."""
+        """Return the processes that its runs have started and that still live.
+
+        Those that rename themselves, as Ray's do, show no environment any more: they are known from when they were
+        children of others that do.
+        """
         wanted = f"{MARK}={self._mark}".encode()
-        return [pid for pid in _all_processes() if wanted in _environment(pid) and pid != os.getpid()]
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess):
+                if wanted in _environment(process.pid):
+                    self._known |= {process, *process.children(recursive=True)}
+        self._known = {process for process in self._known if _lives(process)}
+        return [process.pid for process in self._known if process.pid != os.getpid()]
 
     def end(self) -> list[str]:
         """Wait until nothing of a run is there any more; return what is, in words, and remove it."""
@@ -140,8 +151,10 @@ class Bench:
         return left
 
 
-def _all_processes() -> Iterator[int]:
-    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _environment(pid: int) -> bytes:
@@ -211,6 +224,7 @@ def measure(bench: Bench, kills: int, chance: random.Random, repeatable: bool) -
                 process.wait(chance.uniform(0.0, length))
             if process.poll() is None:
                 name = todo.pop()
+                bench.processes()  # known from now on
                 process.send_signal(getattr(signal, name))
                 ends.signals[name] += 1
         code = process.wait()
