@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from memrl.storage.held import hold, holds, let_go
+
 GRACE = 30.0
 """Seconds after a SIGTERM in which another one changes nothing: it must not cut short what the first one has saved."""
-_holding: set[int] = set()
 
 
 class Terminated(KeyboardInterrupt):
@@ -63,21 +64,11 @@ def last_word(message: str) -> Iterator[None]:
     with suppress(OSError):  # a machine without a shell
         subprocess.run(command, stdin=reading, stdout=subprocess.DEVNULL, start_new_session=True, check=False)
     os.close(reading)
-    _holding.add(writing)
+    hold(writing)
     try:
         yield
     finally:
-        if writing in _holding:  # else this is a fork of the process, in which it may be another file by now
-            _holding.discard(writing)
+        if holds(writing):  # else this is a fork of the process
             with suppress(OSError):
                 os.write(writing, b"ended\n")
-            os.close(writing)
-
-
-def _let_go_in_child() -> None:
-    """Close what a fork has copied: the shell would wait for the child's end too."""
-    while _holding:
-        os.close(_holding.pop())
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)
+            let_go(writing)

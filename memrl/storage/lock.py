@@ -16,27 +16,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memrl.errors import ConfigError
+from memrl.storage.held import hold, let_go
 
 log = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
 """Holds the process that writes in the folder: its id and its host."""
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_held: set[int] = set()
-
-
-def _let_go(opened: int) -> None:
-    _held.discard(opened)
-    os.close(opened)
-
-
-def _let_go_in_child() -> None:
-    """Close what a fork has copied: the lock would outlive its holder in a child of it."""
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 @contextmanager
@@ -56,7 +42,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)  # before the lock ends: nobody else can have taken it by now
-        _let_go(held)
+        let_go(held)
         with suppress(OSError):  # it is not empty: there is a run in it
             for path in made:
                 path.rmdir()
@@ -65,13 +51,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def _take(file: Path) -> int:
     """Return the open and locked file."""
     while True:
-        opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        _held.add(opened)
+        opened = hold(os.open(file, os.O_RDWR | os.O_CREAT, 0o644))
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(opened, 200, 0).decode(errors="replace").split()
-            _let_go(opened)
+            let_go(opened)
             who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
             raise ConfigError(
                 f"{file.parent} is in use: {who} is training there. Wait until it has ended or end it, or give this "
@@ -86,4 +71,4 @@ def _take(file: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(opened), os.stat(file)):
                 return opened
-        _let_go(opened)
+        let_go(opened)
