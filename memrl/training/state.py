@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -99,23 +98,35 @@ class RunState:
 
     # Leaving it behind ------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Write a checkpoint of the step that was just taken."""
-        self._save(self.step, self._state(), self._learner.save)
-
     def keep(self, row: dict[str, Any]) -> None:
-        """Hold the step that was just taken in memory, for `save_unsaved`; `row` is what the metrics say of it."""
+        """Hold the step that was just taken in memory, until it is saved; `row` is what the metrics say of it."""
         self._unsaved = (self.step, self._state(), self._learner.state(), row)
+
+    def save(self) -> None:
+        """Write a checkpoint of the step that is kept, if it has none."""
+        if self._unsaved is None:
+            return
+        step, state, learner, _ = self._unsaved
+
+        def write(folder: Path) -> None:
+            write_bytes_atomic(folder / "learner" / STATE_FILE, learner)
+            write_json_atomic(folder / "trainer.json", state)
+            for rollout in state["rollouts"]["under_way"]:  # they begin again with the adapters they were begun with
+                name = adapter_name(rollout["version"])
+                shutil.copytree(self.folder / "adapters" / name, folder / "adapters" / name, dirs_exist_ok=True)
+
+        save_checkpoint(self.folder / "checkpoints", step, write, self._config.run.keep_checkpoints)
+        self._unsaved = None
 
     def save_unsaved(self) -> None:
         """Write a checkpoint of the last finished step, and its row, where `run.save_every` had left it out or the end
         came before."""
         if self._unsaved is None:
             return
-        step, state, learner, row = self._unsaved
+        step, _, _, row = self._unsaved
         if all(written["step"] != step for written in self.metrics.rows()):
             self.metrics.append(row)
-        self._save(step, state, lambda folder: write_bytes_atomic(folder / STATE_FILE, learner))
+        self.save()
 
     def prune(self) -> None:
         """Keep the two newest adapters, the first, the best evaluated one, and those that rollouts under way are played
@@ -126,17 +137,6 @@ class RunState:
         for folder in (self.folder / "adapters").glob("v*"):
             if folder.name not in keep:
                 shutil.rmtree(folder)
-
-    def _save(self, step: int, state: dict[str, Any], write_learner: Callable[[Path], None]) -> None:
-        def write(folder: Path) -> None:
-            write_learner(folder / "learner")
-            write_json_atomic(folder / "trainer.json", state)
-            for rollout in state["rollouts"]["under_way"]:  # they begin again with the adapters they were begun with
-                name = adapter_name(rollout["version"])
-                shutil.copytree(self.folder / "adapters" / name, folder / "adapters" / name, dirs_exist_ok=True)
-
-        save_checkpoint(self.folder / "checkpoints", step, write, self._config.run.keep_checkpoints)
-        self._unsaved = None
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -60,15 +60,15 @@ MetricsFile.append = appended
 """,
     "in the middle of a checkpoint": f"""
 import os, signal
-from memrl.learner.learner import Learner
-save = Learner.save
-def saved(self, path):
-    save(self, path)
+from memrl.training import state
+write = state.write_bytes_atomic
+def written(path, data):
+    write(path, data)
     if "step_00002" in str(path):
-        file = path / "learner.pt"
-        file.write_bytes(file.read_bytes()[:1000])
+        state.write_bytes_atomic = write  # once
+        path.write_bytes(data[:1000])
         {DIE}
-Learner.save = saved
+state.write_bytes_atomic = written
 """,
     "in the middle of a metrics row": f"""
 import os, signal
