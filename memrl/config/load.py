@@ -217,13 +217,14 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
     key, value = setting.key, setting.value
     if key in TEXTS and value is not None and setting.written is not None:
         value = setting.written
-    if any(_RESOLVED.search(text) for text in _texts(value)):
+    leaves = list(_leaves(value))
+    if any(isinstance(leaf, str | bytes) and _RESOLVED.search(str(leaf)) for leaf in leaves):
         return (
             f"{setting.origin}: {key} asks for something outside of the config (${{...:...}}), such as the "
             "environment, and would stand in config.yaml for all to read. Write the value itself, or for a key the "
             "name of its variable (api_key_env)"
         )
-    if any(number.bit_length() > _LONGEST for number in _numbers(value)):
+    if any(isinstance(leaf, int) and leaf.bit_length() > _LONGEST for leaf in leaves):
         return f"{setting.origin}: {key} is a number of more than {_LONGEST} bits, which nothing here takes"
     below_open = next((name for name in OPEN_KEYS if key.startswith(name + ".")), None)
     if key in SECTIONS:
@@ -243,30 +244,17 @@ def _apply(config: DictConfig, setting: Setting) -> str | None:
     return None
 
 
-def _numbers(value: Any) -> Iterator[int]:
-    """Yield every whole number in a value."""
-    if isinstance(value, int):
-        yield value
-    elif isinstance(value, Mapping):
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield every single value in a value, keys included."""
+    if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _numbers(name)
-            yield from _numbers(inner)
+            yield name
+            yield from _leaves(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a value, keys included."""
-    if isinstance(value, str):
+            yield from _leaves(inner)
+    else:
         yield value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield str(name)
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def _is_source_list(value: Any) -> bool:
