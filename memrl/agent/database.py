@@ -222,14 +222,9 @@ class Database:
                 log.info("%s: the disk has no write-ahead log; who reads waits for who commits", self.path)
         if kind == "ours":
             return
-        with self._turns.next() as turn:
-            turn.begin(self._writer)
-            try:
-                adopt(self._writer, self.path)
-                self._writer.execute("COMMIT")
-            finally:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+        with self.writing() as database:
+            adopt(database, self.path)
+            database.execute("COMMIT")
 
     def _kind(self, database: sqlite3.Connection) -> str:
         """`kind_of`, at one moment: another process may be making the file ours."""

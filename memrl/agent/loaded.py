@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from memrl.agent.memory_file import LONGEST_NAME
+from memrl.agent.memory_file import check_length
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
 from memrl.engines.engine import Place, Sampling
@@ -209,8 +209,7 @@ class LoadedPolicy:
 
         if not text.strip():
             raise DataError("the text is empty.")
-        if time and len(time) > LONGEST_NAME:
-            raise TooLong(f"the time has {len(time)} characters; {LONGEST_NAME} are allowed. Shorten it.")
+        check_length("the time", time or "")
         room = self._room - (count(time) if time else 0)
         if room < 1:
             raise TooLong(f"the time {time!r} leaves no room for a text in the policy's prompt. Shorten it.")

@@ -199,10 +199,9 @@ class MemoryFile:
         """
         time = None if time is None else clean_text(time)
         by, why = clean_text(by), clean_text(why)
-        _short("the time", time or "")
-        _short("who asks for a change (by)", by)
-        if len(why) > LONGEST_WHY:
-            raise TooLong(f"the reason (why) has {len(why)} characters; {LONGEST_WHY} are allowed. Shorten it.")
+        check_length("the time", time or "")
+        check_length("who asks for a change (by)", by)
+        check_length("the reason (why)", why, LONGEST_WHY)
         calls = [_cleaned(call) for call in calls]
         with self._writing() as database:
             if life is not None and life != (self._known or (0,))[0]:
@@ -224,7 +223,7 @@ class MemoryFile:
             StoreBusy, StoreFailed: as `execute`.
         """
         by = clean_text(by)
-        _short("who asks for a change (by)", by)
+        check_length("who asks for a change (by)", by)
         with self._writing() as database:
             (last,) = database.execute(_LAST, {"user": self.user}).fetchone()
             if last is None:
@@ -382,7 +381,7 @@ class MemoryFile:
         with self._database.reading() as database:
             known = database.execute("SELECT 1 FROM users WHERE user = ?", (self.user,)).fetchone()
         if known is None:
-            _short("a user's name", self.user)
+            check_length("a user's name", self.user)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -453,9 +452,14 @@ class MemoryFile:
         )
 
 
-def _short(what: str, text: str) -> None:
-    if len(text) > LONGEST_NAME:
-        raise TooLong(f"{what} has {len(text)} characters; {LONGEST_NAME} are allowed. Shorten it.")
+def check_length(what: str, text: str, most: int = LONGEST_NAME) -> None:
+    """Refuse a text of more characters than a file takes.
+
+    Raises:
+        TooLong: names `what` it is.
+    """
+    if len(text) > most:
+        raise TooLong(f"{what} has {len(text)} characters; {most} are allowed. Shorten it.")
 
 
 def _may_be(name: str | None) -> bool:
