@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from memrl.config import RolloutConfig
 from memrl.errors import EngineError
 from memrl.records import AdapterRef
 from memrl.storage.files import MANIFEST, find_damage
+
+
+def versions_held(rollout: RolloutConfig) -> int:
+    """Return how many versions are held at once: the one being sampled from, those that rollouts ahead of the learner
+    may still use, and the next one."""
+    return rollout.max_staleness + 2
 
 
 class AdapterShelf:

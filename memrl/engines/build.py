@@ -9,6 +9,7 @@ from typing import Any
 
 from memrl.config import Config
 from memrl.config.registries import ENGINES
+from memrl.engines.adapters import versions_held
 from memrl.engines.endpoint_engine import EndpointEngine, Served
 from memrl.engines.engine import Engine
 from memrl.engines.models import end_ids, load_model
@@ -36,9 +37,7 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
         EngineError: vLLM did not start.
         PluginError: the engine is somebody else's, and cannot be imported or called.
     """
-    # The version being sampled from, those that rollouts ahead of the learner may still use, and the next one.
-    keep = config.rollout.max_staleness + 2
-    engine: Engine = ENGINES.get(config.rollout.engine)(config, ends, keep)
+    engine: Engine = ENGINES.get(config.rollout.engine)(config, ends, versions_held(config.rollout))
     return engine
 
 

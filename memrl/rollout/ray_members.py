@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from memrl.cluster import connect, in_words
 from memrl.config import RayConfig, RolloutConfig
+from memrl.engines.adapters import versions_held
 from memrl.envs.stream import Stream
 from memrl.errors import EngineDied, EngineError, MemrlError, WorkerDied
 from memrl.records import AdapterRef, AnswerRecord, Episode
@@ -168,7 +169,7 @@ class RayMembers:
         self._broken: Exception | None = None
         self._changed = asyncio.Condition()
         self._group: Any = None
-        self._keep = rollout.max_staleness + 2  # versions of adapters, as many as an engine keeps
+        self._keep = versions_held(rollout)
         self._owns_ray = connect(cluster.address)
 
     def where(self) -> list[str]:
