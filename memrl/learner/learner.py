@@ -69,6 +69,7 @@ class Learner(AnyLearner):
         self.temperature = temperature
         self._loss = loss
         self.updates = 0
+        self._told: bytes | None = None  # what `state` said, until something changes
         self._micro_batch_tokens = train.micro_batch_tokens  # less, once memory did not hold as much
         self.peers = Peers() if peers is None else peers
         self.peft_model = wrap_lora(model, lora, seed)
@@ -183,6 +184,7 @@ class Learner(AnyLearner):
         )
 
     def _work(self, share: Sequence[Share], progress: Progress | None, before: bytes) -> ShareResult:
+        self._told = None
         batched = [self._batches(part.samples) for part in share]
         total, done = sum(len(batches) for batches in batched), 0
 
@@ -225,6 +227,12 @@ class Learner(AnyLearner):
         return self._within_memory(samples, score)
 
     def state(self) -> bytes:
+        # A step is followed by what is kept of it, and begins with what to go back to: the same bytes.
+        if self._told is None:
+            self._told = self._serialised()
+        return self._told
+
+    def _serialised(self) -> bytes:
         buffer = io.BytesIO()
         torch.save(
             {
@@ -373,6 +381,7 @@ class Learner(AnyLearner):
             raise CheckpointError(
                 f"{source} belongs to another model or model.lora: its matrices differ in name or shape"
             )
+        self._told = None
         for name, parameter in self._trainable.items():
             parameter.copy_(adapter[name])
         self.optimizer.load_state_dict(optimizer)
