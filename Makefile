@@ -8,6 +8,7 @@ TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extension
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
+FRESH_VENV := .venv-fresh
 DOCS_VENV := .venv-docs
 DOCS_BIN := $(DOCS_VENV)/bin
 DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
@@ -15,7 +16,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train bench quick test test-slow test-vllm lint lock licences docs dist clean
+.PHONY: help setup train bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -68,6 +69,18 @@ test-slow: setup ## the tests that take long
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
+
+# What a user gets who has no lock: the newest of everything that pyproject.toml allows; torch alone is pinned, to a build
+# without CUDA. Prints what differs from the lock.
+fresh: ## train and test a little with what pip chooses without the lock: .venv-fresh
+	rm -rf $(FRESH_VENV) && $(PYTHON) -m venv $(FRESH_VENV)
+	grep -E '^torch==' constraints.txt > $(FRESH_VENV)/torch.txt
+	$(FRESH_VENV)/bin/python -m pip install --quiet -c $(FRESH_VENV)/torch.txt torch
+	$(FRESH_VENV)/bin/python -m pip install --quiet -c $(FRESH_VENV)/torch.txt -e '.[serve,gguf]' pytest hypothesis
+	$(FRESH_VENV)/bin/python -m pip freeze --all --exclude-editable | $(PYTHON) .ci/drift.py requirements.lock
+	$(FRESH_VENV)/bin/memrl train train.steps=1 train.streams_per_step=2 train.group_size=2 eval.streams=4 run.dir=$(FRESH_VENV)/run
+	$(FRESH_VENV)/bin/python -m pytest -q -m 'not long and not slow and not gpu and not vllm' tests/unit/test_memory_env.py \
+	  tests/unit/test_config.py tests/unit/test_prompting.py tests/integration/test_engine.py tests/integration/test_learner.py
 
 lock: setup ## renew requirements.lock from pyproject.toml and constraints.txt (LOCK=--upgrade: all of it)
 	@echo "torch ; sys_platform == 'never'" > $(VENV)/torch-apart.txt
