@@ -24,7 +24,7 @@ _CHANGE = re.compile(
 
 
 def changes(scene: Scene) -> Iterator[Candidate]:
-    """What was said last of a value that was another before, and sentences that tell of a change themselves."""
+    """Questions for the last value of what was another before, and on sentences that tell of a change themselves."""
     yield from _told_twice(scene)
     yield from _told_at_once(scene)
 

@@ -1,4 +1,4 @@
-"""When it was said: a telling sentence of a talk over several days, whose day is asked for."""
+"""Days on which something was said: a telling sentence of a talk over several days, whose day is asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who said it: a sentence of a talk of persons, whose speaker is asked for."""
+"""Speakers: a sentence of a talk of persons, whose speaker is asked for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quotes(scene: Scene) -> Iterator[Candidate]:
             f'Who said this?\n"{passage.text}"',
             (speaker,),
             (passage.chunk,),
-            (f"{speaker}: {passage.text}",),
+            (passage.text,),
             passage.content,
             scene.rarity(passage.content) + scene.lot(passage.text),
         )

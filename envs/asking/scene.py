@@ -70,7 +70,7 @@ class Scene:
 
     @cached_property
     def mentions(self) -> Counter[str]:
-        """In how many sentences each span stands, by its text in small letters."""
+        """Counts of the sentences that each span stands in, by its text in small letters."""
         return Counter(text for found in self.spans.values() for text in {span.text.casefold() for span in found})
 
     @cached_property

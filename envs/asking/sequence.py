@@ -49,7 +49,7 @@ def _fit(scene: Scene, passage: Passage) -> bool:
 
 
 def _related(first: Passage, other: Passage) -> bool:
-    """Whether two sentences are about the same, so that their sense may tell which came first."""
+    """Return whether two sentences are about the same, so that their sense may tell which came first."""
     return len(first.content & other.content) >= 3
 
 

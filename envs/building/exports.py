@@ -68,7 +68,7 @@ class Talk:
 
 @dataclass
 class Noted:
-    """What is said of a file beside its talks."""
+    """Words about a file beside its talks."""
 
     dropped: Counter[str] = field(default_factory=Counter)
     """What was left out, by the reason, in words that go on after a number."""
@@ -82,7 +82,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Columns:
-    """What the user says of files that do not say it themselves."""
+    """Answers of the user to what files do not say themselves."""
 
     text: str | None = None
     """The column of a table that holds the text."""

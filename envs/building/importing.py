@@ -100,6 +100,7 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
             f"{path}: no format of exports knows what is there ({names}). Known are {known}; give the file as it was "
             "exported, or write it as docs/own-data.md says."
         )
+    _once(found)
     for taken in found.taken:
         _check(taken, one_person)
     if not any(taken.talks for taken in found.taken):
@@ -139,6 +140,21 @@ def _format(entry: Entry) -> LogFormat | None:
     """The format of an entry. Files that accompany the conversations of an account are none."""
     formats = sorted(LOG_FORMATS.values(), key=lambda known: known.rank)
     return next((known for known in formats if known.knows(entry)), None)
+
+
+def _once(found: Import) -> None:
+    """Drop what stands in an earlier file too: people export an account again and again."""
+    seen: set[int] = set()
+    for taken in found.taken:
+        new = []
+        for talk in taken.talks:
+            content = hash((talk.log, talk.messages, talk.text))
+            if content not in seen:
+                new.append(talk)
+            seen.add(content)
+        if again := len(taken.talks) - len(new):
+            taken.noted.dropped["conversations and texts that were there before"] += again
+        taken.talks = new
 
 
 def _check(taken: Taken, one_person: bool) -> None:

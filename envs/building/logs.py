@@ -58,7 +58,7 @@ class LogPacking(Stage):
                     leave_out("for a part of a log in which nothing can be asked", f"{log.name}/{start}")
                     continue
                 metadata: dict[str, Any] = {
-                    "documents": [log.name],
+                    "documents": [f"{log.name}/{start}"],
                     "part": start,
                     SPEAKERS: sorted(log.speakers),
                     QUOTES: {one.question.id: list(one.quotes) for one in asked},

@@ -159,7 +159,7 @@ def _is_told(speaker: str) -> bool:
 
 
 def _chat(entry: Entry) -> str:
-    """What the chat is called: the file, or, of `_chat.txt`, the archive or folder that it lies in."""
+    """Return what the chat is called: the file, or, of `_chat.txt`, the archive or folder that it lies in."""
     if entry.stem != "_chat":
         return entry.stem
     parts = entry.where.split("/")

@@ -52,4 +52,5 @@ SOURCE = Source(
     licence="your own",
     kind="mixed",
     tried="format",
+    recurring=True,
 )

@@ -1,4 +1,4 @@
-"""What `memrl data build` does with exports of one's own: its options, what it shows before it takes anything."""
+"""Exports of one's own in `memrl data build`: its options, and what it shows before it takes anything."""
 
 from __future__ import annotations
 

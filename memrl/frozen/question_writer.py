@@ -44,8 +44,8 @@ SAME = 0.7
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is going to be asked of the endpoint, at most, before anything is sent."""
+class Asking:
+    """The most that is going to be asked of the endpoint, before anything is sent."""
 
     requests: int
     prompt_tokens: int
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass
 class Tally:
-    """What came back."""
+    """Counts of what came back."""
 
     written: int = 0
     kept: int = 0
@@ -79,7 +79,7 @@ class Tally:
         )
 
 
-def plan(streams: Iterable[Stream], count: int, seed: int = 0) -> Plan:
+def plan(streams: Iterable[Stream], count: int, seed: int = 0) -> Asking:
     """Return the most that asking for `count` questions of each stream sends."""
     requests = prompts = completions = 0
     for stream in streams:
@@ -89,7 +89,7 @@ def plan(streams: Iterable[Stream], count: int, seed: int = 0) -> Plan:
         prompts += sum(count_tokens(TASK) + count_tokens(stream.chunks[place].text) + 40 for place in places)
         prompts += 2 * wanted * (count_tokens(INSTRUCTION) + TOKENS_A_QUESTION)
         completions += wanted * (TOKENS_A_QUESTION + 2 * 12)
-    return Plan(requests, prompts, completions)
+    return Asking(requests, prompts, completions)
 
 
 def _chosen(stream: Stream, count: int, seed: int) -> tuple[list[int], int]:

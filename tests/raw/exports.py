@@ -18,7 +18,7 @@ BEGIN = datetime(2025, 3, 1, 9, 0, tzinfo=UTC)
 
 def person(messages: int = 300, seed: int = 0) -> list[list[Said]]:
     """The sessions of a made-up person with an assistant, about a week apart."""
-    options = {"count": 1, "seed": seed, "sessions": -(-messages // 12), "chunk_tokens": 100_000}
+    options = {"count": 1, "seed": seed, "sessions": -(-messages // 12), "chunk_tokens": 100_000, "chatter": 0.1}
     stream = next(open_source("dialogues", options))
     sessions: list[list[Said]] = []
     left = messages

@@ -36,7 +36,7 @@ TALK = (
     Chunk(
         time="2025-05-19",
         text="Ada: I weigh my parcels at the counter and they come to 17 kilos each time.\n"
-        "Ben: Granny Sunniva knitted four blue sweaters for the twins before Christmas.",
+        "Ben: So, listen. Granny Sunniva knitted four blue sweaters for the twins before Christmas.",
     ),
 )
 

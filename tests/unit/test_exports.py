@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import zipfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -325,6 +326,14 @@ def test_a_folder_of_several_formats_is_taken_and_the_rest_is_named(tmp_path: Pa
     assert (found.media, found.beside) == (1, 2)  # chat.html and user.json
 
 
+def test_what_was_exported_twice_is_taken_once(tmp_path: Path) -> None:
+    exports.chatgpt(tmp_path / "january.zip", PERSON[:3])
+    exports.chatgpt(tmp_path / "june.zip", PERSON)
+    first, second = take(tmp_path).taken
+    assert (len(first.talks), len(second.talks)) == (3, 2)
+    assert second.noted.dropped["conversations and texts that were there before"] == 3
+
+
 def test_a_set_on_the_hub_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
@@ -446,3 +455,31 @@ def test_every_format_is_named_as_its_module_and_says_what_it_is() -> None:
     for name, known in LOG_FORMATS.items():
         assert known.name == name and known.about
         assert not known.knows(Entry(Path(__file__), __file__))  # a program is nobody's log
+
+
+@pytest.mark.long
+def test_the_documented_way_from_three_exports_runs_up_to_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line) for line in page.split("```sh\n")[1].split("```")[0].splitlines()]
+    assert len(commands) <= 6
+    sessions = exports.person(300)
+    (tmp_path / "mylogs").mkdir()
+    exports.chatgpt(tmp_path / "mylogs" / "chatgpt.zip", sessions[:9])
+    exports.telegram(tmp_path / "mylogs" / "result.json", sessions[9:17])
+    exports.whatsapp(tmp_path / "mylogs" / "WhatsApp Chat with Ben.txt", sessions[17:])
+    monkeypatch.chdir(tmp_path)
+    look, build, train = (words[1:] for words in commands[:3])
+    assert main(look) == 0 and not (tmp_path / "data").exists()
+    assert main(build) == 0
+    streams = [
+        stream for split in ("train", "eval") for stream in read_jsonl(tmp_path / "data" / "mylogs" / f"{split}.jsonl")
+    ]
+    assert {stream.metadata["documents"][0].split("/")[0] for stream in streams} == {
+        "chatgpt",
+        "Helper",
+        "WhatsApp Chat with Ben",
+    }
+    assert sum(len(stream.questions) for stream in streams) >= 50
+    assert train[0] == "train" and main([*train, "--dry-run"]) == 0
