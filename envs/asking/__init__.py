@@ -15,7 +15,7 @@ from memrl.envs.asking.changes import changes
 from memrl.envs.asking.cloze import gaps, things
 from memrl.envs.asking.dating import days
 from memrl.envs.asking.quoting import quotes
-from memrl.envs.asking.scene import Candidate, Scene
+from memrl.envs.asking.scene import DraftQuestion, Scene
 from memrl.envs.asking.sequence import orders
 from memrl.envs.errors import DataError
 from memrl.envs.stream import Chunk, Question
@@ -26,7 +26,7 @@ QUOTES = "quotes"
 """Key of a stream's metadata: of each question by its id, what its answer stands in, word for word."""
 SPEAKERS = "speakers"
 """Key of a stream's metadata: who speaks in it, where its source says."""
-KINDS: dict[str, Callable[[Scene], Iterable[Candidate]]] = {
+KINDS: dict[str, Callable[[Scene], Iterable[DraftQuestion]]] = {
     "gap-name": partial(gaps, kind="name"),
     "gap-number": partial(gaps, kind="number"),
     "gap-date": partial(gaps, kind="date"),
@@ -96,9 +96,9 @@ def ask_chunks(
     ]
 
 
-def _chosen(waiting: dict[str, list[Candidate]], count: int) -> list[tuple[str, Candidate]]:
+def _chosen(waiting: dict[str, list[DraftQuestion]], count: int) -> list[tuple[str, DraftQuestion]]:
     """The kinds in turn, each time the best whose chunk has been asked about least, and that asks nothing again."""
-    chosen: list[tuple[str, Candidate]] = []
+    chosen: list[tuple[str, DraftQuestion]] = []
     asked: Counter[int] = Counter()
     answers: Counter[str] = Counter()
     of_kind: Counter[str] = Counter()
@@ -121,7 +121,7 @@ def _chosen(waiting: dict[str, list[Candidate]], count: int) -> list[tuple[str, 
     return chosen
 
 
-def _same(one: Candidate, other: Candidate) -> bool:
+def _same(one: DraftQuestion, other: DraftQuestion) -> bool:
     """Return whether two questions are about the same: of quotes that overlap, or of much the same terms."""
     if any(a in b or b in a for a in one.quotes for b in other.quotes):
         return True

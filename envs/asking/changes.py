@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, stands_in_question
-from memrl.envs.asking.scene import Candidate, Scene, gapped, said_by
+from memrl.envs.asking.passages import Sentence, is_answer, stands_alone, stands_in_question
+from memrl.envs.asking.scene import DraftQuestion, Scene, gapped, said_by
 from memrl.envs.asking.spans import Span, is_whole
 from memrl.envs.text import fold
 
@@ -23,13 +23,13 @@ _CHANGE = re.compile(
 """Words by which people say that something is other than it was."""
 
 
-def changes(scene: Scene) -> Iterator[Candidate]:
+def changes(scene: Scene) -> Iterator[DraftQuestion]:
     """Questions for the last value of what was another before, and on sentences that tell of a change themselves."""
     yield from _told_twice(scene)
     yield from _told_at_once(scene)
 
 
-def _told_twice(scene: Scene) -> Iterator[Candidate]:
+def _told_twice(scene: Scene) -> Iterator[DraftQuestion]:
     for passage in scene.passages:
         if not stands_alone(passage, shortest=5) or is_answer(passage):
             continue
@@ -54,7 +54,7 @@ def _told_twice(scene: Scene) -> Iterator[Candidate]:
                 continue
             who = said_by(passage)
             of = f"as {who} last said it" if who else "as the text has it last"
-            yield Candidate(
+            yield DraftQuestion(
                 f'The value in the gap changed in the course of time. What is it {of}?\n"{gapped(passage, span)}"',
                 (span.text,),
                 (first.chunk, passage.chunk),
@@ -64,7 +64,7 @@ def _told_twice(scene: Scene) -> Iterator[Candidate]:
             )
 
 
-def _alike(scene: Scene, one: tuple[Passage, Span], two: tuple[Passage, Span]) -> bool:
+def _alike(scene: Scene, one: tuple[Sentence, Span], two: tuple[Sentence, Span]) -> bool:
     """Return whether two sentences say the same but for a value: most of their terms, and all other values."""
     mine, theirs = scene.about(*one), scene.about(*two)
     if len(mine & theirs) < max(FEWEST_TERMS, ALIKE * max(len(mine), len(theirs))):
@@ -73,13 +73,13 @@ def _alike(scene: Scene, one: tuple[Passage, Span], two: tuple[Passage, Span]) -
     return rest[0] == rest[1]
 
 
-def _fair(passage: Passage, span: Span) -> bool:
+def _fair(passage: Sentence, span: Span) -> bool:
     return not stands_in_question(span.text, gapped(passage, span)) and (
         span.kind != "name" or is_whole(span, passage.text)
     )
 
 
-def _told_at_once(scene: Scene) -> Iterator[Candidate]:
+def _told_at_once(scene: Scene) -> Iterator[DraftQuestion]:
     for passage in scene.passages:
         match = _CHANGE.search(passage.text)
         if match is None or passage.speaker is None or is_answer(passage) or not stands_alone(passage, shortest=7):
@@ -89,7 +89,7 @@ def _told_at_once(scene: Scene) -> Iterator[Candidate]:
             if span.start > match.start() and len(around) >= FEWEST_TERMS and _fair(passage, span):
                 question = gapped(passage, span)
                 who = said_by(passage)
-                yield Candidate(
+                yield DraftQuestion(
                     f'{who[:1].upper()}{who[1:]} told of a change. What fills the gap?\n"{question}"',
                     (span.text,),
                     (passage.chunk,),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, content, is_answer, stands_alone, stands_in_question, twins
-from memrl.envs.asking.scene import Candidate, Scene, gapped, said_by
+from memrl.envs.asking.passages import Sentence, content, is_answer, stands_alone, stands_in_question, twins
+from memrl.envs.asking.scene import DraftQuestion, Scene, gapped, said_by
 from memrl.envs.asking.spans import DAYS, Span, SpanKind, is_whole, telling, thing
 from memrl.envs.text import words
 
@@ -22,7 +22,7 @@ RARE = 3
 ASKED = {"thing": "word (or two)", "name": "name", "number": "number", "date": "date, year or time"}
 
 
-def gaps(scene: Scene, kind: SpanKind) -> Iterator[Candidate]:
+def gaps(scene: Scene, kind: SpanKind) -> Iterator[DraftQuestion]:
     """The sentences with a gap for a name, a number or a date."""
     for passage in scene.passages:
         if stands_alone(passage, shortest=8 if passage.speaker is None else 5):
@@ -31,7 +31,7 @@ def gaps(scene: Scene, kind: SpanKind) -> Iterator[Candidate]:
                     yield _candidate(scene, passage, span)
 
 
-def things(scene: Scene) -> Iterator[Candidate]:
+def things(scene: Scene) -> Iterator[DraftQuestion]:
     """The sentences of persons that name somebody or something, with a gap for the thing that they end in."""
     for passage in scene.passages:
         span = thing(passage.text)
@@ -46,7 +46,7 @@ def things(scene: Scene) -> Iterator[Candidate]:
             yield _candidate(scene, passage, span)
 
 
-def _fair(scene: Scene, passage: Passage, span: Span) -> bool:
+def _fair(scene: Scene, passage: Sentence, span: Span) -> bool:
     around = scene.about(passage, span)
     question = gapped(passage, span)
     if (
@@ -72,13 +72,13 @@ def _fair(scene: Scene, passage: Passage, span: Span) -> bool:
     return not any(twins(passage, scene.index, passage.content - around))
 
 
-def _candidate(scene: Scene, passage: Passage, span: Span) -> Candidate:
+def _candidate(scene: Scene, passage: Sentence, span: Span) -> DraftQuestion:
     who = said_by(passage)
     where = f"in what {who} said" if who else "in this sentence from the text"
     text = f'Which {ASKED[span.kind]} fills the gap {where}?\n"{gapped(passage, span)}"'
     around = scene.about(passage, span)
     worth = scene.rarity(around) + scene.lot(text)
-    return Candidate(text, _spellings(span), (passage.chunk,), (passage.text,), around, worth)
+    return DraftQuestion(text, _spellings(span), (passage.chunk,), (passage.text,), around, worth)
 
 
 def _spellings(span: Span) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, twins
-from memrl.envs.asking.scene import Candidate, Scene, said_by
+from memrl.envs.asking.passages import Sentence, is_answer, stands_alone, twins
+from memrl.envs.asking.scene import DraftQuestion, Scene, said_by
 from memrl.envs.asking.spans import MONTHS
 from memrl.envs.building.times import moment
 from memrl.envs.text import fold
@@ -16,7 +16,7 @@ FEWEST_DAYS = 3
 """Of fewer days a guess is too likely."""
 
 
-def days(scene: Scene) -> Iterator[Candidate]:
+def days(scene: Scene) -> Iterator[DraftQuestion]:
     """Telling sentences of whoever speaks, on days that the chunks bear and the sentence does not name."""
     dated = {index: time for index, chunk in enumerate(scene.chunks) if (time := _day(chunk.time)) is not None}
     if len({time.date() for time in dated.values()}) < FEWEST_DAYS:
@@ -27,7 +27,7 @@ def days(scene: Scene) -> Iterator[Candidate]:
             continue
         if any(fold(form) in fold(passage.text) for form in _forms(time)):
             continue
-        yield Candidate(
+        yield DraftQuestion(
             f'On which day did {said_by(passage)} say this? Answer with the date.\n"{passage.text}"',
             _forms(time),
             (passage.chunk,),
@@ -41,7 +41,7 @@ def _day(time: str | None) -> datetime | None:
     return None if time is None else moment(time[:10])
 
 
-def _telling(scene: Scene, passage: Passage) -> bool:
+def _telling(scene: Scene, passage: Sentence) -> bool:
     return (
         stands_alone(passage, shortest=7)
         and not is_answer(passage)

@@ -22,7 +22,7 @@ ANSWERING = frozenset("assistant bot ai chatgpt claude gpt model tool agent".spl
 """Speakers whose words are mostly no news of the user."""
 _OPENER = re.compile(
     r"(?:(?:So|Yes|Yeah|Yep|No|Nope|Okay|OK|Ok|Well|Alright|Right|Oh|Ah|Hmm|And|But|Also|Honestly|Actually|Anyway"
-    r"|By the way|Good news|Guess what|Hey|Hi|Great|Perfect|Thanks|Thank you)(?:[,:!.…-]|\.\.\.)+ "
+    r"|By the way|Good news|Guess what|Hey|Hi|Great|Perfect|Thanks|Thank you)[,:!.…-]{1,5} "
     r"|(?:So|And|But|Also|Oh) )+"
 )
 """What people begin a sentence with in talk, and what it can do without."""
@@ -75,7 +75,7 @@ STOP = frozenset(
 
 
 @dataclass(frozen=True)
-class Passage:
+class Sentence:
     """A sentence of a chunk."""
 
     text: str
@@ -91,7 +91,7 @@ class Passage:
 
 def passages(
     chunks: Sequence[Chunk], known: frozenset[str] | None = None, skipped: frozenset[int] = frozenset()
-) -> list[Passage]:
+) -> list[Sentence]:
     """Return the sentences of a text, with their speakers where it is a talk; lists, tables and headings are left out.
 
     Args:
@@ -99,7 +99,7 @@ def passages(
         skipped: chunks that nothing is asked about.
     """
     known = speakers(chunks) if known is None else known
-    found: list[Passage] = []
+    found: list[Sentence] = []
     for index, chunk in enumerate(chunks):
         speaker: str | None = None
         for line in chunk.text.split("\n"):
@@ -112,7 +112,7 @@ def passages(
                 for whole in sentences(line):
                     opener = _OPENER.match(whole) if speaker is not None else None
                     sentence = whole[opener.end() :] if opener is not None else whole
-                    found.append(Passage(sentence, index, speaker, chunk.time, len(found), content(sentence)))
+                    found.append(Sentence(sentence, index, speaker, chunk.time, len(found), content(sentence)))
     return found
 
 
@@ -139,7 +139,7 @@ def content(text: str) -> frozenset[str]:
     return frozenset(terms(kept))
 
 
-def stands_alone(passage: Passage, shortest: int = 8, longest: int = 32) -> bool:
+def stands_alone(passage: Sentence, shortest: int = 8, longest: int = 32) -> bool:
     """Return whether a sentence can be read by itself: whole, of a fair length, leaning on nothing before it."""
     text = passage.text
     said = words(text)
@@ -163,12 +163,12 @@ def stands_alone(passage: Passage, shortest: int = 8, longest: int = 32) -> bool
     )
 
 
-def is_answer(passage: Passage) -> bool:
+def is_answer(passage: Sentence) -> bool:
     """Return whether an assistant says it: such words repeat the user's, or tell of the world."""
     return passage.speaker is not None and passage.speaker.casefold() in ANSWERING
 
 
-def twins(passage: Passage, others: Index, without: frozenset[str]) -> Iterator[Passage]:
+def twins(passage: Sentence, others: SentenceIndex, without: frozenset[str]) -> Iterator[Sentence]:
     """The other sentences that say much the same, the gap aside: whose answer a gap would be is not to be told then."""
     mine = passage.content - without
     for other in others.near(mine):
@@ -176,12 +176,12 @@ def twins(passage: Passage, others: Index, without: frozenset[str]) -> Iterator[
             yield other
 
 
-class Index:
+class SentenceIndex:
     """Sentences by their terms."""
 
-    def __init__(self, found: Sequence[Passage]) -> None:
+    def __init__(self, found: Sequence[Sentence]) -> None:
         self.passages = list(found)
-        self._holding: dict[str, list[Passage]] = {}
+        self._holding: dict[str, list[Sentence]] = {}
         for passage in found:
             for term in passage.content:
                 self._holding.setdefault(term, []).append(passage)
@@ -190,7 +190,7 @@ class Index:
         """Return in how many sentences a term stands."""
         return len(self._holding.get(term, ()))
 
-    def near(self, content: frozenset[str]) -> list[Passage]:
+    def near(self, content: frozenset[str]) -> list[Sentence]:
         """Return the sentences that may have `NEAR` of the terms of a text or more, and others among them."""
         # Who has NEAR of the terms has one of the rarest, if one more than may be missing are looked at.
         most = int((1 - NEAR) * len(content)) + 1

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from memrl.envs.asking.passages import ROLES, stands_alone, twins
-from memrl.envs.asking.scene import Candidate, Scene
+from memrl.envs.asking.scene import DraftQuestion, Scene
 from memrl.envs.text import words
 
 FEWEST_TERMS = 4
@@ -14,7 +14,7 @@ MOST_SHARE = 0.8
 """Nobody is asked about in a talk in which one person says more of the sentences: that one would be the guess."""
 
 
-def quotes(scene: Scene) -> Iterator[Candidate]:
+def quotes(scene: Scene) -> Iterator[DraftQuestion]:
     """Telling sentences of persons. A talk with an assistant has one person, of whom nobody needs to ask."""
     said = Counter(passage.speaker for passage in scene.passages if passage.speaker in scene.people)
     if len(said) < 2 or max(said.values()) > MOST_SHARE * said.total():
@@ -33,7 +33,7 @@ def quotes(scene: Scene) -> Iterator[Candidate]:
             continue  # who is named in it is known not to be its speaker, or to be spoken to
         if any(other.speaker != speaker for other in twins(passage, scene.index, frozenset())):
             continue
-        yield Candidate(
+        yield DraftQuestion(
             f'Who said this?\n"{passage.text}"',
             (speaker,),
             (passage.chunk,),

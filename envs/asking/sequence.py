@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, twins
-from memrl.envs.asking.scene import Candidate, Scene
+from memrl.envs.asking.passages import Sentence, is_answer, stands_alone, twins
+from memrl.envs.asking.scene import DraftQuestion, Scene
 
 FEWEST_TERMS = 5
 
 
-def orders(scene: Scene) -> Iterator[Candidate]:
+def orders(scene: Scene) -> Iterator[DraftQuestion]:
     """Pairs of sentences that stand alone and name something, each sentence in one pair."""
     fit = [passage for passage in scene.passages if _fit(scene, passage)]
     fit.sort(key=lambda passage: scene.lot(f"order/{passage.number}"))
@@ -26,7 +26,7 @@ def orders(scene: Scene) -> Iterator[Candidate]:
         swapped = scene.lot(f"swapped/{early.number}/{late.number}") < 0.5
         a, b = (late, early) if swapped else (early, late)
         talk = scene.speakers
-        yield Candidate(
+        yield DraftQuestion(
             f"Which came first in the {'conversation' if talk else 'text'}?\n\nA: {_shown(a)}\n\nB: {_shown(b)}\n\n"
             "Answer with the letter alone, A or B.",
             ("B" if swapped else "A",),
@@ -38,7 +38,7 @@ def orders(scene: Scene) -> Iterator[Candidate]:
         )
 
 
-def _fit(scene: Scene, passage: Passage) -> bool:
+def _fit(scene: Scene, passage: Sentence) -> bool:
     return (
         stands_alone(passage)
         and not is_answer(passage)
@@ -48,10 +48,10 @@ def _fit(scene: Scene, passage: Passage) -> bool:
     )
 
 
-def _related(first: Passage, other: Passage) -> bool:
+def _related(first: Sentence, other: Sentence) -> bool:
     """Return whether two sentences are about the same, so that their sense may tell which came first."""
     return len(first.content & other.content) >= 3
 
 
-def _shown(passage: Passage) -> str:
+def _shown(passage: Sentence) -> str:
     return f'{passage.speaker}: "{passage.text}"' if passage.speaker else f'"{passage.text}"'

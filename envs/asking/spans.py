@@ -43,7 +43,7 @@ _PEOPLE = re.compile(
     r"|Northern|Southern|French|Dutch|German|Greek|Earth|Sun|Moon|State|Court|Council|Parliament|King|Queen|Emperor))$"
 )
 """Peoples, languages, quarters of the sky and the like: a reader guesses them from what stands around."""
-_THING = re.compile(r"\b(?:a|an|the|to|of|as|in|at|for|with|from|my|our|some) ((?:[a-z]{3,} )?[a-z]{4,})[.!]$")
+_THING = re.compile(r"\b(?:a|an|the|to|of|as|in|at|for|with|from|my|our|some) ((?:[a-z]{3,30} )?[a-z]{4,30})[.!]$")
 _TOKEN = re.compile(r"\S+")
 NEVER = frozenset(MONTHS) | frozenset(DAYS) | frozenset(
     "I I'm I've I'll I'd The A An And But Or So If In On At By For With From As Of To Mr Mrs Dr AD BC CE BCE AM PM OK"

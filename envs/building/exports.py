@@ -1,7 +1,7 @@
 """Exports of chats and documents, as whoever exported them left them: files, folders and zip archives in one shape.
 
-A format (`memrl/envs/logs/`, one file each) says of an `Entry` whether it knows it, and reads talks out of it. What it
-leaves out is counted on the entry by the reason, so that nothing vanishes unsaid.
+A format (`memrl/envs/logs/`, one file each) says of an `ExportEntry` whether it knows it, and reads talks out of it. What
+it leaves out is counted on the entry by the reason, so that nothing vanishes unsaid.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Columns:
     """dmy, mdy or ymd, where dates are written in numbers."""
 
 
-class Entry:
+class ExportEntry:
     """A file or a folder of an export, on the disk or inside a zip archive.
 
     Args:
@@ -127,7 +127,7 @@ class Entry:
     def is_zip(self) -> bool:
         return not self.is_folder and self.head.startswith(b"PK\x03\x04") and self.suffix not in (".docx", ".xlsx")
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ExportEntry]:
         """Return what is in a folder or a zip archive, by name, without hidden files and what systems leave behind.
 
         Raises:
@@ -139,7 +139,7 @@ class Entry:
                 root = zipfile.Path(zipfile.ZipFile(io.BytesIO(self.data()) if self.inside else self.place))
         found = [place for place in root.iterdir() if not place.name.startswith(".") and place.name not in _JUNK]
         return [
-            Entry(place, f"{self.where}/{place.name}", self.columns)
+            ExportEntry(place, f"{self.where}/{place.name}", self.columns)
             for place in sorted(found, key=lambda place: str(place.name))
         ]
 
@@ -301,7 +301,7 @@ class Entry:
             ) from error
 
 
-Reads = Callable[[Entry], Iterator[Talk]]
+Reads = Callable[[ExportEntry], Iterator[Talk]]
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ class LogFormat:
     name: str
     about: str
     """What a user would call it, and what of it is read."""
-    knows: Callable[[Entry], bool]
+    knows: Callable[[ExportEntry], bool]
     read: Reads
     rank: int = 1
     """Formats of a lower rank are asked first; those that take any text come last."""

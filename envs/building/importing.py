@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.exports import AGAIN, Columns, Entry, LogFormat, Message, Noted, Talk
+from memrl.envs.building.exports import AGAIN, Columns, ExportEntry, LogFormat, Message, Noted, Talk
 from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.splitting import share_of
 from memrl.envs.building.times import shown
@@ -92,7 +92,7 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
         place = Path(path).expanduser()
         if not place.exists():
             raise DataError(f"{place} does not exist. Check the path after --from.")
-        _walk(Entry(place, str(place), columns), found)
+        _walk(ExportEntry(place, str(place), columns), found)
     if not found.taken:
         known = ", ".join(LOG_FORMATS.names())
         names = ", ".join(found.unknown[:5]) or "it is empty"
@@ -108,7 +108,7 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
     return found
 
 
-def _walk(entry: Entry, found: Import) -> None:
+def _walk(entry: ExportEntry, found: Import) -> None:
     if not entry.is_folder and entry.suffix in MEDIA:
         found.media += 1
         return
@@ -136,7 +136,7 @@ def _walk(entry: Entry, found: Import) -> None:
         found.unknown.append(entry.where)
 
 
-def _format(entry: Entry) -> LogFormat | None:
+def _format(entry: ExportEntry) -> LogFormat | None:
     """The format of an entry. Files that accompany the conversations of an account are none."""
     formats = sorted(LOG_FORMATS.values(), key=lambda known: known.rank)
     return next((known for known in formats if known.knows(entry)), None)
@@ -182,7 +182,7 @@ def _hub(name: str, columns: Columns) -> Taken:
     from memrl.envs.logs.table import talks_of_rows
 
     set_name, _, split = name.removeprefix(HUB).partition(":")
-    entry = Entry(Path(set_name), set_name, columns)
+    entry = ExportEntry(Path(set_name), set_name, columns)
     talks = [talk for talk in talks_of_rows(hub_rows(set_name, split or "train"), entry) if talk.messages or talk.text]
     return Taken(name, "hub", talks, entry.noted)
 

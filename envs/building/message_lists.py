@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memrl.envs.building.exports import Entry, Message
+from memrl.envs.building.exports import ExportEntry, Message
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
@@ -21,7 +21,7 @@ UNSPOKEN = ("system", "developer", "tool", "function")
 """Roles whose words nobody said to anybody."""
 
 
-def openai_messages(values: Any, entry: Entry, where: str, *, time: Any = None) -> tuple[Message, ...]:
+def openai_messages(values: Any, entry: ExportEntry, where: str, *, time: Any = None) -> tuple[Message, ...]:
     """Return the messages of a list as OpenAI's API has it.
 
     Args:
@@ -52,7 +52,7 @@ def openai_messages(values: Any, entry: Entry, where: str, *, time: Any = None) 
     return tuple(said)
 
 
-def sharegpt_messages(values: Any, entry: Entry, where: str) -> tuple[Message, ...]:
+def sharegpt_messages(values: Any, entry: ExportEntry, where: str) -> tuple[Message, ...]:
     """Return the messages of a list of ShareGPT: objects with `from` and `value`.
 
     Raises:
@@ -76,7 +76,7 @@ def sharegpt_messages(values: Any, entry: Entry, where: str) -> tuple[Message, .
     return tuple(said)
 
 
-def content_text(content: Any, entry: Entry, where: str) -> str:
+def content_text(content: Any, entry: ExportEntry, where: str) -> str:
     """Return the text of a message's content: text, null, or parts of which those that are no text are counted.
 
     Raises:

@@ -14,7 +14,7 @@ _VOID = ("br", "hr", "img", "input", "meta", "link", "source", "wbr", "area", "c
 _FRONT = re.compile(r"\A---[ \t]*\n(?:[^\n]*\n){0,200}?---[ \t]*\n")
 _PICTURE = re.compile(r"!\[([^\[\]\n]{0,300})\]\([^()\n]{0,1000}\)")
 _LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\([^()\n]{0,1000}\)")
-_HEADING = re.compile(r"^[ ]{0,3}#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^[ ]{0,3}#{1,6}[ \t]+(.*)$", re.MULTILINE)
 _RULE = re.compile(r"^[ ]{0,3}(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+\n?")
 _STRESS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3})(?=\S)([^*_\n]{1,300}?)(?<=\S)\1(?!\w)")
@@ -65,9 +65,14 @@ def html_text(page: str) -> str:
     return "\n\n".join(filter(None, (title, *paragraphs)))
 
 
+def _heading(line: re.Match[str]) -> str:
+    """The words of a heading, a paragraph of their own."""
+    return "\n" + line[1].rstrip(" \t#") + "\n"
+
+
 def markdown_text(page: str) -> str:
     """Return the text of a page of Markdown: without front matter, rules, pictures' addresses and marks of stress."""
     text = _FRONT.sub("", page)
     text = _LINK.sub(r"\1", _PICTURE.sub(r"\1", text))
-    text = _STRESS.sub(r"\2", _RULE.sub("", _HEADING.sub(r"\n\1\n", text)))
+    text = _STRESS.sub(r"\2", _RULE.sub("", _HEADING.sub(_heading, text)))
     return _BLANK_LINES.sub("\n\n", text).strip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.message_lists import UNSPOKEN, content_text
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
@@ -17,7 +17,7 @@ from memrl.envs.errors import DataError
 LOG = "chatgpt"
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     for number, (where, record) in enumerate(entry.objects("ChatGPT's conversations.json"), 1):
         mapping = record.get("mapping")
         if not isinstance(mapping, Mapping):
@@ -59,7 +59,7 @@ def _written(nodes: Any) -> int:
     return found
 
 
-def _message(message: Any, entry: Entry, where: str) -> Message | None:
+def _message(message: Any, entry: ExportEntry, where: str) -> Message | None:
     if not isinstance(message, Mapping):
         return None  # a root has none
     role = (message.get("author") or {}).get("role")

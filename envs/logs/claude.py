@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
@@ -13,7 +13,7 @@ LOG = "claude"
 ROLES = {"human": "user"}
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     for number, (where, record) in enumerate(entry.objects("Claude's conversations.json"), 1):
         values = record.get("chat_messages")
         if not isinstance(values, list) or not all(isinstance(value, Mapping) for value in values):
@@ -33,7 +33,7 @@ def _read(entry: Entry) -> Iterator[Talk]:
         yield Talk(LOG, str(record.get("uuid") or number), tuple(said))
 
 
-def _text(value: Mapping[str, Any], entry: Entry) -> str:
+def _text(value: Mapping[str, Any], entry: ExportEntry) -> str:
     """The text of a message: of its content's blocks of text, or, in older exports, its own."""
     blocks = [block for block in value.get("content") or () if isinstance(block, Mapping)]
     entry.drop("thoughts and calls of tools", sum(block.get("type") != "text" for block in blocks))

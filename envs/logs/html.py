@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.building.exports import Entry, LogFormat, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Talk
 from memrl.envs.building.pages import html_text
 
 LOG = "documents"
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     yield Talk(LOG, entry.where, text=html_text(entry.text()))
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.message_lists import TIMES, openai_messages
 from memrl.envs.errors import DataError
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     return ("messages" in entry.keys and not entry.keys >= {"name", "type"}) or entry.keys >= {"role", "content"}
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     loose: list[Message] = []
     for number, (where, record) in enumerate(entry.objects("OpenAI messages"), 1):
         if "messages" in record:

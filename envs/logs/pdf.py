@@ -6,17 +6,17 @@ import io
 import logging
 from collections.abc import Iterator
 
-from memrl.envs.building.exports import AGAIN, Entry, LogFormat, Talk
+from memrl.envs.building.exports import AGAIN, ExportEntry, LogFormat, Talk
 from memrl.envs.errors import DataError
 
 LOG = "documents"
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     return not entry.is_folder and (entry.suffix == ".pdf" or entry.head.startswith(b"%PDF-"))
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     try:
         from pypdf import PdfReader
         from pypdf.errors import PyPdfError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.building.exports import Entry, LogFormat, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Talk
 from memrl.envs.building.message_lists import sharegpt_messages
 from memrl.envs.errors import DataError
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     for number, (where, record) in enumerate(entry.objects("ShareGPT JSON"), 1):
         if "conversations" not in record:
             raise DataError(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.times import moment
 
 LISTS = ("channels.json", "groups.json", "dms.json", "mpims.json")
@@ -17,14 +17,14 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d\.json")
 _MARK = re.compile(r"<([^<>|]{1,500})(?:\|([^<>]{0,500}))?>")
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     if not (entry.is_folder or entry.is_zip):
         return False
     names = {found.name for found in entry.entries()}
     return "users.json" in names and bool(names & {*LISTS, "integration_logs.json"})
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     parts = {part.name: part for part in entry.entries()}
     people = {str(user.get("id")): _name(user) for _, user in parts["users.json"].objects("Slack's users.json")}
     for channel in parts.values():
@@ -32,7 +32,7 @@ def _read(entry: Entry) -> Iterator[Talk]:
             yield from _channel(entry, channel, people)
 
 
-def _channel(entry: Entry, channel: Entry, people: Mapping[str, str]) -> Iterator[Talk]:
+def _channel(entry: ExportEntry, channel: ExportEntry, people: Mapping[str, str]) -> Iterator[Talk]:
     said = []
     for day in channel.entries():
         if not _DAY.fullmatch(day.name):

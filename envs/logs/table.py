@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from memrl.envs.building.exports import AGAIN, Columns, Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import AGAIN, Columns, ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.message_lists import openai_messages, sharegpt_messages
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
@@ -23,17 +23,17 @@ LISTS = ("messages", "conversations")
 _SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     if entry.is_folder:
         return False
     return entry.suffix in _SUFFIXES or bool(entry.keys & ({*TEXTS, entry.columns.text or ""} - {""}))
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     yield from talks_of_rows(_rows(entry), entry)
 
 
-def talks_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], entry: Entry) -> Iterator[Talk]:
+def talks_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], entry: ExportEntry) -> Iterator[Talk]:
     """The talks of a table: a conversation a row, one of all rows where these have speakers, else a document a row.
 
     Args:
@@ -67,7 +67,7 @@ def talks_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], entry: Entry) -
         yield Talk(entry.stem, entry.stem, tuple(said))
 
 
-def _columns(names: list[str], entry: Entry) -> Columns:
+def _columns(names: list[str], entry: ExportEntry) -> Columns:
     """The columns of texts, speakers and times: as the user says, else the first that is usually called so."""
     wanted = entry.columns
     for option, name in (("text", wanted.text), ("speaker", wanted.speaker), ("time", wanted.time)):
@@ -89,7 +89,7 @@ def _columns(names: list[str], entry: Entry) -> Columns:
     return Columns(text, *(None if name == text else name for name in others))
 
 
-def _rows(entry: Entry) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(entry: ExportEntry) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if entry.suffix == ".parquet":
         yield from _parquet(entry)
     elif entry.suffix in (".csv", ".tsv"):
@@ -98,7 +98,7 @@ def _rows(entry: Entry) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from entry.objects("JSON lines with a text each")
 
 
-def _csv(entry: Entry) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _csv(entry: ExportEntry) -> Iterator[tuple[str, Mapping[str, Any]]]:
     lines = io.StringIO(entry.text(), newline="")
     reader = csv.DictReader(lines, delimiter="\t" if entry.suffix == ".tsv" else ",", strict=True)
     while True:
@@ -114,7 +114,7 @@ def _csv(entry: Entry) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield where, row
 
 
-def _parquet(entry: Entry) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parquet(entry: ExportEntry) -> Iterator[tuple[str, Mapping[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 DELETED = "Deleted account"
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     return entry.keys >= {"name", "type", "messages"} or bool(entry.keys & {"chats", "personal_information"})
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     if "messages" in entry.keys:
         yield from _chat(entry, next(chat for _, chat in entry.objects("Telegram's result.json", at="")), entry.where)
         return
@@ -24,7 +24,7 @@ def _read(entry: Entry) -> Iterator[Talk]:
         yield from _chat(entry, chat, where)
 
 
-def _chat(entry: Entry, chat: Mapping[str, Any], where: str) -> Iterator[Talk]:
+def _chat(entry: ExportEntry, chat: Mapping[str, Any], where: str) -> Iterator[Talk]:
     values = chat.get("messages")
     if not isinstance(values, list):
         raise DataError(f"{where} has no messages: it is no chat of Telegram's export. Export it again as JSON.")

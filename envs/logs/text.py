@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.building.exports import Entry, LogFormat, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Talk
 
 LOG = "documents"
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     return not entry.is_folder and entry.suffix in (".txt", ".text", ".log", ".rst")
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     yield Talk(LOG, entry.where, text=entry.text())
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from memrl.envs.building.exports import Entry, LogFormat, Message, Talk
+from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.errors import DataError
 
 _HALF = r"[APap]\.?[ ]?[Mm]\.?|上午|下午|午前|午後|오전|오후"
@@ -53,7 +53,7 @@ def _matched(line: str) -> re.Match[str] | None:
     return _LINE.match(_UNSEEN.sub("", line).translate(_BLANKS))
 
 
-def _knows(entry: Entry) -> bool:
+def _knows(entry: ExportEntry) -> bool:
     if entry.is_folder or entry.suffix != ".txt" or b"\0" in entry.head[:64].replace(b"\xff\xfe", b"")[1::2][:1]:
         return False
     try:
@@ -64,7 +64,7 @@ def _knows(entry: Entry) -> bool:
     return bool(first) and _matched(first[0]) is not None
 
 
-def _lines(entry: Entry) -> list[_Line]:
+def _lines(entry: ExportEntry) -> list[_Line]:
     found: list[_Line] = []
     for number, line in enumerate(entry.text().split("\n"), 1):
         match = _matched(line)
@@ -125,7 +125,7 @@ def _moment(line: _Line, order: str, where: str) -> datetime:
         ) from error
 
 
-def _read(entry: Entry) -> Iterator[Talk]:
+def _read(entry: ExportEntry) -> Iterator[Talk]:
     lines = _lines(entry)
     order, told = date_order([line.date for line in lines], any(line.half for line in lines))
     if entry.columns.dates is not None:
@@ -158,7 +158,7 @@ def _is_told(speaker: str) -> bool:
     return any(mark in speaker for mark in '"“”«»„') or len(speaker.split()) > 6
 
 
-def _chat(entry: Entry) -> str:
+def _chat(entry: ExportEntry) -> str:
     """Return what the chat is called: the file, or, of `_chat.txt`, the archive or folder that it lies in."""
     if entry.stem != "_chat":
         return entry.stem

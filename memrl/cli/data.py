@@ -200,6 +200,9 @@ def _build(arguments: argparse.Namespace) -> None:
         if unknown := unknown_files(origin, jobs):
             listed = ", ".join(str(path.relative_to(origin)) for path in unknown)
             Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
+            Console(stderr=True, soft_wrap=True).print(
+                f"if these are exports of your own: memrl data build logs --from {origin} --look", markup=False
+            )
     if wrong:
         raise DataError("\n".join(wrong))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from memrl.cli.main import main
 from memrl.data.card import read_card
 from memrl.envs.asking import KINDS, QUOTES, Asked, ask_chunks
-from memrl.envs.asking.passages import Passage, content, speakers, stands_alone, stands_in_question
+from memrl.envs.asking.passages import Sentence, content, speakers, stands_alone, stands_in_question
 from memrl.envs.asking.spans import is_whole, spans
 from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
@@ -126,7 +127,7 @@ def test_chunks_that_are_skipped_are_not_asked_about() -> None:
     ],
 )
 def test_sentences_that_lean_on_others_are_not_asked_about(sentence: str) -> None:
-    assert not stands_alone(Passage(sentence, 0, None, None, 0, content(sentence)))
+    assert not stands_alone(Sentence(sentence, 0, None, None, 0, content(sentence)))
 
 
 @pytest.mark.parametrize(
@@ -289,3 +290,13 @@ def test_an_endpoint_that_refuses_is_named_by_its_options_and_nothing_is_left(
     assert "--model and --key-env belong to an endpoint" in refused(capsys, str(built), "--model", "x")
     assert "--endpoint is 'nowhere'" in refused(capsys, str(built), "--endpoint", "nowhere", "--model", "x", "--yes")
     assert not built.with_name("parcels-asked").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["User: Well" + "." * 50_000, "User: " + "Well, " * 20_000 + "x", "User: a " + "b" * 50_000, "x" + " y:" * 20_000],
+)
+def test_hostile_text_takes_no_time(text: str) -> None:
+    began = time.monotonic()
+    ask_chunks((Chunk(text=f"User: hello there\n{text}"), Chunk(text="Ada: and you")), "hostile", 5)
+    assert time.monotonic() - began < 5

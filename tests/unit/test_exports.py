@@ -14,7 +14,7 @@ import pytest
 
 from memrl.cli.main import main
 from memrl.data.card import read_card
-from memrl.envs.building.exports import Columns, Entry
+from memrl.envs.building.exports import Columns, ExportEntry
 from memrl.envs.building.importing import Taken, logs_of, sessions, take
 from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
@@ -135,6 +135,16 @@ def test_dates_that_do_not_tell_are_said_and_can_be_given(tmp_path: Path) -> Non
 def test_chatgpt_keeps_the_branch_that_was_last_seen(tmp_path: Path) -> None:
     found = taken(exports.chatgpt(tmp_path / "a.zip", PERSON))
     assert not any("nobody kept" in message.text for talk in found.talks for message in talk.messages)
+
+
+def test_telegram_is_read_chat_by_chat_from_a_whole_account(tmp_path: Path) -> None:
+    chat = json.loads(exports.telegram(tmp_path / "result.json", PERSON).read_text(encoding="utf-8"))
+    quiet = {"name": "Saved", "type": "saved_messages", "id": 1, "messages": chat["messages"][2:3]}
+    account = {"about": "x", "personal_information": {"user_id": 1}, "chats": {"about": "y", "list": [chat, quiet]}}
+    (tmp_path / "result.json").write_text(json.dumps(account))
+    found = taken(tmp_path / "result.json")
+    assert {talk.log for talk in found.talks} == {"Helper"} and found.messages == 60
+    assert found.noted.dropped["messages of logs in which one person alone speaks"] == 1
 
 
 def test_slack_names_people_and_reads_links(tmp_path: Path) -> None:
@@ -344,6 +354,20 @@ def test_a_set_on_the_hub_that_cannot_be_reached_is_named(monkeypatch: pytest.Mo
     assert "nobody/nothing cannot be read from the hub: no route" in complaint(Path("hub:nobody/nothing"))
 
 
+@pytest.mark.long
+def test_a_set_of_the_hub_is_read_as_its_columns_tell(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    talk = [{"from": "human", "value": "I live in Oslo."}, {"from": "gpt", "value": "Noted."}]
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.Table.from_pylist([{"conversations": talk}] * 2), tmp_path / "set" / "train-0.parquet")
+    (found,) = take(f"hub:{tmp_path / 'set'}:train").taken  # a folder as the hub has it stands for one
+    assert found.format == "hub" and found.speakers == ["user", "assistant"]
+    assert [message.text for message in found.talks[0].messages] == ["I live in Oslo.", "Noted."]
+    assert "nosuch" in complaint(Path(f"hub:{tmp_path / 'set'}:nosuch"))
+
+
 # Streams ----------------------------------------------------------------------------------------------------------
 
 
@@ -454,7 +478,7 @@ def test_compressed_files_are_read_plain(tmp_path: Path) -> None:
 def test_every_format_is_named_as_its_module_and_says_what_it_is() -> None:
     for name, known in LOG_FORMATS.items():
         assert known.name == name and known.about
-        assert not known.knows(Entry(Path(__file__), __file__))  # a program is nobody's log
+        assert not known.knows(ExportEntry(Path(__file__), __file__))  # a program is nobody's log
 
 
 @pytest.mark.long
@@ -473,13 +497,9 @@ def test_the_documented_way_from_three_exports_runs_up_to_training(
     look, build, train = (words[1:] for words in commands[:3])
     assert main(look) == 0 and not (tmp_path / "data").exists()
     assert main(build) == 0
-    streams = [
-        stream for split in ("train", "eval") for stream in read_jsonl(tmp_path / "data" / "mylogs" / f"{split}.jsonl")
-    ]
-    assert {stream.metadata["documents"][0].split("/")[0] for stream in streams} == {
-        "chatgpt",
-        "Helper",
-        "WhatsApp Chat with Ben",
-    }
+    built = tmp_path / "data" / "mylogs"
+    streams = [stream for split in ("train", "eval") for stream in read_jsonl(built / f"{split}.jsonl")]
+    logs = {stream.metadata["documents"][0].split("/")[0] for stream in streams}
+    assert logs == {"chatgpt", "Helper", "WhatsApp Chat with Ben"}
     assert sum(len(stream.questions) for stream in streams) >= 50
     assert train[0] == "train" and main([*train, "--dry-run"]) == 0
