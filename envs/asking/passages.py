@@ -29,6 +29,7 @@ _OPENER = re.compile(
 FEWEST_WITH_IT = 10
 """Words: a shorter sentence of a talk with "it" tells too little of what it is."""
 _VAGUE = frozenset("it that them one again then there".split())
+_ENDS = frozenset(".!。！।؟۔")
 _POINTS = re.compile(r"\b(?:this|these|those|the latter|the former|respectively)\b", re.IGNORECASE)
 _PERSONAL = frozenset("you your yours you're you've you'll you'd we our".split())
 _SPEAKER = re.compile(r"([^\s:][^:\n]{0,39}): (?=\S)")
@@ -147,7 +148,9 @@ def stands_alone(passage: Sentence, shortest: int = 8, longest: int = 32) -> boo
         return False
     first = text.lstrip("\"'“‘(")[:1]
     begins = first.isupper() or first.isdigit() or not first.isascii() or passage.speaker is not None
-    if not begins or text.rstrip("\"'”’)")[-1:] not in ".!。！।؟۔":
+    last = text.rstrip("\"'”’)")[-1:]
+    ends = last in _ENDS or (passage.speaker is not None and last.isalnum())  # who chats sets no full stop
+    if not begins or not ends:
         return False
     if is_answer(passage) and not _PERSONAL & set(said):
         return False  # what an assistant knows of the world it would know without any memory

@@ -1,7 +1,7 @@
 """Exports of chats and documents, as whoever exported them left them: files, folders and zip archives in one shape.
 
-A format (`memrl/envs/logs/`, one file each) says of an `ExportEntry` whether it knows it, and reads talks out of it. What
-it leaves out is counted on the entry by the reason, so that nothing vanishes unsaid.
+A format (`memrl/envs/logs/`, one file each) says of an `ExportEntry` whether it knows it, and reads talks out of it.
+What it leaves out is counted on the entry by the reason, so that nothing vanishes unsaid.
 """
 
 from __future__ import annotations

@@ -27,11 +27,9 @@ HUB = "hub:"
 MEDIA = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".heic", ".mp4", ".mov", ".opus", ".mp3", ".m4a", ".ogg", ".wav",
          ".webm", ".vcf", ".tgs", ".aac", ".3gp", ".ico", ".svg", ".css", ".js", ".woff", ".woff2")  # fmt: skip
 """Ends of names of pictures, sounds, and what pages are laid out with."""
+WRITTEN = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".html", ".htm", ".pdf", ".zip", ".parquet")
+"""Ends of names of files that should hold something."""
 ENCRYPTED = (".crypt12", ".crypt14", ".crypt15", ".gpg", ".pgp", ".age", ".enc", ".7z", ".rar")
-
-
-class NoFormat(DataError):
-    """Nothing that was given is in a format that is known."""
 
 
 @dataclass
@@ -92,14 +90,13 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
         place = Path(path).expanduser()
         if not place.exists():
             raise DataError(f"{place} does not exist. Check the path after --from.")
-        _walk(ExportEntry(place, str(place), columns), found)
+        for entry, known in _walk(ExportEntry(place, str(place), columns), found):
+            talks = [talk for talk in known.read(entry) if talk.messages or talk.text.strip()]
+            if not talks:
+                raise DataError(f"{entry.where} ({known.about}) holds no message and no text. {AGAIN}")
+            found.taken.append(Taken(entry.where, known.name, talks, entry.noted))
     if not found.taken:
-        known = ", ".join(LOG_FORMATS.names())
-        names = ", ".join(found.unknown[:5]) or "it is empty"
-        raise NoFormat(
-            f"{path}: no format of exports knows what is there ({names}). Known are {known}; give the file as it was "
-            "exported, or write it as docs/own-data.md says."
-        )
+        raise DataError(unknown_export(path, found))
     _once(found)
     for taken in found.taken:
         _check(taken, one_person)
@@ -108,7 +105,25 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
     return found
 
 
-def _walk(entry: ExportEntry, found: Import) -> None:
+def unknown_export(path: str | Path, found: Import | None = None) -> str:
+    """Return what to say of files that no format knows."""
+    names = "" if found is None else f" ({', '.join(found.unknown[:5]) or 'it is empty'})"
+    return (
+        f"{path}: no format of exports knows what is there{names}. Known are {', '.join(LOG_FORMATS.names())}; give "
+        "the file as it was exported, or write it as docs/own-data.md says."
+    )
+
+
+def is_known(path: Path) -> bool:
+    """Return whether some format knows what is there, or would refuse a file of it; only first bytes are read."""
+    try:
+        return any(True for _ in _walk(ExportEntry(path, str(path)), Import()))
+    except DataError:
+        return True
+
+
+def _walk(entry: ExportEntry, found: Import) -> Iterator[tuple[ExportEntry, LogFormat]]:
+    """The entries at and below one that a format knows; what none knows is noted."""
     if not entry.is_folder and entry.suffix in MEDIA:
         found.media += 1
         return
@@ -117,21 +132,18 @@ def _walk(entry: ExportEntry, found: Import) -> None:
             f"{entry.where} is encrypted or packed in a way that is not read. Unpack it first; of WhatsApp, export "
             "each chat as text in the app (its .crypt backups are sealed)."
         )
-    if not entry.is_folder and not entry.head:
+    if not entry.is_folder and not entry.head and entry.suffix in WRITTEN:
         raise DataError(f"{entry.where} is empty. {AGAIN}")
     known = _format(entry)
     if known is not None:
-        talks = [talk for talk in known.read(entry) if talk.messages or talk.text.strip()]
-        if not talks:
-            raise DataError(f"{entry.where} ({known.about}) holds no message and no text. {AGAIN}")
-        found.taken.append(Taken(entry.where, known.name, talks, entry.noted))
+        yield entry, known
     elif entry.is_folder or entry.is_zip:
         parts = entry.entries()
         beside = {pattern for part in parts if (of := _format(part)) is not None for pattern in of.beside}
         kept = [part for part in parts if not any(fnmatch(part.name, pattern) for pattern in beside)]
         found.beside += len(parts) - len(kept)
         for part in kept:
-            _walk(part, found)
+            yield from _walk(part, found)
     else:
         found.unknown.append(entry.where)
 

@@ -40,7 +40,7 @@ def import_jobs(arguments: argparse.Namespace, only: str | None, options: dict[s
         DataError: options belong to tables, and there is none; nothing there is known.
     """
     from memrl.data.build import Job, find_jobs, set_name
-    from memrl.envs.building.importing import HUB, NoFormat, take
+    from memrl.envs.building.importing import HUB, is_known, unknown_export
 
     origin = str(arguments.origin)
     named = {
@@ -65,17 +65,11 @@ def import_jobs(arguments: argparse.Namespace, only: str | None, options: dict[s
         try:
             find_jobs(Path(origin))
             return None
-        except DataError as unknown:
+        except DataError as error:
             if not Path(origin).exists():
                 raise
-            job = Job("logs", Path(origin), set_name(origin), {})
-            try:
-                take(origin)
-            except NoFormat as error:
-                raise DataError(f"{unknown} {error}") from error
-            except DataError:
-                pass  # it is known, and wrong: whoever shows it says so
-            return [job]
+            if not is_known(Path(origin)):
+                raise DataError(f"{error} {unknown_export(origin)}") from error
     return [Job("logs", Path(origin), set_name(origin), {**options, **named})]
 
 

@@ -164,6 +164,14 @@ def test_a_part_of_a_name_is_no_answer(sentence: str, name: str, whole: bool) ->
     assert is_whole(span, sentence) is whole
 
 
+def test_people_who_set_no_full_stops_are_asked_about_too() -> None:
+    first = "Ana: lets meet at 15:30 in front of the town hall\nBen: car needs new brakes at 182,000 km"
+    second = "Ben: grandpa has four hens and a rooster called Kurti\nAna: dentist moved my visit to May 14"
+    chat = (Chunk(time="2025-03-01", text=first), Chunk(time="2025-03-09", text=second))
+    answers = {one.question.answers[0] for kind in KINDS for one in asked_of(kind, chat)}
+    assert {"15:30", "182,000", "Kurti", "May 14"} <= answers
+
+
 def test_headings_are_no_speakers() -> None:
     page = Chunk(text="Step 1: open the box.\nStep 2: read the note.\nNote: it is old.")
     assert not speakers([page, Chunk(text="A page of prose, without any talk.")])
