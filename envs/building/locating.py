@@ -9,15 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from memrl.envs.building.raw import is_archive, matches, open_raw, records
+from memrl.envs.building.raw import AnyRecord, is_archive, matches, open_raw, records
 from memrl.envs.building.source import Locate
 from memrl.envs.errors import DataError
-
-
-class _Any(BaseModel):
-    model_config = ConfigDict(extra="allow")
 
 
 def by_names(*names: str, begins: bytes = b"") -> Locate:
@@ -63,7 +57,7 @@ def by_record(name: str, fits: Callable[[Mapping[str, Any]], bool], *, at: str =
         if not plain.endswith((".json", ".jsonl", ".parquet")):
             return False
         try:
-            _, first = next(records(file, _Any, at=at))
+            _, first = next(records(file, AnyRecord, at=at))
         except DataError:
             return fnmatch.fnmatch(plain, name)
         return fits(first.model_extra or {})

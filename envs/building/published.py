@@ -55,6 +55,17 @@ def rows(path: Path | str, split: str, columns: Sequence[str]) -> Iterator[tuple
             number += 1
 
 
+def hub_rows(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a set on the hub with all their columns, each with its place.
+
+    Raises:
+        DataError: the hub cannot be reached, or has no such set or split.
+    """
+    opened = _open(name, split=split)
+    for number, row in enumerate(opened):
+        yield f"{name} ({split}), row {number}", dict(row)
+
+
 def by_columns(*columns: str) -> Locate:
     """A folder with parquet files of these columns, in it or in its folder `data`."""
 

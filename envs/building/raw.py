@@ -19,13 +19,20 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import ijson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memrl.envs.errors import DataError
 from memrl.envs.faults import one_record
 from memrl.envs.stream import explain
 
 Record = TypeVar("Record", bound=BaseModel)
+
+
+class AnyRecord(BaseModel):
+    """A record with whatever fields it has, in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 AGAIN = "Download it again."

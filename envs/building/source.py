@@ -48,6 +48,8 @@ class Source:
     """`real`: tested on the published files; `format`: on a hand-made file of the published format; `generated`."""
     locate: Locate | None = None
     """None: it is never found in a folder of raw files."""
+    recurring: bool = False
+    """The same people speak in training and evaluation, and say some things again: no sign that a text was copied."""
     endless: bool = False
     """Without a `count` it never ends."""
     splits: tuple[str, ...] = ("train", "eval")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from memrl.envs.building.labels import Labelled, Labelling
-from memrl.envs.building.raw import csv_rows, find_in, text_lines
+from memrl.envs.building.raw import AnyRecord, csv_rows, find_in, records, text_lines
 from memrl.envs.building.source import Source
 from memrl.envs.errors import DataError
 
@@ -21,7 +21,7 @@ def read(path: Path, text: str | None = None, label: str | None = None) -> Itera
     """The rows of a table, or of the two of a folder.
 
     Args:
-        path: a .csv or .tsv file with a header, plain or .gz; or a folder with train.csv and test.csv.
+        path: a .csv or .tsv file with a header, plain or .gz; a .parquet file; or a folder with train.csv and test.csv.
         text: the column of the texts; None: the first there is of text, sentence, utterance, query, question.
         label: the column of the labels; None: the first there is of label, category, intent, class.
 
@@ -30,12 +30,28 @@ def read(path: Path, text: str | None = None, label: str | None = None) -> Itera
     """
     files = [(find_in(path, f"{part}.csv"), part) for part in PARTS] if path.is_dir() else [(path, PARTS[0])]
     for file, part in files:
+        if file.suffix == ".parquet":
+            yield from _of_parquet(file, text, label, part)
+            continue
         delimiter = "\t" if file.name.removesuffix(".gz").endswith(".tsv") else ","
         header = next(csv.reader(text_lines(file), delimiter=delimiter), [])
         texts = _column(header, text, TEXTS, "text", file)
         labels = _column(header, label, LABELS, "label", file)
         for _, row in csv_rows(text_lines(file), str(file), (texts, labels), delimiter=delimiter):
             yield Labelled(row[texts], row[labels], part)
+
+
+def _of_parquet(file: Path, text: str | None, label: str | None, part: Literal["train", "test"]) -> Iterator[Labelled]:
+    texts = labels = ""
+    for where, record in records(file, AnyRecord, kind="a table of labelled texts"):
+        row = record.model_extra or {}
+        if not texts:
+            texts = _column(list(row), text, TEXTS, "text", file)
+            labels = _column(list(row), label, LABELS, "label", file)
+        for name in (texts, labels):
+            if row[name] is None or not str(row[name]).strip():
+                raise DataError(f"{where}: the column {name} is empty. Mend or remove that row.")
+        yield Labelled(str(row[texts]), str(row[labels]), part)
 
 
 def _column(header: list[str], wanted: str | None, usual: tuple[str, ...], option: str, file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The commands `memrl data ...`: list, build, inspect, check, stats."""
+"""The commands `memrl data ...`: list, build, ask, inspect, check, stats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from memrl.cli.asking import add_ask_options, ask
 from memrl.cli.console import wide_console
+from memrl.cli.importing import add_import_options, import_jobs, show_import
 from memrl.config import load_config
 from memrl.config.load import read_value
 from memrl.envs.errors import DataError, MemrlError
@@ -28,6 +30,7 @@ EXAMPLES = {
     "build": "memrl data build --from raw --out data",
     "inspect": "memrl data inspect data/squad --stream 3 --chunks 2",
     "check": "memrl data check data/squad/train.jsonl --against data/squad/eval.jsonl",
+    "ask": "memrl data ask data/mylogs --endpoint http://127.0.0.1:8000/v1 --model NAME",
     "stats": "memrl data stats data/squad data/locomo",
 }
 
@@ -59,9 +62,14 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
     build = command("build", _build, "build sets of streams from raw files", " Finds the sources by the files.")
     build.add_argument("words", nargs="*", metavar="SOURCE | key=value", help="build this source alone, with options")
-    build.add_argument("--from", dest="origin", type=Path, metavar="PATH", help="a file, or a folder of raw files")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="each set becomes a folder in it")
+    build.add_argument(
+        "--from", dest="origin", metavar="PATH", help="a file, a folder of raw files or exports, or hub:OWNER/NAME"
+    )
+    build.add_argument(
+        "--out", type=Path, default=Path("data"), metavar="DIR", help="each set becomes a folder in it (default: data)"
+    )
     build.add_argument("--force", action="store_true", help="replace sets that were built otherwise")
+    add_import_options(build)
 
     inspect = command("inspect", _inspect, "a stream as a person reads it")
     inspect.add_argument(
@@ -82,6 +90,14 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     check.add_argument("--passages", type=float, metavar="SHARE", help="more of an evaluation than this is a leak")
     check.add_argument("--closed-book", action="store_true", help="also ask the config's endpoint without any memory")
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    asking = command(
+        "ask",
+        ask,
+        "write questions on the text of a built set, without a model or by an endpoint",
+        " The set stays as it is; one with the new questions is written beside it.",
+    )
+    add_ask_options(asking)
 
     stats = command("stats", _stats, "how many and how long: streams, chunks, tokens, questions")
     stats.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="built sets, or files of streams")
@@ -138,12 +154,22 @@ def _build(arguments: argparse.Namespace) -> None:
             f"one SOURCE at most, not {len(names)}: {', '.join(names)}. Leave it out to build all that is there."
         )
     only = names[0] if names else None
-    if options and only is None:
+    imports = import_jobs(arguments, only, options) if arguments.origin is not None else None
+    if options and only is None and imports is None:
         raise DataError(
             f"options ({', '.join(options)}) belong to a source; name it: memrl data build SOURCE key=value"
         )
-    if arguments.origin is not None:
-        jobs = find_jobs(arguments.origin, only, options)
+    if imports is not None:
+        jobs = imports
+        if jobs[0].source == "logs":
+            show_import(jobs[0])
+            if arguments.look:
+                Console().print(
+                    f"take it: memrl data build --from {arguments.origin} --out {arguments.out}", markup=False
+                )
+                return
+    elif arguments.origin is not None:
+        jobs = find_jobs(Path(arguments.origin), only, options)
     elif only is not None:
         source_named(only).open(options)  # an option that is missing or wrong is told before anything starts
         jobs = [Job(only, name=only, options=options)]
@@ -169,9 +195,14 @@ def _build(arguments: argparse.Namespace) -> None:
     for card in cards:
         if said := explain_left_out(card.left_out, card.questions):
             wide_console().print(f"- {card.name}: {said}", markup=False)
-    if only is None and arguments.origin is not None and (unknown := unknown_files(arguments.origin, jobs)):
-        listed = ", ".join(str(path.relative_to(arguments.origin)) for path in unknown)
-        Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
+    if only is None and imports is None and arguments.origin is not None:
+        origin = Path(arguments.origin)
+        if unknown := unknown_files(origin, jobs):
+            listed = ", ".join(str(path.relative_to(origin)) for path in unknown)
+            Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
+            Console(stderr=True, soft_wrap=True).print(
+                f"if these are exports of your own: memrl data build logs --from {origin} --look", markup=False
+            )
     if wrong:
         raise DataError("\n".join(wrong))
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from memrl.cli.console import wide_console
 from memrl.config.registries import BY_KEY, TRACKERS
+from memrl.envs.logs import LOG_FORMATS
 from memrl.envs.registry import Registry, stray_plugins
 from memrl.envs.sources import SOURCES
 from memrl.envs.suggest import did_you_mean
@@ -22,6 +23,7 @@ from memrl.rewards.parts import PARTS
 
 DOORS: tuple[Registry[Any], ...] = (
     SOURCES,
+    LOG_FORMATS,
     PARTS,
     *(registry for registry in BY_KEY.values() if registry.group is not None),
     TRACKERS,

@@ -33,7 +33,7 @@ from memrl.storage.formats import FORMATS
 
 ENDLESS_COUNT = 64
 """Streams of each split of a source that has no end, unless `count` says otherwise."""
-FORMS = (".gz", ".tgz", ".tar", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
+FORMS = (".gz", ".tgz", ".tar", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".zip", ".md", ".html", ".pdf")
 """Ends of a file's name that say nothing of what it holds."""
 IGNORED = (".md", ".txt", ".sha256")
 COUNTED = (
@@ -125,6 +125,13 @@ def _named(jobs: list[Job]) -> list[Job]:
     return list(names.values())
 
 
+def set_name(origin: str) -> str:
+    """Return what the set of an export is called: as its file or folder, in letters that every disk takes."""
+    stem = _stem(Path(origin.rstrip("/").removeprefix("hub:").partition(":")[0]))
+    name = re.sub(r"[^\w.-]+", "-", stem.removesuffix(".zip")).strip("-.")
+    return name or "logs"
+
+
 def _stem(path: Path | None) -> str:
     """Return a file's name without what only says its form: "xquad.ar" of xquad.ar.json.gz."""
     name = "" if path is None else path.name
@@ -164,7 +171,8 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
     source = source_named(job.source)
     started = time.monotonic()
     target = out / job.name
-    inputs = list(_inputs(job.path, source.versions or {})) if job.path is not None else []
+    ignored = () if source.licence == "your own" else IGNORED
+    inputs = list(_inputs(job.path, source.versions or {}, ignored)) if job.path is not None else []
     options = dict(job.options)
     if source.endless:
         options.setdefault("count", ENDLESS_COUNT)
@@ -177,7 +185,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
             chosen = {"split": split} if source.splits else {}
             try:
                 streams = open_source(job.source, {**job.arguments, **options, **chosen})
-                quality = measure(_written(path, streams))
+                quality = measure(written(path, streams))
             except NoStream:
                 path.unlink(missing_ok=True)
                 continue
@@ -186,7 +194,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
         if not splits:
             raise DataError(f"{job.path or job.source}: no stream can be built with {options or 'the defaults'}.")
         versions = {known.version for known in inputs if known.version}
-        total = _total([output.quality for output in splits.values()], source.extractive)
+        total = totals([output.quality for output in splits.values()], source.extractive)
         card = Card(
             format_version=FORMATS["set"],
             name=job.name,
@@ -204,7 +212,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
             splits=splits,
             left_out=by_reason(left_out),
             seconds=round(time.monotonic() - started, 2),
-            peak_mib=round(_peak_mib(), 1),
+            peak_mib=round(peak_mib(), 1),
             date=datetime.now(UTC).date().isoformat(),
             **total,
         )
@@ -212,7 +220,7 @@ def build_set(job: Job, out: Path, *, force: bool = False) -> Card:
     return card
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """The most memory that this process has held."""
     try:
         status = Path("/proc/self/status").read_text()
@@ -240,10 +248,10 @@ def _same(target: Path, inputs: list[Input], options: dict[str, Any]) -> Card:
     )
 
 
-def _inputs(path: Path, versions: Mapping[str, str]) -> Iterator[Input]:
+def _inputs(path: Path, versions: Mapping[str, str], ignored: tuple[str, ...]) -> Iterator[Input]:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     for file in files:
-        if file == path or (file.suffix not in IGNORED and not file.name.startswith(".")):
+        if file == path or (file.suffix not in ignored and not file.name.startswith(".")):
             digest = sha256_file(file)
             version = versions.get(digest) or versions.get(_plain_sha256(file))
             yield Input(file=file.name, bytes=file.stat().st_size, sha256=digest, version=version)
@@ -260,7 +268,7 @@ def _plain_sha256(file: Path) -> str:
         return ""
 
 
-def _written(path: Path, streams: Iterable[Stream]) -> Iterator[Stream]:
+def written(path: Path, streams: Iterable[Stream]) -> Iterator[Stream]:
     """The streams, each written as a line of `path` on its way."""
     with path.open("w", encoding="utf-8") as file:
         for stream in streams:
@@ -268,7 +276,7 @@ def _written(path: Path, streams: Iterable[Stream]) -> Iterator[Stream]:
             yield stream
 
 
-def _total(parts: list[Quality], extractive: bool) -> dict[str, Any]:
+def totals(parts: list[Quality], extractive: bool) -> dict[str, Any]:
     sums = {name: sum(getattr(part, name) for part in parts) for name in COUNTED}
     found, of = ("spans_found", "spans") if extractive else ("answers_found", "questions")
     return {

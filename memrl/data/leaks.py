@@ -163,11 +163,12 @@ class Overlap(BaseModel):
 
 
 def from_templates(source: str) -> bool:
-    """Return whether a source's streams are written from a small stock of sentences, by itself or by its publisher."""
+    """Return whether a source's streams repeat a small stock of sentences: it or its publisher writes them so, or the
+    same people go on talking."""
     if source not in SOURCES:
         return False
     known = SOURCES[source]
-    return known.tried == "generated" or known.kind in {"synthetic", "code"}
+    return known.recurring or known.tried == "generated" or known.kind in {"synthetic", "code"}
 
 
 def find_overlap(train: Iterable[Stream], evaluation: Iterable[Stream], limits: Thresholds | None = None) -> Overlap:

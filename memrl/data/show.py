@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from rich.text import Text
 
 from memrl.data.card import Card
 from memrl.data.quality import Quality
+from memrl.envs.building.importing import Import
 from memrl.envs.building.source import Source
+from memrl.envs.building.times import shown
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Stream
 
@@ -87,21 +90,21 @@ def stream_page(stream: Stream, chunks: int | None = None) -> Group:
     Args:
         chunks: show only so many of the chunks, and the questions about them; None: all.
     """
-    shown = stream.chunks[:chunks]
+    some = stream.chunks[:chunks]
     parts: list[Any] = [
         Text(f"{stream.id}  ({stream.source}, {len(stream.chunks)} chunks, {len(stream.questions)} questions)", "bold")
     ]
     parts += [Text(f"{key}: {_short(value)}", "dim") for key, value in stream.metadata.items()]
-    for index, chunk in enumerate(shown):
+    for index, chunk in enumerate(some):
         date = f", {chunk.time}" if chunk.time else ""
         parts += [Text(), Text(f"chunk {index}{date}, {count_tokens(chunk.text)} tokens", "cyan")]
         parts.append(Padding(Text(chunk.text), (0, 0, 0, 2)))
-    if len(shown) < len(stream.chunks):
-        parts += [Text(), Text(f"... {len(stream.chunks) - len(shown)} more chunks", "dim")]
+    if len(some) < len(stream.chunks):
+        parts += [Text(), Text(f"... {len(stream.chunks) - len(some)} more chunks", "dim")]
     parts += [Text(), Text("questions", "cyan")]
     for question in stream.questions:
         evidence = question.evidence
-        if len(shown) < len(stream.chunks) and not (evidence and evidence[-1] < len(shown)):
+        if len(some) < len(stream.chunks) and not (evidence and evidence[-1] < len(some)):
             continue
         where = f"chunks {', '.join(map(str, evidence))}" if evidence else "no evidence known"
         parts += [
@@ -115,6 +118,30 @@ def stream_page(stream: Stream, chunks: int | None = None) -> Group:
 def _short(value: Any, most: int = 200) -> str:
     text = str(value)
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def import_table(found: Import) -> Table:
+    """Return the table of what was found in exports: by file, with people, times and first words."""
+    table = plain_table(
+        "file", "format", "logs", "messages", "texts", "who", "from", "to", "first words", title="what is there"
+    )
+    for taken in found.taken:
+        speakers, times = taken.speakers, taken.times
+        more = f" and {len(speakers) - 4} more" if len(speakers) > 4 else ""
+        first = taken.talks[0] if taken.talks else None
+        words = "" if first is None else first.messages[0].text if first.messages else first.text.strip()
+        table.add_row(
+            escape(os.path.relpath(taken.where, os.path.dirname(found.root))),
+            taken.format,
+            f"{len({talk.log for talk in taken.talks}):,}",
+            f"{taken.messages:,}",
+            f"{taken.texts:,}",
+            escape(", ".join(speakers[:4]) + more),
+            shown(min(times)) if times else "",
+            shown(max(times)) if times else "",
+            escape(_short(" ".join(words.split()), 60)),
+        )
+    return table
 
 
 def stats_table(measured: dict[str, Quality]) -> Table:
