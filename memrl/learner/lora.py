@@ -116,8 +116,8 @@ def _kind(name: str) -> str:
 
 @torch.no_grad()
 def _passed(model: PreTrainedModel, linears: dict[str, nn.Module]) -> set[str]:
-    """Return the kinds of layers that a text passes through, and comes out of as one tensor: routers may be linear layers
-    and more. Of a model without weights, return those of its decoder."""
+    """Return the kinds of layers that a text passes through, and comes out of as one tensor, which routers may not
+    give. Of a model without weights, return those of its decoder."""
     if model.device.type == "meta":
         decoder = set(model.get_decoder().modules())
         return {_kind(name) for name, module in linears.items() if module in decoder}
