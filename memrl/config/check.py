@@ -37,6 +37,8 @@ SCHEDULES = (
     "inverse_sqrt",
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
+ALL_LINEAR = "all-linear"
+"""The `model.lora.target_modules` that means every linear layer but the head."""
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM can be told to make room for."""
 
@@ -104,17 +106,19 @@ AT_MOST_ONE = {
 }
 
 
-def check_config(config: Config, *, files: bool = True) -> list[str]:
+def check_config(config: Config, *, files: bool = True, machine: bool = True) -> list[str]:
     """Every conflict, in words; empty when there is none.
 
     Args:
         files: also look for the model folder, the data files and the environment variables that are to hold keys.
+        machine: also look whether vLLM is installed here and a model folder that is named is there: what a run needs,
+            and a look at what it would do does not.
     """
     return [
         *_ranges(config),
         *_choices(config),
         *_staleness(config),
-        *_vllm(config, files),
+        *_vllm(config, files and machine),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_judge(config, files),
         *_sizes(config),
@@ -122,7 +126,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_rewards(config),
         *_data(config, files),
         *check_curriculum(config),
-        *(_model(config.model.path) if files else ()),
+        *(_model(config.model.path, machine) if files else ()),
     ]
 
 
@@ -381,12 +385,12 @@ def _sources_by_path(config: Config) -> Iterator[str]:
             yield SOURCES[name].name
 
 
-def _model(path: str) -> Iterator[str]:
+def _model(path: str, machine: bool) -> Iterator[str]:
     if path == TINY:
         return
     folder = Path(path).expanduser()
     if not folder.exists():
-        if not _looks_like_hub_name(path):
+        if machine and not _looks_like_hub_name(path):
             yield f"model folder {path} does not exist; give model.path a model's folder, a hub name (org/name) or tiny"
         return
     if not folder.is_dir():

@@ -20,13 +20,13 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from memrl.config import LoraConfig as LoraSettings
+from memrl.config.check import ALL_LINEAR
 from memrl.engines.models import portable_name
 from memrl.errors import ConfigError
 from memrl.storage.files import write_json_atomic
 
 _UNTRAINABLE = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 """Kinds of model on whose `out_proj` peft takes no adapter, since kernels use its weights past the layer."""
-_ALL = "all-linear"
 
 
 def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:
@@ -43,7 +43,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        target_modules=targets if targets == _ALL else [name.strip() for name in targets.split(",")],
+        target_modules=targets if targets == ALL_LINEAR else [name.strip() for name in targets.split(",")],
     )
     tied = _tied_and_named(model, config.target_modules)
     if tied:
@@ -52,7 +52,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
             "embeddings: merged for an export, the adapter would change those too. Leave it out (all-linear does)."
         )
     without_dropout(model)
-    config.exclude_modules = _left_out(model, everything=targets == _ALL)
+    config.exclude_modules = _left_out(model, everything=targets == ALL_LINEAR)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
