@@ -19,6 +19,7 @@ from rich.table import Table
 
 from memrl.cli.absent import IN_A_FOLDER, not_checked
 from memrl.config import Config, ReaderConfig, check_config, load_config
+from memrl.config.check import learner_apart
 from memrl.config.load import config_folders
 from memrl.data.reach import out_of_reach
 from memrl.errors import MemrlError
@@ -171,8 +172,7 @@ def _memory(config: Config, found: Diagnosis) -> list[str]:
 
 def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
     lacking = []
-    workers, learners = config.rollout.workers, config.train.processes
-    learners = learners if learners > 1 else 0  # the only one is in the driver's process
+    workers, learners = config.rollout.workers, config.train.processes if learner_apart(config) else 0
     for name in ("CPU", "GPU"):
         low = name.lower()
         each = {"worker": getattr(config.ray, f"worker_{low}s"), "learner": getattr(config.ray, f"learner_{low}s")}

@@ -106,6 +106,12 @@ AT_MOST_ONE = {
 }
 
 
+def learner_apart(config: Config) -> bool:
+    """Return whether Ray places the learner and gives it its GPU: where it is several processes, or one that has a GPU
+    to itself beside Ray's workers. Else it is in the driver's process."""
+    return config.train.processes > 1 or (config.rollout.workers > 0 and config.ray.learner_gpus > 0)
+
+
 def check_config(config: Config, *, files: bool = True, machine: bool = True) -> list[str]:
     """Every conflict, in words; empty when there is none.
 
@@ -249,9 +255,10 @@ def _processes(config: Config) -> Iterator[str]:
         )
     if workers > 0 and cluster.worker_cpus == 0 and cluster.worker_gpus == 0:
         yield "ray.worker_cpus and ray.worker_gpus are both 0: Ray could put all workers anywhere; give them a share"
+    yield from _gpus_of_workers(config)
     if config.train.parallel == "fsdp" and learners <= 1:
         yield "train.parallel is fsdp, but train.processes is 1: there is nobody to share with; raise it, or use ddp"
-    if learners <= 1:
+    if not learner_apart(config):
         return
     if cluster.learner_cpus == 0 and cluster.learner_gpus == 0:
         yield (
@@ -267,6 +274,31 @@ def _processes(config: Config) -> Iterator[str]:
         yield f"ray.learner_gpus is {cluster.learner_gpus:g}, but model.device is cpu; set it to 0, or use the GPUs"
     if 0 < cluster.learner_gpus < 1:
         yield f"ray.learner_gpus is {cluster.learner_gpus:g}: processes that learn together cannot share a GPU; use 1"
+
+
+def _gpus_of_workers(config: Config) -> Iterator[str]:
+    """Yield what would put two models on one GPU that was given to neither, or leave a GPU that was given unused."""
+    cluster, workers, device = config.ray, config.rollout.workers, config.model.device
+    if workers == 0:
+        return
+    if device == "cuda" and cluster.worker_gpus == 0:
+        yield (
+            f"model.device is cuda and rollout.workers {workers}, but ray.worker_gpus is 0: all workers of a "
+            "node would load their models onto its first GPU; set ray.worker_gpus to 1"
+        )
+    if device == "cpu" and cluster.worker_gpus > 0:
+        yield f"ray.worker_gpus is {cluster.worker_gpus:g}, but model.device is cpu; set it to 0, or use the GPUs"
+    parallel = config.vllm.tensor_parallel_size
+    if config.rollout.engine == "vllm" and parallel > 1 and cluster.worker_gpus != parallel:
+        yield (
+            f"vllm.tensor_parallel_size is {parallel}, but ray.worker_gpus is {cluster.worker_gpus:g}: each worker's "
+            f"engine needs {parallel} GPUs of its own; set ray.worker_gpus to {parallel}"
+        )
+    if device == "cuda" and cluster.worker_gpus > 0 and not learner_apart(config):
+        yield (
+            "the learner is in the driver's process, where no GPU is given to it, and takes one that Ray gave to a "
+            "worker; set ray.learner_gpus to 1, and leave a GPU for it (rollout.workers)"
+        )
 
 
 def _judge(config: Config, files: bool) -> Iterator[str]:
