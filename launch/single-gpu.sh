@@ -10,7 +10,7 @@ Runs `memrl train CONFIG ...` here (default CONFIG: debug-1gpu, Qwen3-0.6B, made
 without a GPU, where the same command would run on the CPU for days.
 
 example:
-  launch/single-gpu.sh debug-1gpu model.path=/models/Qwen3-0.6B data.path=/data/train.jsonl
+  launch/single-gpu.sh debug-1gpu model.path=/models/Qwen3-0.6B
 TEXT
 }
 

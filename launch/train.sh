@@ -17,7 +17,7 @@ there; memrl must be installed on every node ($MEMRL names the command where it 
 On a cluster with token authentication set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.
 
 example:
-  launch/train.sh --workers 8 qwen3-4b model.path=/models/Qwen3-4B data.path=/data/train.jsonl
+  launch/train.sh --workers 4 qwen3-4b-8gpu model.path=/models/Qwen3-4B data.path=/data/Memalpha
 TEXT
 }
 

@@ -17,11 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memrl.cli.absent import IN_A_FOLDER, not_checked
 from memrl.config import Config, ReaderConfig, check_config, load_config
+from memrl.config.check import learner_apart
 from memrl.config.load import config_folders
+from memrl.data.reach import out_of_reach
 from memrl.errors import MemrlError
 from memrl.packages import installed_version, vllm_version
-from memrl.training.cost import GIB, model_folder, model_memory, model_shape
+from memrl.training.cost import model_folder, model_shape
+from memrl.training.footprint import GIB, footprint, lacking
 
 ENDPOINT_SECONDS = 10.0
 """How long an endpoint has to answer."""
@@ -44,6 +48,8 @@ class Outlook:
 
     config: str
     missing: list[str]
+    not_checked: list[str] = field(default_factory=list)
+    """What was not there to be looked at."""
 
     @property
     def runs(self) -> bool:
@@ -116,7 +122,11 @@ def _judge(name: str, overrides: list[str], found: Diagnosis) -> Outlook:
     missing += _memory(config, found)
     if found.cluster is not None:
         missing += _room(config, found.cluster)
-    return Outlook(name, missing)
+    unchecked: list[str] = []
+    absent = out_of_reach(config.data)
+    missing += [f"the data: {name} is not on this disk, and the hub does not answer. {IN_A_FOLDER}" for name in absent]
+    missing += _refused(lambda: unchecked.extend(not_checked(config, [])))
+    return Outlook(name, missing, [line for line in unchecked if line not in missing])
 
 
 def _refused(check: Callable[[], None]) -> list[str]:
@@ -153,50 +163,16 @@ def _memory(config: Config, found: Diagnosis) -> list[str]:
     shape = model_shape(config.model.path)
     if shape is None:
         return []
-    need = model_memory(config, shape)
     on_gpu = config.model.device == "cuda" or (config.model.device == "auto" and bool(found.gpus))
-    if on_gpu:
-        if not found.gpus:
-            return []  # said already
-        have, where = max(gpu["memory_gib"] for gpu in found.gpus), "the largest GPU"
-    else:
-        have, where = found.memory_gib, "this machine"
-    # Engine and learner hold a copy of the weights each; what depends on kernels is left out, as in the estimate.
-    if config.rollout.engine == "vllm":
-        return _memory_beside_vllm(config, need, have, where)
-    wanted = need["total_bound_gib"] + need["weights_gib"]
-    if wanted <= have:
-        return []
-    return [
-        f"up to {wanted:.1f} GiB are wanted, {where} has {have:.1f}: lower rollout.max_batch, "
-        "train.micro_batch_tokens or the token limits"
-    ]
-
-
-def _memory_beside_vllm(config: Config, need: dict[str, float], have: float, where: str) -> list[str]:
-    """vLLM takes its share, needed or not; the learner gets the rest of the card, or, with `vllm.sleep`, all of it."""
-    share = config.vllm.gpu_memory_utilization
-    engine = have * config.vllm.tensor_parallel_size * share
-    learner = need["weights_gib"] + need["lora_and_optimizer_gib"] + need["logits_bound_gib"]
-    lacking = []
-    if need["weights_gib"] >= engine:
-        lacking.append(
-            f"vLLM's share of {where} is {engine:.1f} GiB, the weights alone are {need['weights_gib']:.1f}: raise "
-            "vllm.gpu_memory_utilization or vllm.tensor_parallel_size"
-        )
-    left = have if config.vllm.sleep or config.rollout.workers else have * (1 - share)
-    if learner > left:
-        lacking.append(
-            f"the learner wants up to {learner:.1f} GiB, beside vLLM {left:.1f} of {where} are left: set "
-            "vllm.sleep=true, lower vllm.gpu_memory_utilization or train.micro_batch_tokens"
-        )
-    return lacking
+    if on_gpu and not found.gpus:
+        return []  # said already
+    have = max(gpu["memory_gib"] for gpu in found.gpus) if on_gpu else found.memory_gib
+    return lacking(config, footprint(config, shape), have, "the largest GPU" if on_gpu else "this machine")
 
 
 def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
     lacking = []
-    workers, learners = config.rollout.workers, config.train.processes
-    learners = learners if learners > 1 else 0  # the only one is in the driver's process
+    workers, learners = config.rollout.workers, config.train.processes if learner_apart(config) else 0
     for name in ("CPU", "GPU"):
         low = name.lower()
         each = {"worker": getattr(config.ray, f"worker_{low}s"), "learner": getattr(config.ray, f"learner_{low}s")}
@@ -305,9 +281,12 @@ def show(found: Diagnosis, console: Console) -> None:
             amounts = ", ".join(f"{amount:g} {name}" for name, amount in node["resources"].items())
             cluster.add_row(node["address"], amounts)
         console.print(cluster)
-    verdicts = Table("config", "runs here", "what is missing", title="configs")
+    verdicts = Table("config", "runs here", "what is missing", "not checked", title="configs")
     for verdict in found.verdicts:
         verdicts.add_row(
-            escape(verdict.config), "yes" if verdict.runs else "[red]no[/red]", escape("\n".join(verdict.missing))
+            escape(verdict.config),
+            "yes" if verdict.runs else "[red]no[/red]",
+            escape("\n".join(verdict.missing)),
+            escape("\n".join(verdict.not_checked)),
         )
     console.print(verdicts)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memrl.cli.absent import IN_A_FOLDER, not_checked
 from memrl.cli.console import wide_console
 from memrl.config import Config, check_config, config_name, load_config, save_config
 from memrl.envs.faults import gathering
@@ -96,16 +97,18 @@ def load(arguments: argparse.Namespace, *, records: bool = True, here: bool = Tr
         ConfigError, DataError: config or data are wrong, or the machine has not what they need.
     """
     from memrl.data.feed import check_data
+    from memrl.data.reach import out_of_reach
     from memrl.training.machine import check_device
 
     try:
-        config = load_config(arguments.config, arguments.overrides)
+        config = load_config(arguments.config, arguments.overrides, machine=here)
     except ConfigError as error:
         raise _with_data(error, arguments) from error
     arguments.run_dir = Path(config.run.dir or "")  # load_config fills it in
     if here:
         check_device(config)
-    check_data(config.data, config.seed, records=records)
+    if here or not out_of_reach(config.data):
+        check_data(config.data, config.seed, records=records)
     return config
 
 
@@ -196,26 +199,37 @@ def _dry_run(config: Config, folder: Path) -> None:
     from memrl.config.stages import stages
     from memrl.data.feed import StreamFeed
     from memrl.data.guard import guard
+    from memrl.data.reach import out_of_reach
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
     from memrl.rollout.build import check_records
     from memrl.storage.files import write_json_atomic
     from memrl.storage.rundir import CONFIG_FILE, ESTIMATE_FILE, holds_run
-    from memrl.training.cost import estimate, measure, model_folder
+    from memrl.training.cost import PUBLISHED, estimate, measure, model_folder
 
     here = model_folder(config.model.path) is not None
-    with gathering():
-        guard(config.data, config.eval, config.seed)
+    absent = out_of_reach(config.data)
+    unchecked = not_checked(config, absent)
     prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
-    check_records(config, prompter, Console(stderr=True))
-    streams = [
-        stream
-        for stage in stages(config.data, config.memory)
-        for stream in StreamFeed(stage.train, config.data.path, config.seed, cycle=False).take(8)
-    ]
-    result = estimate(config, measure(streams, config.model.path))
+    if absent:
+        stats = next((PUBLISHED[name] for name in absent if name in PUBLISHED), None)
+        if stats is None:
+            raise DataError(f"{absent[0]} is not on this disk, and the hub does not answer. {IN_A_FOLDER}")
+        based = f"the published figures of {absent[0]}"
+    else:
+        with gathering():
+            guard(config.data, config.eval, config.seed)
+        check_records(config, prompter, Console(stderr=True))
+        streams = [
+            stream
+            for stage in stages(config.data, config.memory)
+            for stream in StreamFeed(stage.train, config.data.path, config.seed, cycle=False).take(8)
+        ]
+        stats, based = measure(streams, config.model.path), f"{len(streams)} streams of the data"
+    result = estimate(config, stats)
+    result["not_checked"] = unchecked
     console = Console()
-    table = Table("", "a step", "the run", title=f"estimate from {len(streams)} streams of the data")
+    table = Table("", "a step", "the run", title=f"estimate from {based}")
     for key, value in result["run"].items():
         step = result["per_step"].get(key)
         table.add_row(key.replace("_", " "), "" if step is None else f"{step:,}", f"{value:,}")
@@ -231,8 +245,14 @@ def _dry_run(config: Config, folder: Path) -> None:
             label = key.removesuffix("_gib").replace("_", " ")
             memory.add_row(label, f"{value:.3g} GiB" if key.endswith("_gib") else f"{value:,}")
         console.print(memory)
-    if not here:
-        result["notes"].append(f"lengths were not looked at: the tokenizer of {config.model.path} is not on this disk")
+    if result["cards"]:
+        cards = Table("on a card like", "hours at most", "where completions are short", "does not fit", title="hours")
+        for card in result["cards"]:
+            lacks = escape("\n".join(card["lacking"]))
+            cards.add_row(card["card"], f"{card['hours_at_most']:,}", f"{card['hours_short_completions']:,}", lacks)
+        console.print(cards)
+    for line in unchecked:
+        console.print(f"- not checked: {line}", markup=False)
     for note in result["notes"]:
         console.print(f"- {note}", markup=False)
     if holds_run(folder):

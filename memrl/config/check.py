@@ -37,6 +37,8 @@ SCHEDULES = (
     "inverse_sqrt",
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
+ALL_LINEAR = "all-linear"
+"""The `model.lora.target_modules` that means every linear layer but the head."""
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM can be told to make room for."""
 
@@ -104,17 +106,25 @@ AT_MOST_ONE = {
 }
 
 
-def check_config(config: Config, *, files: bool = True) -> list[str]:
+def learner_apart(config: Config) -> bool:
+    """Return whether Ray places the learner and gives it its GPU: where it is several processes, or one that has a GPU
+    to itself beside Ray's workers. Else it is in the driver's process."""
+    return config.train.processes > 1 or (config.rollout.workers > 0 and config.ray.learner_gpus > 0)
+
+
+def check_config(config: Config, *, files: bool = True, machine: bool = True) -> list[str]:
     """Every conflict, in words; empty when there is none.
 
     Args:
         files: also look for the model folder, the data files and the environment variables that are to hold keys.
+        machine: also look whether vLLM is installed here and a model folder that is named is there: what a run needs,
+            and a look at what it would do does not.
     """
     return [
         *_ranges(config),
         *_choices(config),
         *_staleness(config),
-        *_vllm(config, files),
+        *_vllm(config, files and machine),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_judge(config, files),
         *_sizes(config),
@@ -122,7 +132,7 @@ def check_config(config: Config, *, files: bool = True) -> list[str]:
         *_rewards(config),
         *_data(config, files),
         *check_curriculum(config),
-        *(_model(config.model.path) if files else ()),
+        *(_model(config.model.path, machine) if files else ()),
     ]
 
 
@@ -245,9 +255,10 @@ def _processes(config: Config) -> Iterator[str]:
         )
     if workers > 0 and cluster.worker_cpus == 0 and cluster.worker_gpus == 0:
         yield "ray.worker_cpus and ray.worker_gpus are both 0: Ray could put all workers anywhere; give them a share"
+    yield from _gpus_of_workers(config)
     if config.train.parallel == "fsdp" and learners <= 1:
         yield "train.parallel is fsdp, but train.processes is 1: there is nobody to share with; raise it, or use ddp"
-    if learners <= 1:
+    if not learner_apart(config):
         return
     if cluster.learner_cpus == 0 and cluster.learner_gpus == 0:
         yield (
@@ -263,6 +274,31 @@ def _processes(config: Config) -> Iterator[str]:
         yield f"ray.learner_gpus is {cluster.learner_gpus:g}, but model.device is cpu; set it to 0, or use the GPUs"
     if 0 < cluster.learner_gpus < 1:
         yield f"ray.learner_gpus is {cluster.learner_gpus:g}: processes that learn together cannot share a GPU; use 1"
+
+
+def _gpus_of_workers(config: Config) -> Iterator[str]:
+    """Yield what would put two models on one GPU that was given to neither, or leave a GPU that was given unused."""
+    cluster, workers, device = config.ray, config.rollout.workers, config.model.device
+    if workers == 0:
+        return
+    if device == "cuda" and cluster.worker_gpus == 0:
+        yield (
+            f"model.device is cuda and rollout.workers {workers}, but ray.worker_gpus is 0: all workers of a "
+            "node would load their models onto its first GPU; set ray.worker_gpus to 1"
+        )
+    if device == "cpu" and cluster.worker_gpus > 0:
+        yield f"ray.worker_gpus is {cluster.worker_gpus:g}, but model.device is cpu; set it to 0, or use the GPUs"
+    parallel = config.vllm.tensor_parallel_size
+    if config.rollout.engine == "vllm" and parallel > 1 and cluster.worker_gpus != parallel:
+        yield (
+            f"vllm.tensor_parallel_size is {parallel}, but ray.worker_gpus is {cluster.worker_gpus:g}: each worker's "
+            f"engine needs {parallel} GPUs of its own; set ray.worker_gpus to {parallel}"
+        )
+    if device == "cuda" and cluster.worker_gpus > 0 and not learner_apart(config):
+        yield (
+            "the learner is in the driver's process, where no GPU is given to it, and takes one that Ray gave to a "
+            "worker; set ray.learner_gpus to 1, and leave a GPU for it (rollout.workers)"
+        )
 
 
 def _judge(config: Config, files: bool) -> Iterator[str]:
@@ -381,12 +417,12 @@ def _sources_by_path(config: Config) -> Iterator[str]:
             yield SOURCES[name].name
 
 
-def _model(path: str) -> Iterator[str]:
+def _model(path: str, machine: bool) -> Iterator[str]:
     if path == TINY:
         return
     folder = Path(path).expanduser()
     if not folder.exists():
-        if not _looks_like_hub_name(path):
+        if machine and not _looks_like_hub_name(path):
             yield f"model folder {path} does not exist; give model.path a model's folder, a hub name (org/name) or tiny"
         return
     if not folder.is_dir():

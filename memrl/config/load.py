@@ -286,16 +286,19 @@ def _first_key(section: str) -> str:
     return min(key for key in KEYS if key.startswith(section + "."))
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, check: bool = True) -> Config:
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), *, check: bool = True, machine: bool = True
+) -> Config:
     """Read a config file (path, or bare name of a shipped one; None: the default) and apply `key=value` overrides.
 
-    `run.dir` comes back filled in. With `check`, conflicts (`check_config`) are refused too.
+    `run.dir` comes back filled in. With `check`, conflicts (`check_config`) are refused too, those with what this
+    machine has only with `machine`.
 
     Raises:
         ConfigError: lists every unknown key, wrong type and conflict at once.
     """
     file = find_config(path)
-    return _with(OmegaConf.structured(Config), _read_file(file), overrides, file.stem, check)
+    return _with(OmegaConf.structured(Config), _read_file(file), overrides, file.stem, check, machine)
 
 
 def with_settings(config: Config, overrides: Sequence[str], name: str) -> Config:
@@ -307,10 +310,12 @@ def with_settings(config: Config, overrides: Sequence[str], name: str) -> Config
     Raises:
         ConfigError: as `load_config`.
     """
-    return _with(OmegaConf.structured(config), [], overrides, name, check=False)
+    return _with(OmegaConf.structured(config), [], overrides, name, check=False, machine=False)
 
 
-def _with(tree: DictConfig, settings: list[Setting], overrides: Sequence[str], name: str, check: bool) -> Config:
+def _with(
+    tree: DictConfig, settings: list[Setting], overrides: Sequence[str], name: str, check: bool, machine: bool
+) -> Config:
     complaints: list[str] = []
     given: list[Setting] = []
     for text in overrides:
@@ -329,7 +334,7 @@ def _with(tree: DictConfig, settings: list[Setting], overrides: Sequence[str], n
     if config.run.dir is None:
         config.run.dir = f"runs/{name}"
     if check:
-        complaints += check_config(config)
+        complaints += check_config(config, machine=machine)
     if complaints:
         raise _refusal(name, complaints)
     return config

@@ -219,8 +219,10 @@ class RayConfig:
     address: str | None = None  # null: start Ray here; auto: the cluster this machine belongs to; or host:port
     worker_cpus: float = 1.0  # of each rollout worker
     worker_gpus: float = 0.0  # of each rollout worker; a fraction lets several share one
-    learner_cpus: float = 1.0  # of each learner process, where train.processes is above 1
-    learner_gpus: float = 0.0  # of each learner process: 1 on GPUs
+    learner_cpus: float = 1.0  # of each learner process that Ray places
+    learner_gpus: float = (
+        0.0  # of each learner process: 1 on GPUs; beside workers a single one too, which Ray then places
+    )
     placement: str = "any"  # of rollout workers: any, or a placement group: pack | spread | strict_pack | strict_spread
     start_timeout: float = 120.0  # seconds until at least one worker, or all learner processes, must be up
     hang_grace: float = 60.0  # seconds in which a worker must answer before it is replaced

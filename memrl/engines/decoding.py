@@ -2,7 +2,10 @@
 
 There are two ways. `TreeDecoder` is for models that read trees (`memrl.engines.trees`): prompts that begin alike are
 read once, and a request joins whenever a row has ended. `PlainDecoder` is for all others: it asks nothing of a model
-but what `generate` asks, and a batch runs to its end. In both, equal prompts are read once.
+but what `generate` asks, and a batch runs to its end. In both, equal prompts are read once where rows can be repeated.
+
+No model is believed to do what it should: a cache that is not used, or rows that padding reaches, would sample from
+another distribution than the one that is trained, without a word. `decodes_trees` and `way_to_decode` try it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,9 +21,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from memrl.engines.canary import bound_of, mean_gap, worst_gap
 from memrl.engines.engine import Counts, Sampling
 from memrl.engines.heads import Head
+from memrl.engines.memory import first_line
+from memrl.engines.models import score_completion
 from memrl.engines.trees import TreeRow, as_mask, grow, lay_out, plan_batches, rows_shared
+from memrl.errors import ConfigError
 
 _READ_AT_ONCE = 8192
 """Padded prompt tokens in one forward pass."""
@@ -30,6 +37,10 @@ _ROOM = 32
 """Columns by which a cache grows."""
 _EMPTY = 4
 """Empty places are given up once one place in so many is empty."""
+_CACHES = ("past_key_values", "cache_params")
+"""Names by which models take a cache and give it back."""
+Way = Literal["padded", "equal", "alone"]
+"""The lines that a model can take at once: any, those whose prompts are equally long, or one."""
 
 
 @dataclass
@@ -61,13 +72,11 @@ class Decoder(ABC):
         self.model = model
         self._end_ids = end_ids
         self._counts = counts
-        self._places: list[Line | None] = []
-        """The line of each row; None: it has ended, and nothing has taken its row."""
 
     @property
+    @abstractmethod
     def lines(self) -> list[Line]:
         """The lines that are decoded."""
-        return [line for line in self._places if line is not None]
 
     @property
     @abstractmethod
@@ -124,67 +133,145 @@ def _distinct(prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[int]]
 
 
 class PlainDecoder(Decoder):
-    """Padded on the left, with the cache and the masks that transformers makes itself."""
+    """Batches with the cache that a model makes itself, padded on the left.
+
+    Args:
+        way: which lines may share a batch.
+    """
+
+    def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts, way: Way = "padded") -> None:
+        super().__init__(model, end_ids, counts)
+        self._way = way
+        self._batches: list[_Batch] = []
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for batch in self._batches for line in batch.lines]
 
     @property
     def open(self) -> bool:
         return not self.lines
 
     def join(self, lines: Sequence[Line]) -> None:
-        self._places = list(lines)
-        self._cache = DynamicCache(config=self.model.config)
-        self._selects = all(hasattr(layer, "batch_select_indices") for layer in self._cache.layers)
-        given = [line.prompt_ids for line in lines]
-        prompts, numbers = _distinct(given) if self._selects else (given, list(range(len(given))))
-        device = self.model.device
+        together: dict[int, list[Line]] = {}
+        for number, line in enumerate(lines):
+            key = {"padded": 0, "equal": len(line.prompt_ids), "alone": number}[self._way]
+            together.setdefault(key, []).append(line)
+        self._batches = [_Batch(self.model, batch) for batch in together.values()]
+        for batch in self._batches:
+            logits_BV = batch.read()
+            self._counts.prompt += sum(len(line.prompt_ids) for line in batch.lines)
+            self._note(batch.padded, batch.tokens)
+            self._sample(batch.lines, logits_BV)
+
+    def advance(self) -> None:
+        for batch in self._batches:
+            if batch.lines:
+                self._note(batch.rows)
+                self._sample(batch.lines, batch.advance())
+
+    def take_ended(self) -> list[Line]:
+        return [line for batch in self._batches for line in batch.take_ended()]
+
+
+class _Batch:
+    """Lines that go through a model together."""
+
+    def __init__(self, model: Any, lines: Sequence[Line]) -> None:
+        self._model = model
+        self._cache: Any = None
+        self._cache_name = ""
+        self._places: list[Line | None] = list(lines)
+        """The line of each row; None: it has ended, and its row could not be taken out."""
+        self.padded = self.tokens = 0
+        """Positions that were read of prompts, and tokens among them."""
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines that have not been taken."""
+        return [line for line in self._places if line is not None]
+
+    @property
+    def rows(self) -> int:
+        """Rows that go through the model."""
+        return len(self._places)
+
+    def read(self) -> Tensor:
+        """Read the prompts, each once if the model's cache lets rows be repeated; returns the logits of each line."""
+        given = [line.prompt_ids for line in self.lines]
+        prompts, numbers = _distinct(given)
+        logits_BV = self._read(prompts)
+        if len(prompts) < len(given):
+            if self._selects:
+                spread = torch.tensor(numbers, device=self._model.device)
+                self._select(spread)
+                return logits_BV[spread]
+            prompts, logits_BV = given, self._read(given)
+        return logits_BV
+
+    def _read(self, prompts: Sequence[list[int]]) -> Tensor:
         longest = max(map(len, prompts))
         pads = [longest - len(prompt) for prompt in prompts]
+        device = self._model.device
         ids_BT = torch.tensor([[0] * pad + prompt for pad, prompt in zip(pads, prompts, strict=True)], device=device)
         mask_BT = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=device)
         self._mask_BT, self._positions_BT = mask_BT, (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        logits_BV = self._forward(ids_BT)
-        self._counts.prompt += sum(map(len, given))
-        self._note(ids_BT.numel(), sum(map(len, prompts)))
-        if len(prompts) < len(lines):
-            spread = torch.tensor(numbers, device=device)
-            self._select(spread)
-            logits_BV = logits_BV[spread]
-        self._sample(lines, logits_BV)
+        self._cache, self._cache_name = None, ""
+        self.padded += ids_BT.numel()
+        self.tokens += sum(map(len, prompts))
+        return self._forward(ids_BT)
 
-    def advance(self) -> None:
+    def advance(self) -> Tensor:
+        """Read the last token of each row; returns the logits of each line."""
         ids = [[0 if line is None else line.ids[-1]] for line in self._places]
         self._mask_BT = torch.cat([self._mask_BT, self._mask_BT.new_ones(len(ids), 1)], dim=1)
         self._positions_BT = self._positions_BT[:, -1:] + 1
-        self._note(len(ids))
-        logits_BV = self._forward(torch.tensor(ids, device=self.model.device))
+        logits_BV = self._forward(torch.tensor(ids, device=self._model.device))
         live = [place for place, line in enumerate(self._places) if line is not None]
-        self._sample(self.lines, logits_BV if len(live) == len(ids) else logits_BV[live])
+        return logits_BV if len(live) == len(ids) else logits_BV[live]
 
     def _forward(self, ids_BT: Tensor) -> Tensor:
-        output = self.model(
+        # The model makes its cache itself: some have one of a kind of their own.
+        held = {} if self._cache is None else {self._cache_name: self._cache}
+        # Mamba's cache is a state and has no columns: after the prompts there is nothing to hide.
+        seen_BT = None if self._cache_name == "cache_params" else self._mask_BT
+        output = self._model(
             input_ids=ids_BT,
-            attention_mask=self._mask_BT,
+            attention_mask=seen_BT,
             position_ids=self._positions_BT,
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **held,
         )
+        if self._cache is None:
+            self._cache_name = next((name for name in _CACHES if getattr(output, name, None) is not None), "")
+            if not self._cache_name:
+                raise ValueError("it gives back no cache: its state is kept in itself, or nowhere")
+            self._cache = getattr(output, self._cache_name)
         logits: Tensor = output.logits[:, -1, :].float()
         return logits
 
+    @property
+    def _selects(self) -> bool:
+        return hasattr(self._cache, "reorder_cache")
+
     def take_ended(self) -> list[Line]:
+        """Return the lines that have ended, and hold them no more; nor their rows, where the cache lets them go."""
         ended = [line for line in self.lines if line.stop is not None]
         if not ended:
             return ended
         self._places = [None if line is None or line.stop is not None else line for line in self._places]
         kept = [place for place, line in enumerate(self._places) if line is not None]
-        if kept and self._selects:
+        if not kept:
+            self._cache = None
+        elif self._selects:
             self._places = [self._places[place] for place in kept]
-            self._select(torch.tensor(kept, device=self.model.device))
+            self._select(torch.tensor(kept, device=self._model.device))
         return ended
 
     def _select(self, rows: Tensor) -> None:
-        self._cache.batch_select_indices(rows)
+        # Not `batch_select_indices`: layers of a recurrent state have none, and hybrid ones forget their state in it.
+        self._cache.reorder_cache(rows)
         self._mask_BT, self._positions_BT = self._mask_BT[rows], self._positions_BT[rows]
 
 
@@ -259,9 +346,15 @@ class TreeDecoder(Decoder):
     def __init__(self, model: Any, end_ids: frozenset[int], counts: Counts, head: Head) -> None:
         super().__init__(model, end_ids, counts)
         self._head = head
+        self._places: list[Line | None] = []
+        """The line of each row; None: it has ended, and nothing has taken its row."""
         self._cache: DynamicCache | None = None
         self._lengths: list[int] = []
         """Tokens of each place that are in the cache; 0 where it is empty."""
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for line in self._places if line is not None]
 
     @property
     def open(self) -> bool:
@@ -378,27 +471,64 @@ class TreeDecoder(Decoder):
         self._lengths = [self._lengths[place] for place in held]
 
 
+def _probe_lines(model: Any) -> list[Line]:
+    """Return lines whose prompts differ in length, of which two are equal, and which end one after another."""
+    size = model.get_input_embeddings().weight.shape[0]
+    prompts = [[(7 * place + row) % size for place in range(9)] + [row % size] * row for row in (1, 1, 2, 4)]
+    return [Line(prompt, Sampling(2 + number, 1.0, number)) for number, prompt in enumerate(prompts)]
+
+
+def _play(decoder: Decoder, *parts: Sequence[Line]) -> None:
+    """Decode lines to their end, the parts one token after another."""
+    for part in parts:
+        decoder.join(part)
+        decoder.take_ended()
+        if decoder.lines:
+            decoder.advance()
+    while decoder.lines:
+        decoder.take_ended()
+        if decoder.lines:
+            decoder.advance()
+
+
 @torch.no_grad()
 def decodes_trees(model: Any, head: Head) -> bool:
     """Return whether a model that reads trees also goes on from them, line by line, as it does from plain batches."""
-    size = model.get_input_embeddings().weight.shape[0]
-    prompts = [[(7 * place + row) % size for place in range(9)] + [row % size] * row for row in (1, 1, 2, 4)]
-    found: list[list[Line]] = []
-    for decoder in (TreeDecoder(model, frozenset(), Counts(), head), PlainDecoder(model, frozenset(), Counts())):
-        lines = [Line(prompt, Sampling(2 + number, 1.0, number)) for number, prompt in enumerate(prompts)]
+    trees, plain = _probe_lines(model), _probe_lines(model)
+    try:
+        _play(TreeDecoder(model, frozenset(), Counts(), head), trees[:3], trees[3:])
+        _play(PlainDecoder(model, frozenset(), Counts()), plain)
+    except Exception:  # a cache that is laid out otherwise says so in its own way
+        return False
+    return all(_alike(one, other) for one, other in zip(trees, plain, strict=True))
+
+
+@torch.no_grad()
+def way_to_decode(model: Any) -> Way:
+    """Return which lines a model can take at once, so that their log-probs are those of a pass without a cache.
+
+    Raises:
+        ConfigError: it cannot take even one.
+    """
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    bound = bound_of(dtype, carried=True)
+    why = ""
+    for way in get_args(Way):
+        lines = _probe_lines(model)
         try:
-            for part in (lines[:3], lines[3:]) if not found else (lines,):
-                decoder.join(part)
-                decoder.take_ended()
-                decoder.advance()
-            while decoder.lines:
-                decoder.take_ended()
-                if decoder.lines:
-                    decoder.advance()
-        except Exception:  # a cache that is laid out otherwise says so in its own way
-            return False
-        found.append(lines)
-    return all(_alike(one, other) for one, other in zip(*found, strict=True))
+            _play(PlainDecoder(model, frozenset(), Counts(), way), lines)
+            plain = [score_completion(model, line.prompt_ids, line.ids) for line in lines]
+            gap = worst_gap([mean_gap(line.logprobs, scores) for line, scores in zip(lines, plain, strict=True)])
+        except Exception as error:  # a model that takes no cache, or none of this kind, says so in its own way
+            why = first_line(error)
+            continue
+        if gap <= bound:  # NaN is no agreement
+            return way
+        why = f"its log-probs with a cache are {gap:.2g} nats a token away from those without (bound {bound:.2g})"
+    raise ConfigError(
+        f"rollout.engine=transformers cannot sample from {type(model).__name__}: {why}. Use rollout.engine=vllm if "
+        "vLLM has this architecture, another version of transformers, or another model."
+    )
 
 
 def _alike(one: Line, other: Line) -> bool:

@@ -112,6 +112,24 @@ def context_length(config: ModelConfig) -> int | None:
     return None if length is None else int(length)
 
 
+def carries_state(config: ModelConfig) -> bool:
+    """Return whether a model's layers carry a state from token to token (Mamba, linear attention), and do not only
+    attend.
+
+    Raises:
+        ConfigError: the folder or hub name holds no model config.
+    """
+    if config.path == TINY:
+        return False
+    from transformers import AutoConfig, DynamicCache
+
+    try:
+        described = AutoConfig.from_pretrained(model_path(config), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _cannot("model", config.path, error) from error
+    return any(hasattr(layer, "recurrent_states") for layer in DynamicCache(config=described).layers)
+
+
 def load_model(config: ModelConfig, device: torch.device | None = None) -> Any:
     """A fresh copy of the base model, in evaluation mode, on `device` (None: `model.device`).
 

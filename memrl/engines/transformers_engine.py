@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from memrl.engines.adapted import AdaptedModel
-from memrl.engines.decoding import Decoder, Line, PlainDecoder, TreeDecoder, decodes_trees
+from memrl.engines.decoding import Decoder, Line, PlainDecoder, TreeDecoder, Way, decodes_trees, way_to_decode
 from memrl.engines.engine import ANYWHERE, Counts, Place, Sampling, check_request
 from memrl.engines.memory import first_line, give_back_memory, out_of_memory
 from memrl.engines.models import score_completion
@@ -98,6 +98,9 @@ class TransformersEngine:
         keep_versions: adapters held at once; the one that was loaded first is unloaded.
         share_prefixes: read what prompts begin with alike once, and let requests join a batch, where the model can.
         merge: hold adapters merged into copies of the model.
+
+    Raises:
+        ConfigError: what the model computes token by token is not what it computes of a whole text.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class TransformersEngine:
         self.end_ids = frozenset(end_ids)
         self.max_batch = max_batch
         self.max_batch_tokens = max_batch_tokens
-        self.context_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self.context_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
         self.counts = Counts()
         """What was computed so far."""
         # Where a pass takes milliseconds, its threads wait for each other longer than they work (docs/performance.md).
@@ -124,6 +127,7 @@ class TransformersEngine:
         self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
         head = self._weights.head(model) if share_prefixes and reads_trees(model) else None
         self._reads_trees = head is not None and decodes_trees(model, head)
+        self._way: Way = "padded" if self._reads_trees else way_to_decode(model)
         self._in_turn = False
         self._queue: list[_Request] = []
         self._pump_task: asyncio.Task[None] | None = None
@@ -295,7 +299,7 @@ class TransformersEngine:
         causal = self._weights.under(adapter)
         head = self._weights.head(causal) if self._reads_trees else None
         if head is None:
-            return PlainDecoder(causal, self.end_ids, self.counts)
+            return PlainDecoder(causal, self.end_ids, self.counts, self._way)
         return TreeDecoder(causal, self.end_ids, self.counts, head)
 
     def _again_with_fewer(self, requests: list[_Request], error: Exception) -> bool:

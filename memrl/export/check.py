@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.config import Config
-from memrl.engines.canary import BOUND, first_canary, mean_gap, worst_gap
+from memrl.engines.canary import bound_of, first_canary, mean_gap, worst_gap
 from memrl.engines.engine import Engine, Sampling
+from memrl.engines.models import carries_state
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Stream
 from memrl.errors import CheckpointError
@@ -98,7 +99,7 @@ async def _compare(policy: Candidate, config: Config, streams: Sequence[Stream],
     check = Check(
         prompts=len(samples),
         gap=worst_gap([mean_gap(mine.logprobs, theirs.logprobs) for mine, theirs in zip(scored, samples, strict=True)]),
-        bound=BOUND[config.model.dtype],
+        bound=bound_of(config.model.dtype, carried=carries_state(config.model)),
         stream=_shortest(streams).id,
         steps=len(pairs),
         same=next((n for n, (mine, theirs) in enumerate(pairs) if _tokens(mine) != _tokens(theirs)), len(pairs)),

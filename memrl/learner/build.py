@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from memrl.config import Config
+from memrl.config.check import learner_apart
 from memrl.engines.models import load_model
 from memrl.learner.interface import AnyLearner
 from memrl.learner.learner import Learner
@@ -48,14 +49,14 @@ def build_learner(
 
 
 def open_learner(config: Config, total_updates: int) -> AnyLearner:
-    """The learner that `train.processes` asks for.
+    """The learner in this process, or in those that Ray places (`learner_apart`).
 
     Raises:
         ConfigError: the model cannot be used.
         EngineError: there is no Ray cluster to join.
         LearnerError: its processes did not come up.
     """
-    if config.train.processes == 1:
+    if not learner_apart(config):
         return build_learner(config, total_updates)
     return open_distributed(config, total_updates, build_learner)
 

@@ -24,7 +24,7 @@ from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.batching import MicroBatch, make_micro_batches, sample_length
 from memrl.learner.interface import STATE_FILE, AnyLearner, Progress
 from memrl.learner.logprobs import TokenScores, completion_scores
-from memrl.learner.lora import checkpoint_activations, wrap_lora, write_lora
+from memrl.learner.lora import checkpoint_activations, set_learning, wrap_lora, write_lora
 from memrl.learner.loss import LossStats, Normaliser, policy_loss
 from memrl.learner.peers import Peers
 from memrl.learner.sharing import Share, ShareResult, step_metrics
@@ -76,7 +76,7 @@ class Learner(AnyLearner):
         self.model = cast(PreTrainedModel, self.peft_model.get_base_model())
         if train.gradient_checkpointing:
             checkpoint_activations(self.model)
-        self.peft_model.train()  # only checkpointing depends on it; no dropout is left
+        set_learning(self.peft_model)
         self._trainable = {name: p for name, p in self.peft_model.named_parameters() if p.requires_grad}
         self._head = head_of(self.model)
         self._shared = train.share_prefixes and not self.peers.in_step and reads_trees(self.model)

@@ -20,8 +20,7 @@ from transformers import PreTrainedModel
 
 from memrl.engines.heads import Head
 from memrl.learner.batching import MicroBatch
-
-_SLICE_ELEMENTS = 2**26  # logits held at once; 256 MiB in float32
+from memrl.learner.slices import SLICE_ELEMENTS as _SLICE_ELEMENTS
 
 
 @dataclass(frozen=True)

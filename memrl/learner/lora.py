@@ -1,12 +1,15 @@
 """The trainable part of the policy: LoRA matrices around a frozen base model. No dropout anywhere, seeded.
 
 Sampling has no dropout, so training must have none: a dropped unit would make the learner score another policy than the
-one that sampled.
+one that sampled. Only what a text passes through is trained: no vision tower, and no layer whose weights a
+model uses past the layer itself, where an adapter would do nothing here and something in another engine.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,15 +17,25 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from memrl.config import LoraConfig as LoraSettings
+from memrl.config.check import ALL_LINEAR
 from memrl.engines.models import portable_name
 from memrl.errors import ConfigError
 from memrl.storage.files import write_json_atomic
 
+_UNTRAINABLE = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+"""Kinds of model on whose `out_proj` peft takes no adapter, since kernels use its weights past the layer."""
+
 
 def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:
-    """Wrap `model` IN PLACE. The same seed gives the same matrices; the global generators are left as they were."""
+    """Wrap `model` IN PLACE, and leave it in evaluation mode. The same seed gives the same matrices; the global
+    generators are left as they were.
+
+    Raises:
+        ConfigError: `model.lora.target_modules` cannot be trained in this model.
+    """
     targets = settings.target_modules.strip()
     config = LoraConfig(
         r=settings.rank,
@@ -30,7 +43,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        target_modules=targets if targets == "all-linear" else [name.strip() for name in targets.split(",")],
+        target_modules=targets if targets == ALL_LINEAR else [name.strip() for name in targets.split(",")],
     )
     tied = _tied_and_named(model, config.target_modules)
     if tied:
@@ -39,6 +52,7 @@ def wrap_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Peft
             "embeddings: merged for an export, the adapter would change those too. Leave it out (all-linear does)."
         )
     without_dropout(model)
+    config.exclude_modules = _left_out(model, everything=targets == ALL_LINEAR)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
@@ -74,13 +88,64 @@ def _tied_and_named(model: PreTrainedModel, targets: Any) -> str:
     return name if any(name == target or name.endswith(f".{target}") for target in targets) else ""
 
 
+def _left_out(model: PreTrainedModel, *, everything: bool) -> str | None:
+    """Return a pattern of the linear layers that get no adapter, as peft takes it; None: there are none.
+
+    A kind of layer (its name without numbers) is left out where a text passes through none of it.
+
+    Args:
+        everything: all linear layers are asked for, and not some by name.
+    """
+    head = model.get_output_embeddings()
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    }
+    passed = _passed(model, linears)
+    out = {kind for name in linears if (kind := _kind(name)) not in passed}
+    if everything and model.config.model_type in _UNTRAINABLE:
+        out |= {_kind(name) for name in linears if name.rpartition(".")[2] == "out_proj"}
+    return "|".join(sorted(out)) or None
+
+
+def _kind(name: str) -> str:
+    """Return a pattern of a layer's name and of those that differ from it in numbers only."""
+    return r"\.".join(r"\d+" if part.isdigit() else re.escape(part) for part in name.split("."))
+
+
+@torch.no_grad()
+def _passed(model: PreTrainedModel, linears: dict[str, nn.Module]) -> set[str]:
+    """Return the kinds of layers that a text passes through, and comes out of as one tensor, which routers may not
+    give. Of a model without weights, return those of its decoder."""
+    if model.device.type == "meta":
+        decoder = set(model.get_decoder().modules())
+        return {_kind(name) for name, module in linears.items() if module in decoder}
+    passed: set[str] = set()
+    hooks = [module.register_forward_hook(partial(_note, passed, _kind(name))) for name, module in linears.items()]
+    model.eval()
+    try:
+        size = cast(Any, model).get_input_embeddings().weight.shape[0]
+        model(input_ids=torch.arange(16, device=model.device)[None] % size, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return passed
+
+
+def _note(passed: set[str], kind: str, _module: nn.Module, _inputs: Any, out: Any) -> None:
+    if isinstance(out, torch.Tensor):
+        passed.add(kind)
+
+
 def without_dropout(model: nn.Module) -> None:
-    """Set every dropout in `model` to 0; train() mode is then free of randomness."""
+    """Set every dropout in `model` to 0, those that are a setting of their layer too."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif isinstance(getattr(module, "attention_dropout", None), float):
-            cast(Any, module).attention_dropout = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and "dropout" in name:
+                setattr(module, name, 0.0)
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
@@ -92,3 +157,15 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     except ValueError as error:
         raise ConfigError(f"train.gradient_checkpointing: {error}") from error
     cast(Any, model).enable_input_require_grads()
+
+
+def set_learning(wrapped: PeftModel) -> None:
+    """Let a model compute as an engine does, and recompute its activations where that was asked for.
+
+    In training mode some models also draw at random, or take other kernels, which use weights past the layers that bear
+    an adapter. So only those modules are in it that look whether to recompute.
+    """
+    wrapped.eval()
+    for module in wrapped.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from memrl.engines.canary import BOUND, Leaning, mean_gap, worst_gap
+from memrl.engines.canary import Leaning, bound_of, mean_gap, worst_gap
 from memrl.errors import EngineError
 from memrl.learner.interface import AnyLearner
 from memrl.records import AdapterRef, Sample
@@ -50,13 +50,14 @@ class AdapterCanary:
         learner: whose adapters the engines are to sample from.
         score: how the engines are asked.
         dtype: of the model, for the bound.
+        carried: the model carries a state from token to token, for the bound too.
         engine: name of the engine and the model, for messages.
     """
 
-    def __init__(self, learner: AnyLearner, score: Score, dtype: str, engine: str) -> None:
+    def __init__(self, learner: AnyLearner, score: Score, dtype: str, engine: str, *, carried: bool = False) -> None:
         self._learner = learner
         self._score = score
-        self._bound = BOUND[dtype]
+        self._bound = bound_of(dtype, carried=carried)
         self._engine = engine
         self._before: tuple[int, list[Sample], list[float]] | None = None
         self._complaint = ""
@@ -100,7 +101,7 @@ class AdapterCanary:
     def remember(self, samples: Sequence[Sample]) -> None:
         """Score the step's completions under the adapter before, where `check` will need that to tell the two apart."""
         self._before = None
-        if samples and self._bound > _SHARP:
+        if samples and self._bound >= _SHARP:
             chosen = _many(samples)
             self._before = (self._learner.version, chosen, self._logprobs(chosen))
 

@@ -16,36 +16,40 @@ from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.credit import wants_rerolls
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Stream
+from memrl.training.footprint import CARDS, Footprint, GpuKind, footprint, hours, lacking
 
 PROMPT_OVERHEAD = 400  # tokens of instruction and tool schemas, roughly
 READER_OVERHEAD = 100
+_SHORT = 0.25  # share of the longest completion that a trained policy's may have
 WRITES_PER_CHUNK = 4  # texts stored in a step, roughly; each is graded where a judge grades content
-GIB = 2**30
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
+_QWEN3 = {
+    "model_type": "qwen3",
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "tie_word_embeddings": True,
+}
+_SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_4B = _QWEN3 | dict(zip(_SHAPE, (2560, 36, 32, 9728), strict=True))
 KNOWN_SHAPES: dict[str, dict[str, Any]] = {
-    "Qwen/Qwen3-0.6B": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 3072,
-        "vocab_size": 151936,
+    "qwen3-0.6b": _QWEN3 | dict(zip(_SHAPE, (1024, 28, 16, 3072), strict=True)),
+    "qwen3-1.7b": _QWEN3 | dict(zip(_SHAPE, (2048, 28, 16, 6144), strict=True)),
+    "qwen3-4b": _4B,
+    "memalpha-4b": _4B,
+    "smollm2-135m-instruct": {
+        "model_type": "llama",
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "vocab_size": 49152,
+        "max_position_embeddings": 8192,
         "tie_word_embeddings": True,
-    },
-    "Qwen/Qwen3-4B": {
-        "hidden_size": 2560,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 9728,
-        "vocab_size": 151936,
-        "tie_word_embeddings": True,
+        **dict(zip(_SHAPE, (576, 30, 9, 1536), strict=True)),
     },
 }
-"""Hub models of the shipped configs, so that a dry run needs no download. Others are read from a local folder."""
+"""Models of the shipped configs by their public config.json, so that a dry run needs no download: by the last part of
+their name, in small letters. Others are read from a local folder."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class StreamStats:
     questions: float  # a stream, mean
     chunk_tokens: float  # a chunk, mean
     longest_chunk_tokens: int
+
+
+PUBLISHED = {"YuWangX/Memalpha": StreamStats(0, 10.7, 58.6, 1167.0, 1910)}
+"""Figures of published sets that cannot be reached, by their papers: the means of its training streams, Mem-alpha's
+table of data (arXiv 2509.25911)."""
 
 
 def model_folder(path: str) -> Path | None:
@@ -87,10 +96,11 @@ def measure(streams: Sequence[Stream], model_path: str) -> StreamStats:
 
 
 def model_shape(path: str) -> dict[str, Any] | None:
-    """The model's config.json (its text part, if it has several), or a known shape; None where there is neither."""
+    """The model's config.json (its text part, if it has several), or a known shape where the model is not on this disk;
+    None where there is neither."""
     folder = model_folder(path)
     if folder is None:
-        return KNOWN_SHAPES.get(path)
+        return KNOWN_SHAPES.get(path.rstrip("/").rpartition("/")[2].lower())
     try:
         shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -100,40 +110,8 @@ def model_shape(path: str) -> dict[str, Any] | None:
     return shape if all(isinstance(shape.get(key), int) for key in needed) else None
 
 
-def model_memory(config: Config, shape: dict[str, Any]) -> dict[str, float]:
-    """Parameters (count) and memory (GiB) of a decoder with gated MLPs and LoRA on every linear layer.
-
-    Activations are left out: they depend on kernels and checkpointing.
-    """
-    hidden, layers, heads = shape["hidden_size"], shape["num_hidden_layers"], shape["num_attention_heads"]
-    kv_heads = shape.get("num_key_value_heads") or heads
-    head = shape.get("head_dim") or hidden // heads
-    inner, vocabulary = shape["intermediate_size"], shape["vocab_size"]
-    linears = [
-        (hidden, heads * head),
-        *[(hidden, kv_heads * head)] * 2,
-        (heads * head, hidden),
-        *[(hidden, inner)] * 2,
-        (inner, hidden),
-    ]
-    embeddings = vocabulary * hidden * (1 if shape.get("tie_word_embeddings") else 2)
-    parameters = embeddings + layers * (sum(a * b for a, b in linears) + 2 * hidden)
-    lora = layers * sum(config.model.lora.rank * (a + b) for a, b in linears)
-    size = DTYPE_BYTES[config.model.dtype]
-    rollout = config.rollout
-    longest = rollout.max_prompt_tokens + rollout.max_completion_tokens
-    memory = {
-        "weights_gib": parameters * size / GIB,
-        # float32 adapter, its gradient and two Adam moments
-        "lora_and_optimizer_gib": lora * 4 * 4 / GIB,
-        "kv_cache_bound_gib": rollout.max_batch * longest * layers * 2 * kv_heads * head * size / GIB,
-        "logits_bound_gib": max(config.train.micro_batch_tokens, longest) * vocabulary * 4 / GIB,
-    }
-    return {"parameters": parameters, "lora_parameters": lora, **memory, "total_bound_gib": sum(memory.values())}
-
-
 def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
-    """The cost of the configured run as plain JSON: `data`, `per_step`, `run`, `model`, `notes`."""
+    """The cost of the configured run as plain JSON: `data`, `per_step`, `run`, `model`, `cards`, `notes`."""
     train, rollout, reader = config.train, config.rollout, config.reader
     wanted = PROMPT_OVERHEAD + config.memory.render_budget + stats.chunk_tokens
     prompt = min(rollout.max_prompt_tokens, wanted)
@@ -196,6 +174,20 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
             f"({config.memory.render_budget}) do not fit in rollout.max_prompt_tokens ({rollout.max_prompt_tokens})"
         )
     shape = model_shape(config.model.path)
+    found = None if shape is None else footprint(config, shape)
+    run = {
+        **total,
+        "learner_tokens": learner * train.steps,
+        "optimizer_steps": train.steps * train.updates_per_step,
+        "evaluations": evaluations,
+    }
+    cards = []
+    if found is not None and config.model.device != "cpu":
+        cards = [_on_card(config, found, run, card) for card in CARDS]
+    if found is not None and rollout.engine == "vllm":
+        notes.append(
+            "vLLM's cache takes what its share leaves; its size here is what rollout.max_batch can make use of"
+        )
     if shape is None:
         notes.append(f"the size of {config.model.path} is unknown here: download it and give its folder")
     return {
@@ -206,14 +198,21 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
             "tokens_per_chunk": round(stats.chunk_tokens, 1),
         },
         "per_step": {**step, "learner_tokens": learner, "optimizer_steps": train.updates_per_step},
-        "run": {
-            **total,
-            "learner_tokens": learner * train.steps,
-            "optimizer_steps": train.steps * train.updates_per_step,
-            "evaluations": evaluations,
-        },
-        "model": None if shape is None else model_memory(config, shape),
+        "run": run,
+        "model": None if found is None else found.plain(),
+        "cards": cards,
         "notes": notes,
+    }
+
+
+def _on_card(config: Config, found: Footprint, run: dict[str, int], card: GpuKind) -> dict[str, Any]:
+    """Return how long the run takes at most on a card, how long where completions are a quarter as long, and what does
+    not fit."""
+    return {
+        "card": card.name,
+        "hours_at_most": round(hours(config, found, run, card), 1),
+        "hours_short_completions": round(hours(config, found, run, card, written=_SHORT), 1),
+        "lacking": lacking(config, found, card.gib, "it"),
     }
 
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from memrl.config import Config
+from memrl.config.check import learner_apart
 from memrl.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def check_device(config: Config) -> None:
     Raises:
         ConfigError: it is not there.
     """
-    here = config.rollout.workers == 0 or config.train.processes == 1  # else all models live elsewhere
+    here = config.rollout.workers == 0 or not learner_apart(config)  # else all models live elsewhere
     if config.model.device == "cuda" and here:
         from memrl.engines.models import device_of
 

@@ -23,7 +23,7 @@ from memrl.data.curriculum import Curriculum, check_kinds
 from memrl.data.drawing import Drawing
 from memrl.data.feed import StreamFeed
 from memrl.engines.canary import first_canary
-from memrl.engines.models import load_tokenizer
+from memrl.engines.models import carries_state, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import CheckpointError, MemrlError, NothingLearned, RewardHacked
 from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
@@ -109,6 +109,7 @@ class Trainer:
                 self.pool.score,
                 config.model.dtype,
                 f"rollout.engine={config.rollout.engine} with {config.model.path}",
+                carried=carries_state(config.model),
             )
             self.state = RunState(config, self._clock, self.learner, self.rollouts)
             self.state.begin(found, name)

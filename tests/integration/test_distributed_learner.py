@@ -77,6 +77,25 @@ def two() -> Iterator[DistributedLearner]:
     wait_for_end(pids)
 
 
+@pytest.mark.slow
+def test_one_process_that_ray_places_learns_what_the_driver_would() -> None:
+    """Beside workers on GPUs a single learner has its GPU from Ray."""
+
+    def alone(config: Config) -> None:
+        settings(config)
+        config.train.processes, config.train.parallel = 1, "ddp"
+
+    placed, here = open_distributed(make_config(alone), 20, build), make_learner(alone)
+    try:
+        samples = make_samples(here, 4, 0)
+        expected, found = here.step(samples), placed.step(samples)
+        for name in expected.keys() - {"tokens/learner_padded"}:
+            assert found[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), name
+        check_same(here, placed)
+    finally:
+        placed.close()
+
+
 def wait_for_end(pids: list[int]) -> None:
     """Until none of these processes lives."""
     deadline = time.monotonic() + 20

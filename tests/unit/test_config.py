@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from memrl.config import Config, check_config, config_name, find_config, load_config, save_config
-from memrl.config.check import CHOICES, SCHEDULES
+from memrl.config.check import CHOICES, SCHEDULES, learner_apart
 from memrl.config.load import KEYS
 from memrl.config.registries import BY_KEY
 from memrl.config.tree import values
@@ -395,3 +395,37 @@ def test_a_seed_that_no_generator_takes_is_refused(key: str) -> None:
 def test_every_usual_name_means_a_setting_that_exists() -> None:
     assert set(USUAL.values()) <= KEYS
     assert not {name for name in USUAL if any(key.endswith(f".{name}") for key in KEYS)} - {"batch_size", "max_length"}
+
+
+GPUS_OF_WORKERS = {
+    "all workers of a node would load their models onto its first GPU": {"model__device": "cuda"},
+    "ray.worker_gpus is 1, but model.device is cpu": {"model__device": "cpu", "ray__worker_gpus": 1.0},
+    "each worker's engine needs 2 GPUs of its own; set ray.worker_gpus to 2": {
+        "model__device": "cuda", "model__path": "org/name", "rollout__engine": "vllm", "vllm__tensor_parallel_size": 2,
+        "ray__worker_gpus": 1.0, "ray__learner_gpus": 1.0,
+    },
+    "takes one that Ray gave to a worker; set ray.learner_gpus to 1": {
+        "model__device": "cuda", "ray__worker_gpus": 1.0,
+    },
+    "ray.learner_gpus is 0.5: processes that learn together cannot share a GPU": {
+        "model__device": "cuda", "ray__worker_gpus": 0.5, "ray__learner_gpus": 0.5,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("complaint", GPUS_OF_WORKERS)
+def test_gpus_that_would_be_nobodys_or_two_models_are_refused(complaint: str) -> None:
+    config = good(rollout__workers=3, **GPUS_OF_WORKERS[complaint])
+    found = check_config(config, files=False)
+    assert [line for line in found if complaint in line], found
+    assert len(found) == 1
+    config.rollout.workers = 0
+    assert not [line for line in check_config(config, files=False) if complaint in line]
+
+
+def test_a_learner_with_a_gpu_beside_workers_is_placed_by_ray() -> None:
+    config = good(rollout__workers=3, model__device="cuda", ray__worker_gpus=1.0, ray__learner_gpus=1.0)
+    assert check_config(config, files=False) == []
+    assert learner_apart(config)
+    assert not learner_apart(good(ray__learner_gpus=1.0))
+    assert learner_apart(good(train__processes=2))

@@ -7,7 +7,8 @@ import pytest
 
 from memrl.config import Config, load_config
 from memrl.data.feed import StreamFeed
-from memrl.training.cost import StreamStats, count_evaluations, estimate, measure, model_memory, model_shape
+from memrl.training.cost import StreamStats, count_evaluations, estimate, measure, model_shape
+from memrl.training.footprint import CARDS, footprint, hours, lacking
 
 STATS = StreamStats(streams=8, chunks=5, questions=10, chunk_tokens=100, longest_chunk_tokens=200)
 
@@ -80,13 +81,80 @@ def test_evaluations_are_counted(steps: int, every: int, count: int) -> None:
 
 
 def test_known_models_have_their_published_size() -> None:
-    for name, billions in (("Qwen/Qwen3-0.6B", 0.596), ("Qwen/Qwen3-4B", 4.022)):
+    for name, billions in (("Qwen/Qwen3-0.6B", 0.596), ("Qwen/Qwen3-1.7B", 1.720), ("Qwen/Qwen3-4B", 4.022)):
         made = config(path=name, dtype="bfloat16")
         shape = model_shape(name)
         assert shape is not None
-        memory = model_memory(made, shape)
-        assert memory["parameters"] / 1e9 == pytest.approx(billions, abs=0.001)
-        assert memory["weights_gib"] == pytest.approx(memory["parameters"] * 2 / 2**30)
+        found = footprint(made, shape)
+        assert found.parameters / 1e9 == pytest.approx(billions, abs=0.001)
+        assert found.engine["weights"] == pytest.approx(found.parameters * 2 / 2**30)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "recomputed", "peak"),
+    [
+        ("Qwen/Qwen3-0.6B", 16384, True, 4.1),
+        ("Qwen/Qwen3-0.6B", 8192, False, 22.4),
+        ("Qwen/Qwen3-4B", 16384, True, 15.7),
+        ("Qwen/Qwen3-4B", 8192, True, 12.3),
+    ],
+)
+def test_the_learners_memory_is_what_was_measured_on_a_gpu(
+    name: str, tokens: int, recomputed: bool, peak: float
+) -> None:
+    """The peaks stand in docs/gpu.md."""
+    made = config(path=name, dtype="bfloat16")
+    made.model.lora.rank = 32
+    made.rollout.max_prompt_tokens, made.rollout.max_completion_tokens = 3072, 1024
+    made.train.micro_batch_tokens, made.train.gradient_checkpointing = tokens, recomputed
+    shape = model_shape(name)
+    assert shape is not None
+    assert footprint(made, shape).learner_gib == pytest.approx(peak, rel=0.12)
+
+
+def test_logits_that_are_never_held_are_not_counted_and_a_cache_is_bounded() -> None:
+    made = config(path="Qwen/Qwen3-4B", dtype="bfloat16")
+    made.train.micro_batch_tokens = 1 << 20
+    shape = model_shape(made.model.path)
+    assert shape is not None
+    assert footprint(made, shape).learner["logits"] == 1.0
+    bound = made.rollout.max_batch_tokens * 36 * 2 * 8 * 128 * 2 / 2**30
+    assert footprint(made, shape).engine["kv_cache"] == pytest.approx(bound)
+
+
+def test_hours_are_those_of_what_is_computed() -> None:
+    made = config(path="Qwen/Qwen3-4B", dtype="bfloat16")
+    made.rollout.engine = "vllm"
+    result = estimate(made, STATS)
+    [h100] = [card for card in result["cards"] if card["card"].startswith("H100")]
+    assert 0 < h100["hours_short_completions"] < h100["hours_at_most"]
+    shape = model_shape(made.model.path)
+    assert shape is not None
+    found, run = footprint(made, shape), dict.fromkeys(result["run"], 0)
+    # The learner's speed is the measured one: 4,679 tokens a second.
+    assert hours(made, found, {**run, "learner_tokens": 4679 * 3600}, CARDS[0]) == pytest.approx(1.0, rel=0.1)
+    made.train.processes = 4
+    assert hours(made, found, {**run, "learner_tokens": 4679 * 3600}, CARDS[0]) == pytest.approx(0.25, rel=0.1)
+
+
+def test_what_does_not_fit_is_said_with_what_to_change() -> None:
+    made = config(path="Qwen/Qwen3-4B", dtype="bfloat16")
+    made.rollout.engine, made.vllm.sleep = "vllm", True
+    shape = model_shape(made.model.path)
+    assert shape is not None
+    assert lacking(made, footprint(made, shape), 79.0, "it")[0].endswith(
+        "set train.gradient_checkpointing=true or lower the token limits, which one micro-batch must hold or use a "
+        "smaller model"
+    )
+    made.train.gradient_checkpointing = True
+    assert lacking(made, footprint(made, shape), 79.0, "it") == []
+    assert (
+        "vLLM's share of it is 5.1 GiB, the weights alone are 7.5"
+        in lacking(made, footprint(made, shape), 6.0, "it")[0]
+    )
+    made.rollout.max_prompt_tokens = 40000
+    made.vllm.gpu_memory_utilization = 0.5
+    assert "and one request of 42,048 tokens 5.8" in lacking(made, footprint(made, shape), 22.0, "it")[0]
 
 
 def test_a_local_folder_is_read(tmp_path: Path) -> None:
@@ -109,7 +177,7 @@ def test_a_local_folder_is_read(tmp_path: Path) -> None:
 def test_the_shipped_gpu_configs_can_be_estimated() -> None:
     sources = ["data.train=[{source: synthetic}]", "data.eval=[{source: synthetic}]"]
     for name in ("qwen3-4b", "qwen3-0.6b"):
-        made = load_config(name, sources)
+        made = load_config(name, sources, machine=False)
         stats = measure(StreamFeed(made.data.train, None, 0).take(4), made.model.path)
         result = estimate(made, stats)
         assert result["model"] is not None
