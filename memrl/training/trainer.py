@@ -44,7 +44,7 @@ from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.canary import AdapterCanary
 from memrl.training.clock import Clock
-from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
+from memrl.training.figures import COUNTED, calls_in_words, credited, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Trainer:
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
                 self.state.computed.append({"step": self.step, **computed})
-                self._record(row, groups, time.monotonic() - began)
+                self._record(row, credited(groups, report.samples), time.monotonic() - began)
                 self._watch(row)
 
     def _watch(self, row: dict[str, Any]) -> None:
@@ -301,6 +301,8 @@ class Trainer:
                 outcomes = self.pool.play_greedy(self.eval_streams, adapter, advance)
             evaluation = self._compared(summarise(outcomes, self.step, adapter.version), outcomes)
             played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+            if self.config.run.save_episodes:
+                self.state.held_out_files.write(self.step, played)
             answers = [answer for episode in played for answer in episode.answers]
             ceiling: list[AnswerRecord] = []
             if gates:
@@ -372,6 +374,11 @@ class Trainer:
             if self.step % self.config.run.save_every == 0 or self._done():
                 state.save()
                 state.prune()
+            if "eval/qa" in row and not self._done():  # the end draws the last
+                self._draw_curve()
+
+    def _draw_curve(self) -> None:
+        draw_curve(self.state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -417,6 +424,6 @@ class Trainer:
         }
         write_json_atomic(self.folder / "summary.json", summary)
         self.trackers.end(summary)
-        draw_curve(state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+        self._draw_curve()
         self.console.print(final_table(summary, self.folder, self.console.width))
         return summary
