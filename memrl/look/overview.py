@@ -16,6 +16,7 @@ from memrl.rewards.alarms import ALARMS
 
 ENDS = ("_low", "_high")
 _GROUPS: tuple[tuple[str, str, str], ...] = (
+    (KIND, "kinds", "score"),
     ("eval/qa", "held-out", "score"),
     ("eval/answerable", "held-out", "score"),
     ("eval/unanswerable", "held-out", "score"),
@@ -24,7 +25,6 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
     ("eval/failures", "failures", "episodes"),
     ("eval/reader_", "cost", "count"),
     ("eval/judge_", "cost", "count"),
-    (KIND, "kinds", "score"),
     ("eval/", "held-out", "value"),
     ("reward/", "reward", "value"),
     ("memory/tokens", "lengths", "tokens"),

@@ -93,7 +93,7 @@ def write_report(
     out: Path | None = None,
     *,
     episodes: int = EPISODES_AT_MOST,
-    live: bool = False,
+    live: bool | None = None,
     advance: Phase | None = None,
 ) -> Path:
     """Write the report of runs, or bring it up to date, and return the path of its page.
@@ -102,7 +102,7 @@ def write_report(
         folders: of the runs.
         out: where to; None: `report/` in the first run.
         episodes: of each run that get files of their own: all held-out ones first, then training steps, evenly.
-        live: say that a page should read it again in a while, whatever the state of the runs.
+        live: whether a page should read it again in a while; None: where a run is going on.
         advance: called after each step that was read.
 
     Raises:
@@ -126,7 +126,7 @@ def write_report(
         made[key] = {"folder": str(run.folder.resolve()), "made": one.made}
         if len(runs) == 1:
             causes = one.causes()
-    running = live or any(run.state == "running" for run in runs.values())
+    running = any(run.state == "running" for run in runs.values()) if live is None else live
     _remove_others(out / "data", set(runs))
     writer.write("index", _index(runs, overviews, running))
     if len(runs) > 1:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -91,18 +91,30 @@ class Why:
     step: int | None = None
     """Index of the step that decides: which lost it, wrote it falsely, or should have stored it."""
 
+    @classmethod
+    def of(cls, cause: Cause, detail: str, evidence: Sentence | None, one: Written) -> Why:
+        """Return a cause that a text decides."""
+        return cls(cause, detail, evidence, one.item, one.step if one.step >= 0 else None)
+
 
 @dataclass(frozen=True)
 class Written:
     """A text that stood in the memory."""
 
     step: int
-    """Index of the step that wrote it."""
+    """Index of the step that wrote it; -1: it is held, and no step is known to have written it (a baseline's)."""
     item: str
-    text: str
+    content: str
+    time: str = ""
+    """That the item bears in the final memory."""
     ended: int | None = None
     """Index of the step that overwrote or deleted it; None: it is in the final memory."""
     deleted: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content with its time."""
+        return f"({self.time}) {self.content}" if self.time else self.content
 
 
 class Reading:
@@ -126,9 +138,10 @@ class Reading:
         self.chunks = chunks
         self.steps = steps
         self.items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in memory.get("items", [])}
-        self.written = list(_history(steps, self._stamp))
+        self.written = list(_history(steps, self.items))
         self._passages = [(chunk.text, chunk.time or "") for chunk in chunks]
         self._evidence = {} if known is None else known
+        self._false: dict[tuple[int, str], bool] = {}
 
     def evidence(self, answer: AnswerRecord) -> Evidence:
         """Return the evidence of a question of the stream."""
@@ -137,14 +150,15 @@ class Reading:
             found = self._evidence[answer.question_id] = Evidence(answer, self.chunks)
         return found
 
-    def _stamp(self, item: str) -> str:
-        """The time that an item bears: of those that are gone it is not known."""
-        return str(self.items.get(item, {}).get("time") or "")
-
     def shown(self, answer: AnswerRecord) -> list[Written]:
-        """Return what the reader was shown, as far as it was written by a step."""
+        """Return what the reader was shown, as far as the final memory holds it."""
         last = {one.item: one for one in self.written if one.ended is None}
         return [last[item] for item in answer.retrieved if item in last]
+
+    def store(self, one: Written) -> str | None:
+        """Return the store that a text was written to, as its call's result says."""
+        results = self.steps[one.step].results if one.step >= 0 else ()
+        return next((result.store for result in results if result.item_id == one.item), None)
 
     def age(self, one: Written) -> tuple[int, int]:
         """Return a number that is greater for the later of two texts of the final memory."""
@@ -152,10 +166,20 @@ class Reading:
         return one.step, order if isinstance(order, int) else 0
 
     def is_false(self, one: Written) -> bool:
-        """Return whether no chunk that was read by then says a text; False where the text was not kept."""
-        if not self._passages:
-            return any(check.unfaithful for check in self.steps[one.step].checks if check.item_id == one.item)
-        return bool(unfaithful(one.text, self._passages[: self.steps[one.step].chunk + 1]))
+        """Return whether no chunk that was read by then says a text."""
+        key = one.step, one.item
+        if key not in self._false:
+            self._false[key] = self._no_chunk_says(one)
+        return self._false[key]
+
+    def _no_chunk_says(self, one: Written) -> bool:
+        step = self.steps[one.step] if one.step >= 0 else None
+        if not self._passages:  # an older run, which kept what grading found
+            return any(check.unfaithful for check in (step.checks if step else ()) if check.item_id == one.item)
+        passages = self._passages[: step.chunk + 1] if step else self._passages
+        if any(one.content in text for text, _ in passages):
+            return False
+        return bool(unfaithful(one.content, passages))
 
     def refused(self) -> Iterator[tuple[int, str]]:
         """Yield the index of the step and the text of each call that the budget has refused."""
@@ -165,22 +189,22 @@ class Reading:
                     yield number, str(call.arguments.get("content", ""))
 
 
-def _history(steps: Sequence[Step], stamp: Any) -> Iterator[Written]:
-    """Yield every text that a step left in the memory, in the order of writing."""
-    open_texts: dict[str, Written] = {}
-    done: list[Written] = []
+def _history(steps: Sequence[Step], items: Mapping[str, Mapping[str, Any]]) -> Iterator[Written]:
+    """Yield every text that stood in the memory, in the order of writing; what no step has written comes first."""
+    held: dict[str, Written] = {}
+    ended: list[Written] = []
     for number, step in enumerate(steps):
         for change in step.diff:
-            item = change["id"]
-            before = open_texts.pop(item, None)
-            if before is not None:
-                ended = Written(before.step, item, before.text, number, deleted=change["after"] is None)
-                done.append(ended)
-            if change["after"] is not None:
-                time = stamp(item)
-                text = f"({time}) {change['after']}" if time else change["after"]
-                open_texts[item] = Written(number, item, text)
-    yield from sorted([*done, *open_texts.values()], key=lambda one: one.step)
+            item, after = change["id"], change["after"]
+            if (before := held.pop(item, None)) is not None:
+                ended.append(replace(before, ended=number, deleted=after is None))
+            if after is not None:
+                # The stamp of an item is kept in the final memory alone.
+                held[item] = Written(number, item, after, str(items.get(item, {}).get("time") or ""))
+    for item, found in items.items():
+        if item not in held:
+            held[item] = Written(-1, item, str(found["content"]), str(found.get("time") or ""))
+    yield from sorted([*ended, *held.values()], key=lambda one: one.step)
 
 
 @lru_cache(maxsize=4_096)
@@ -256,8 +280,8 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     time_of = {number: chunk.time or "" for number, chunk in enumerate(reading.chunks)}
 
     def says(one: Written) -> bool:
-        # The stamp of an item that is gone is not kept; the chunk's own time is what it bore, if any.
-        gone = one.ended is not None and one.item not in reading.items and one.item.startswith("epi")
+        # The stamp of an item that is gone is not kept: a chunk's own time is what an episodic one bore.
+        gone = one.ended is not None and one.item not in reading.items and reading.store(one) == "episodic"
         return wanted.says(one.text, time_of.get(reading.steps[one.step].chunk, "") if gone else "")
 
     holders = [one for one in reading.written if says(one)]
@@ -268,7 +292,7 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     from_right = any(taken_from(answer.answer, one.text) for one in seen)
     if not from_right and (false := next((one for one in taken if reading.is_false(one)), None)):
         detail = f"The answer is taken from {false.item}, which no chunk says."
-        return Why(Cause.STORED_FALSELY, detail, evidence, false.item, false.step)
+        return Why.of(Cause.STORED_FALSELY, detail, evidence, false)
     if not holders:
         return _not_stored(reading, wanted)
     if not left:
@@ -279,13 +303,13 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     if not seen:
         one = left[-1]
         detail = f"{one.item} says it; the reader was shown {len(answer.retrieved)} other items."
-        return Why(Cause.NOT_RETRIEVED, detail, evidence, one.item, one.step)
+        return Why.of(Cause.NOT_RETRIEVED, detail, evidence, one)
     right = seen[-1]
     older = [one for one in taken if reading.age(one) < reading.age(right) and wanted.about(one.text)]
     if older and not from_right:
         detail = f"{right.item} says it; the answer is taken from the older {older[-1].item}."
-        return Why(Cause.BESIDE_OLDER, detail, evidence, older[-1].item, older[-1].step)
-    return Why(Cause.MISREAD, f"The reader was shown {right.item}, which says it.", evidence, right.item, right.step)
+        return Why.of(Cause.BESIDE_OLDER, detail, evidence, older[-1])
+    return Why.of(Cause.MISREAD, f"The reader was shown {right.item}, which says it.", evidence, right)
 
 
 def _doubt(answer: AnswerRecord, known: Collection[str]) -> str | None:
@@ -308,9 +332,9 @@ def _should_abstain(answer: AnswerRecord, reading: Reading, shown: Sequence[Writ
     taken = [one for one in shown if taken_from(answer.answer, one.text)]
     if false := next((one for one in taken if reading.is_false(one)), None):
         detail = f"The text does not answer it; {false.item}, which no chunk says, does."
-        return Why(Cause.STORED_FALSELY, detail, None, false.item, false.step)
-    item, step = (taken[0].item, taken[0].step) if taken else (None, None)
-    return Why(Cause.MISREAD, "The text does not answer it, and the reader did.", None, item, step)
+        return Why.of(Cause.STORED_FALSELY, detail, None, false)
+    detail = "The text does not answer it, and the reader did."
+    return Why.of(Cause.MISREAD, detail, None, taken[0]) if taken else Why(Cause.MISREAD, detail)
 
 
 def _not_stored(reading: Reading, wanted: Evidence) -> Why:
@@ -324,12 +348,12 @@ def _not_stored(reading: Reading, wanted: Evidence) -> Why:
     false = [one for one in reading.written if wanted.about(one.text) and reading.is_false(one)]
     if false:
         one = false[-1]
-        return Why(Cause.STORED_FALSELY, f"{one.item} was stored, which no chunk says.", evidence, one.item, one.step)
+        return Why.of(Cause.STORED_FALSELY, f"{one.item} was stored, which no chunk says.", evidence, one)
     step = None
     if evidence is not None:
         step = next((number for number, one in enumerate(reading.steps) if one.chunk == evidence.chunk), None)
-    where = "" if evidence is None else f" of chunk {evidence.chunk}"
-    return Why(Cause.NEVER_STORED, f"Nothing that says it{where} was ever stored.", evidence, None, step)
+    where = "" if evidence is None else f"Chunk {evidence.chunk} says it. "
+    return Why(Cause.NEVER_STORED, f"{where}Nothing that says it was ever stored.", evidence, None, step)
 
 
 def taken_from(answer: str, text: str) -> bool:

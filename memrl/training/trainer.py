@@ -32,6 +32,7 @@ from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
+from memrl.look.report import write_report
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
@@ -374,11 +375,24 @@ class Trainer:
             if self.step % self.config.run.save_every == 0 or self._done():
                 state.save()
                 state.prune()
-            if "eval/qa" in row and not self._done():  # the end draws the last
-                self._draw_curve()
+            if not self._done():  # the end shows the last
+                every = self.config.run.report_every
+                if "eval/qa" in row:
+                    self._draw_curve()
+                if every and self.step and self.step % every == 0:
+                    self._report(live=True)
 
     def _draw_curve(self) -> None:
         draw_curve(self.state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+
+    def _report(self, *, live: bool) -> None:
+        """Bring the report in the run's folder up to date. A report that fails ends no run."""
+        try:
+            write_report([self.folder], live=live)
+        except (MemrlError, OSError) as error:
+            log.warning(
+                "step %d: the report was not written (%s); later: memrl report %s", self.step, error, self.folder
+            )
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -425,5 +439,6 @@ class Trainer:
         write_json_atomic(self.folder / "summary.json", summary)
         self.trackers.end(summary)
         self._draw_curve()
+        self._report(live=False)
         self.console.print(final_table(summary, self.folder, self.console.width))
         return summary

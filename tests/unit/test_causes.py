@@ -209,3 +209,11 @@ def test_every_wrong_answer_has_one_cause_and_the_counts_add_up() -> None:
     assert sum(counts.values()) == 4
     assert list(counts) == [cause.value for cause in IN_WORDS]
     assert set(IN_WORDS) == set(Cause)
+
+
+def test_a_memory_that_no_step_has_written_is_looked_at_as_it_is() -> None:
+    memory = {"items": [{"id": "a", "content": CHUNKS[2].text}, {"id": "b", "content": CHUNKS[1].text}]}
+    held = Reading(CHUNKS, [], memory)
+    assert cause(asked("unknown", "b"), held).cause is Cause.NOT_RETRIEVED
+    misread = cause(asked("unknown", "a"), held)
+    assert (misread.cause, misread.item, misread.step) == (Cause.MISREAD, "a", None)
