@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ PARTS = ("held-out", "training")
 
 
 def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add `report`, `show`, `runs` and `compare` to the parser's commands."""
+    """Add `report`, `view`, `show`, `runs` and `compare` to the parser's commands."""
     report = commands.add_parser(
         "report",
         parents=[common],
@@ -38,6 +39,24 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "--episodes", type=int, metavar="N", help="of each run that can be looked into (default: 4000, held-out first)"
     )
     report.set_defaults(command=_report)
+
+    view = commands.add_parser(
+        "view",
+        parents=[common],
+        help="the same page over HTTP, following runs that go on",
+        description=(
+            "Serve the report of runs to browsers on this machine, and bring it up to date while they go on. Any other "
+            "host needs a token, as memrl serve does; browsers open the address with ?token=TOKEN."
+        ),
+        epilog="example: memrl view runs/tiny; MEMRL_TOKEN=... memrl view runs/tiny --host 0.0.0.0",
+        allow_abbrev=False,
+    )
+    view.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    view.add_argument("--out", type=Path, metavar="DIR", help="the report's folder (default: report in the first run)")
+    view.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; any other but loopback needs a token")
+    view.add_argument("--port", type=int, default=8766, metavar="N", help="default: 8766; 0: a free one")
+    view.add_argument("--token-env", metavar="NAME", help="the variable that holds the token (default: MEMRL_TOKEN)")
+    view.set_defaults(command=_view)
 
     show = commands.add_parser(
         "show",
@@ -91,6 +110,20 @@ def _report(arguments: argparse.Namespace) -> None:
     with RunProgress(Console(stderr=True)) as progress, progress.phase("report", None) as advance:
         page = write_report(arguments.runs, arguments.out, episodes=most, advance=advance)
     _print([f"open {line(str(page), 1_000)}"])
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    from memrl.serve.view import view
+
+    with suppress(KeyboardInterrupt):  # the way to end it
+        view(
+            arguments.runs,
+            arguments.out,
+            host=arguments.host,
+            port=arguments.port,
+            token_env=arguments.token_env,
+            ready=lambda address: _print([f"{address} (Ctrl-C ends it)"]),
+        )
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ folder, known by its mark, is ever written to.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -22,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from memrl.envs.whole import PARTIAL
 from memrl.errors import ConfigError
 from memrl.look.episodes import (
     Known,
@@ -54,7 +56,6 @@ from memrl.look.runs import Run, best_of, interval_of, last_of, open_run
 from memrl.look.texts import cut
 from memrl.report.causes import IN_WORDS, counted
 from memrl.report.curve import KIND, kinds_of
-from memrl.storage.files import write_bytes_atomic, write_json_atomic
 
 REPORT = "report"
 """The folder of a run's report, in the run."""
@@ -131,8 +132,8 @@ def write_report(
     writer.write("index", _index(runs, overviews, running))
     if len(runs) > 1:
         causes = {f"{key}/{step}": found for key in runs for step, found in _causes_in(made[key]["made"]).items()}
-    write_json_atomic(out / CAUSES_FILE, causes)
-    write_json_atomic(out / MARK, {"format": FORMAT, "runs": made}, indent=None)
+    _put_json(out / CAUSES_FILE, causes)
+    _put_json(out / MARK, {"format": FORMAT, "runs": made})
     _copy_page(out)
     return out / "index.html"
 
@@ -178,7 +179,7 @@ class _Writer:
         data = script(name, record)
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
-        write_bytes_atomic(path, data)
+        _put(path, data)
 
 
 def script(name: str, record: Any) -> bytes:
@@ -386,7 +387,7 @@ class _RunReport:
             name = f"{self.key}/compare/{number:04d}"
             self._writer.write(name, record)
             streams.append({"stream": stream, "source": source, "compare": name})
-        write_json_atomic(index, {"state": state, "streams": streams}, indent=None)
+        _put_json(index, {"state": state, "streams": streams})
         return streams
 
     def _compared_with(self, records: dict[tuple[str, str], CompareRecord], told: Told, column: CompareColumn) -> None:
@@ -469,7 +470,23 @@ def _copy_page(out: Path) -> None:
     for path in sorted(PAGE.rglob("*")) if PAGE.is_dir() else ():
         target = out / path.relative_to(PAGE)
         if path.is_file() and not (target.is_file() and target.read_bytes() == path.read_bytes()):
-            write_bytes_atomic(target, path.read_bytes())
+            _put(target, path.read_bytes())
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file: readers see the old content or the new. Nothing is forced to the disk, since all of it can be made
+    again; two processes may write the same report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _put_json(path: Path, value: Any) -> None:
+    _put(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _read_json(path: Path) -> dict[str, Any]:
