@@ -36,7 +36,7 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     report.add_argument("--out", type=Path, metavar="DIR", help="where to (default: report in the first run)")
     report.add_argument(
-        "--episodes", type=int, metavar="N", help="of each run that can be looked into (default: 4000, held-out first)"
+        "--episodes", type=int, metavar="N", help="of each run that can be looked into (default: 2000, held-out first)"
     )
     report.set_defaults(command=_report)
 

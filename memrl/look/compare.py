@@ -75,7 +75,7 @@ def _answers(episodes: Sequence[Episode]) -> Answers:
 
 
 def _better_by(one: Answers, other: Answers, kind: str | None) -> dict[str, Any] | None:
-    """By how much the second is better, over the questions of a kind."""
+    """Return by how much the second is better, over the questions of a kind; None where they have none in common."""
     pairs = []
     for key in one.keys() & other.keys():
         asked = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -51,7 +51,7 @@ Known = dict[tuple[str, str, int], dict[str, Evidence]]
 
 
 @dataclass(frozen=True)
-class Place:
+class GroupPlace:
     """A group's place in the report: its run, part, step and number, and so its name."""
 
     run: str
@@ -82,9 +82,14 @@ class Told:
         self.reading = Reading(episode.chunks, episode.steps, episode.memory, known)
         self.why = causes_of(episode.answers, self.reading)
 
+    @cached_property
+    def lines(self) -> dict[str, str]:
+        """The items of the final memory as the reader sees them."""
+        return {item: shown_line(dict(held)) for item, held in self.reading.items.items()}
+
     @property
     def causes(self) -> dict[str, int]:
-        """How often each cause occurs."""
+        """Counts of its causes."""
         return counted(why.cause for why in self.why.values())
 
 
@@ -115,7 +120,7 @@ def groups_of(episodes: Sequence[Episode], part: Part, known: Known) -> list[lis
 # A group ------------------------------------------------------------------------------------------------------------
 
 
-def group_row(place: Place, group: Sequence[Told]) -> GroupRow:
+def group_row(place: GroupPlace, group: Sequence[Told]) -> GroupRow:
     """Return a group's row in the list."""
     episodes = [told.episode for told in group]
     first = episodes[0]
@@ -139,7 +144,7 @@ def group_row(place: Place, group: Sequence[Told]) -> GroupRow:
     }
 
 
-def group_record(place: Place, group: Sequence[Told]) -> GroupRecord:
+def group_record(place: GroupPlace, group: Sequence[Told]) -> GroupRecord:
     """Return a stream, and its episodes side by side."""
     episodes = [told.episode for told in group]
     first = episodes[0]
@@ -171,7 +176,7 @@ def _written(step: Step) -> list[tuple[str, str | None]]:
     return [(change["op"], change["after"]) for change in step.diff]
 
 
-def _episode_row(place: Place, episode: Episode) -> EpisodeRow:
+def _episode_row(place: GroupPlace, episode: Episode) -> EpisodeRow:
     return {
         "episode": place.episode(episode.index),
         "index": episode.index,
@@ -257,7 +262,8 @@ def _link(episode: Episode, chunk: int, text: str) -> SentenceLink | None:
 
 
 def _evidence_links(answer: AnswerRecord, told: Told) -> list[SentenceLink]:
-    found = told.reading.evidence(answer).sentences if answer.answerable else []
+    evidence = told.reading.evidence(answer)
+    found = evidence.sentences if evidence.answerable else []
     links = [_link(told.episode, one.chunk, one.text) for one in found]
     return [link for link in links if link is not None]
 
@@ -275,7 +281,7 @@ def _source_of(episode: Episode, chunk: int, text: str) -> SentenceLink | None:
 # An episode ---------------------------------------------------------------------------------------------------------
 
 
-def episode_record(place: Place, told: Told, *, instruction: str, reader: str) -> EpisodeRecord:
+def episode_record(place: GroupPlace, told: Told, *, instruction: str, reader: str) -> EpisodeRecord:
     """Return one episode.
 
     Args:
@@ -393,12 +399,11 @@ def shown_line(item: dict[str, Any]) -> str:
 
 def _answer_row(told: Told, answer: AnswerRecord) -> AnswerRow:
     episode, why = told.episode, told.why.get(answer.question_id)
-    evidence = told.reading.evidence(answer) if answer.answerable else None
-    items = told.reading.items
+    evidence = told.reading.evidence(answer)
     shown: list[ShownRecord] = []
     for item in answer.retrieved:
-        text = shown_line(dict(items[item])) if item in items else ""
-        says = bool(text) and evidence is not None and evidence.says(text)
+        text = told.lines.get(item, "")
+        says = bool(text) and evidence.answerable and evidence.says(text)
         shown.append({"id": item, "text": cut(text), "says_answer": says, "taken": taken_from(answer.answer, text)})
     verdict = answer.verdict
     return {
@@ -434,7 +439,7 @@ def _why_record(why: Why, episode: Episode) -> WhyRecord:
 # Lists --------------------------------------------------------------------------------------------------------------
 
 
-def wrong_rows(place: Place, told: Told) -> list[WrongRow]:
+def wrong_rows(place: GroupPlace, told: Told) -> list[WrongRow]:
     """Return the wrong answers of an episode."""
     episode = told.episode
     return [
@@ -454,7 +459,7 @@ def wrong_rows(place: Place, told: Told) -> list[WrongRow]:
     ]
 
 
-def search_rows(place: Place, group: Sequence[Told]) -> list[SearchRow]:
+def search_rows(place: GroupPlace, group: Sequence[Told]) -> list[SearchRow]:
     """Return all text of a group, to be searched."""
     first = group[0].episode
     rows: list[SearchRow] = []
@@ -476,7 +481,7 @@ def search_rows(place: Place, group: Sequence[Told]) -> list[SearchRow]:
     return rows
 
 
-def compare_column(place: Place, told: Told, *, written: bool) -> CompareColumn:
+def compare_column(place: GroupPlace, told: Told, *, written: bool) -> CompareColumn:
     """Return a stream in one evaluation.
 
     Args:

@@ -26,8 +26,8 @@ from typing import Any
 from memrl.envs.whole import PARTIAL
 from memrl.errors import ConfigError
 from memrl.look.episodes import (
+    GroupPlace,
     Known,
-    Place,
     Told,
     compare_column,
     episode_record,
@@ -41,7 +41,6 @@ from memrl.look.episodes import (
 from memrl.look.overview import alarms_of, band_of, series_of
 from memrl.look.records import (
     FORMAT,
-    CompareColumn,
     CompareRecord,
     EvaluationRecord,
     IndexRecord,
@@ -64,7 +63,7 @@ MARK = "memrl-report.json"
 CAUSES_FILE = "causes.json"
 PAGE = Path(__file__).resolve().parents[1] / "report" / "page"
 """The built page."""
-EPISODES_AT_MOST = 4_000
+EPISODES_AT_MOST = 2_000
 """Episodes of a run that get files of their own, where nothing else is said."""
 COMPARED = 64
 """Streams of an evaluation that can be compared; and evaluations that are set side by side."""
@@ -132,7 +131,7 @@ def write_report(
     writer.write("index", _index(runs, overviews, running))
     if len(runs) > 1:
         causes = {f"{key}/{step}": found for key in runs for step, found in _causes_in(made[key]["made"]).items()}
-    _put_json(out / CAUSES_FILE, causes)
+    _put_json(out / CAUSES_FILE, causes, indent=2)
     _put_json(out / MARK, {"format": FORMAT, "runs": made})
     _copy_page(out)
     return out / "index.html"
@@ -207,7 +206,6 @@ class _RunReport:
         self._advance = advance
         self._known: Known = {}
         self._most = most
-        self._compared: dict[int, dict[str, Any]] = {}
 
     def causes(self) -> dict[str, dict[str, int]]:
         """Return the counts of causes by step of evaluation."""
@@ -287,6 +285,8 @@ class _RunReport:
         found.causes = counted(cause for counts in by_kind.values() for cause in counts.elements())
         found.causes_by_kind = {kind: counted(counts.elements()) for kind, counts in sorted(by_kind.items())}
         found.sources = sorted({episode.source for episode in episodes})
+        if part == "held-out":
+            self._columns(step, groups, written=chosen)
         if chosen:
             self._write_groups(part, step, groups)
         return found
@@ -296,7 +296,7 @@ class _RunReport:
         whose = {"run": self.key, "part": part, "step": step}
         rows, wrong, search = [], list[WrongRow](), []
         for number, group in enumerate(groups):
-            place = Place(self.key, part, step, number)
+            place = GroupPlace(self.key, part, step, number)
             self._writer.write(place.group, group_record(place, group))
             for told in group:
                 record = episode_record(place, told, instruction=run.instruction, reader=run.reader)
@@ -367,42 +367,39 @@ class _RunReport:
     def _name(self, part: Part, step: int, what: str, found: _Step | None) -> str | None:
         return f"{self.key}/{part}/{step:05d}/{what}" if found and found.written else None
 
-    def _compare(self, evaluations: dict[int, _Step]) -> list[StreamPlace]:
-        """Write each held-out stream through the evaluations, and return where it is."""
-        index = self._writer.folder / self.key / "compare.json"
-        steps = _evenly([step for step, found in evaluations.items() if not found.unread], COMPARED)
-        state = {f"{step}": [evaluations[step].source, evaluations[step].written] for step in steps}
-        before = _read_json(index)
-        if before.get("state") == state:
-            return list(before.get("streams", []))
-        records: dict[tuple[str, str], CompareRecord] = {}
-        for step in steps:
-            groups = groups_of(self.run.episodes("held-out", step) or [], "held-out", self._known)
-            for number, group in enumerate(groups[:COMPARED]):
-                told, place = group[0], Place(self.key, "held-out", step, number)
-                column = compare_column(place, told, written=evaluations[step].written)
-                self._compared_with(records, told, column)
-        streams: list[StreamPlace] = []
-        for number, ((source, stream), record) in enumerate(records.items()):
-            name = f"{self.key}/compare/{number:04d}"
-            self._writer.write(name, record)
-            streams.append({"stream": stream, "source": source, "compare": name})
-        _put_json(index, {"state": state, "streams": streams})
-        return streams
-
-    def _compared_with(self, records: dict[tuple[str, str], CompareRecord], told: Told, column: CompareColumn) -> None:
-        episode = told.episode
-        key = episode.source, episode.stream_id
-        if key not in records:
-            records[key] = {
+    def _columns(self, step: int, groups: Sequence[Sequence[Told]], *, written: bool) -> None:
+        """Keep what the comparison needs of an evaluation, so that its episodes are not read again."""
+        found = []
+        for number, (told, *_) in enumerate(groups[:COMPARED]):
+            episode = told.episode
+            head: dict[str, Any] = {
                 "run": self.key,
                 "stream": episode.stream_id,
                 "source": episode.source,
                 "chunks": [cut(chunk.text, 2_000) for chunk in episode.chunks],
                 "questions": [question_record(answer) for answer in episode.answers],
-                "evaluations": [],
             }
-        records[key]["evaluations"].append(column)
+            column = compare_column(GroupPlace(self.key, "held-out", step, number), told, written=written)
+            found.append({"head": head, "column": column})
+        _put_json(self._column_file(step), found)
+
+    def _column_file(self, step: int) -> Path:
+        return self._writer.folder / self.key / "columns" / f"{step:05d}.json"
+
+    def _compare(self, evaluations: dict[int, _Step]) -> list[StreamPlace]:
+        """Write each held-out stream through the evaluations, and return where it is."""
+        records: dict[tuple[str, str], CompareRecord] = {}
+        for step in _evenly([step for step, found in evaluations.items() if not found.unread], COMPARED):
+            for one in _read_list(self._column_file(step)):
+                head: CompareRecord = {**one["head"], "evaluations": []}
+                record = records.setdefault((head["source"], head["stream"]), head)
+                record["evaluations"].append(one["column"])
+        streams: list[StreamPlace] = []
+        for number, ((source, stream), record) in enumerate(records.items()):
+            name = f"{self.key}/compare/{number:04d}"
+            self._writer.write(name, record)
+            streams.append({"stream": stream, "source": source, "compare": name})
+        return streams
 
 
 def _causes_in(made: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -485,16 +482,16 @@ def _put(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _put_json(path: Path, value: Any) -> None:
-    _put(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+def _put_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    _put(path, (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_list(path: Path) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from memrl.look.episodes import Place, Told, episode_record, group_record, groups_of
+from memrl.look.episodes import GroupPlace, Told, episode_record, group_record, groups_of
 from memrl.look.overview import alarms_of
 from memrl.look.records import AnswerRow, EpisodeRecord, GroupRecord, IntervalRecord, Part, StepRecord
 from memrl.look.runs import Run, best_of, interval_of, last_of
@@ -140,7 +140,7 @@ def episode_text(run: Run, part: Part, step: int, number: int, groups: Sequence[
     """
     places = [(place, told) for place, group in enumerate(groups) for told in group]
     at, told = places[number]
-    place = Place("run", part, step, at)
+    place = GroupPlace("run", part, step, at)
     group = group_record(place, groups[at])
     record = episode_record(place, told, instruction=run.instruction, reader=run.reader)
     parts = ", ".join(f"{line(name, 40)} {value:.3f}" for name, value in record["parts"].items())

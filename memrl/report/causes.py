@@ -25,11 +25,11 @@ Invariant: the causes of an episode's wrong answers are as many as its wrong ans
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from memrl.envs.building.prose import sentences
@@ -46,7 +46,7 @@ ABOUT = 0.5
 
 
 class Cause(StrEnum):
-    """Why an answer is wrong."""
+    """One cause of a wrong answer."""
 
     NEVER_STORED = "never_stored"
     LOST = "lost"
@@ -92,13 +92,13 @@ class Why:
     """Index of the step that decides: which lost it, wrote it falsely, or should have stored it."""
 
     @classmethod
-    def of(cls, cause: Cause, detail: str, evidence: Sentence | None, one: Written) -> Why:
+    def of(cls, cause: Cause, detail: str, evidence: Sentence | None, one: HeldText) -> Why:
         """Return a cause that a text decides."""
         return cls(cause, detail, evidence, one.item, one.step if one.step >= 0 else None)
 
 
 @dataclass(frozen=True)
-class Written:
+class HeldText:
     """A text that stood in the memory."""
 
     step: int
@@ -111,7 +111,7 @@ class Written:
     """Index of the step that overwrote or deleted it; None: it is in the final memory."""
     deleted: bool = False
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The content with its time."""
         return f"({self.time}) {self.content}" if self.time else self.content
@@ -139,9 +139,12 @@ class Reading:
         self.steps = steps
         self.items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in memory.get("items", [])}
         self.written = list(_history(steps, self.items))
+        self._held = {one.item: one for one in self.written if one.ended is None}
         self._passages = [(chunk.text, chunk.time or "") for chunk in chunks]
         self._evidence = {} if known is None else known
         self._false: dict[tuple[int, str], bool] = {}
+        self._refused: list[tuple[int, str]] | None = None
+        self._having: dict[str, list[HeldText]] | None = None
 
     def evidence(self, answer: AnswerRecord) -> Evidence:
         """Return the evidence of a question of the stream."""
@@ -150,29 +153,41 @@ class Reading:
             found = self._evidence[answer.question_id] = Evidence(answer, self.chunks)
         return found
 
-    def shown(self, answer: AnswerRecord) -> list[Written]:
+    def shown(self, answer: AnswerRecord) -> list[HeldText]:
         """Return what the reader was shown, as far as the final memory holds it."""
-        last = {one.item: one for one in self.written if one.ended is None}
-        return [last[item] for item in answer.retrieved if item in last]
+        return [self._held[item] for item in answer.retrieved if item in self._held]
 
-    def store(self, one: Written) -> str | None:
-        """Return the store that a text was written to, as its call's result says."""
-        results = self.steps[one.step].results if one.step >= 0 else ()
-        return next((result.store for result in results if result.item_id == one.item), None)
+    def with_words(self, words: Collection[str]) -> Sequence[HeldText]:
+        """Return the texts that have one of the words, the rarest; all where no word is given."""
+        if self._having is None:
+            self._having = defaultdict(list)
+            for one in self.written:
+                for word in content_words(one.text):
+                    self._having[word].append(one)
+        return min((self._having.get(word, ()) for word in words), key=len, default=self.written)
 
-    def age(self, one: Written) -> tuple[int, int]:
+    def stamp(self, one: HeldText) -> str:
+        """Return the time that an episodic item which is gone bore, if none was named: its chunk's. The final memory
+        does not keep it; of one that it holds the text has it."""
+        if one.ended is None or one.item in self.items:
+            return ""
+        step = self.steps[one.step]
+        store = next((result.store for result in step.results if result.item_id == one.item), None)
+        return self.chunks[step.chunk].time or "" if store == "episodic" and step.chunk < len(self.chunks) else ""
+
+    def age(self, one: HeldText) -> tuple[int, int]:
         """Return a number that is greater for the later of two texts of the final memory."""
         order = self.items.get(one.item, {}).get("order")
         return one.step, order if isinstance(order, int) else 0
 
-    def is_false(self, one: Written) -> bool:
+    def is_false(self, one: HeldText) -> bool:
         """Return whether no chunk that was read by then says a text."""
         key = one.step, one.item
         if key not in self._false:
             self._false[key] = self._no_chunk_says(one)
         return self._false[key]
 
-    def _no_chunk_says(self, one: Written) -> bool:
+    def _no_chunk_says(self, one: HeldText) -> bool:
         step = self.steps[one.step] if one.step >= 0 else None
         if not self._passages:  # an older run, which kept what grading found
             return any(check.unfaithful for check in (step.checks if step else ()) if check.item_id == one.item)
@@ -181,18 +196,22 @@ class Reading:
             return False
         return bool(unfaithful(one.content, passages))
 
-    def refused(self) -> Iterator[tuple[int, str]]:
-        """Yield the index of the step and the text of each call that the budget has refused."""
-        for number, step in enumerate(self.steps):
-            for call, result in zip(step.calls, step.results, strict=False):
-                if result.code is ResultCode.OVER_BUDGET:
-                    yield number, str(call.arguments.get("content", ""))
+    def refused(self) -> Sequence[tuple[int, str]]:
+        """Return the index of the step and the text of each call that the budget has refused."""
+        if self._refused is None:
+            self._refused = [
+                (number, str(call.arguments.get("content", "")))
+                for number, step in enumerate(self.steps)
+                for call, result in zip(step.calls, step.results, strict=False)
+                if result.code is ResultCode.OVER_BUDGET
+            ]
+        return self._refused
 
 
-def _history(steps: Sequence[Step], items: Mapping[str, Mapping[str, Any]]) -> Iterator[Written]:
+def _history(steps: Sequence[Step], items: Mapping[str, Mapping[str, Any]]) -> Iterator[HeldText]:
     """Yield every text that stood in the memory, in the order of writing; what no step has written comes first."""
-    held: dict[str, Written] = {}
-    ended: list[Written] = []
+    held: dict[str, HeldText] = {}
+    ended: list[HeldText] = []
     for number, step in enumerate(steps):
         for change in step.diff:
             item, after = change["id"], change["after"]
@@ -200,10 +219,10 @@ def _history(steps: Sequence[Step], items: Mapping[str, Mapping[str, Any]]) -> I
                 ended.append(replace(before, ended=number, deleted=after is None))
             if after is not None:
                 # The stamp of an item is kept in the final memory alone.
-                held[item] = Written(number, item, after, str(items.get(item, {}).get("time") or ""))
+                held[item] = HeldText(number, item, after, str(items.get(item, {}).get("time") or ""))
     for item, found in items.items():
         if item not in held:
-            held[item] = Written(-1, item, str(found["content"]), str(found.get("time") or ""))
+            held[item] = HeldText(-1, item, str(found["content"]), str(found.get("time") or ""))
     yield from sorted([*ended, *held.values()], key=lambda one: one.step)
 
 
@@ -222,6 +241,7 @@ class Evidence:
 
     def __init__(self, answer: AnswerRecord, chunks: Sequence[Chunk]) -> None:
         self.golds = [gold for gold in answer.gold if gold.strip()]
+        self.answerable = answer.answerable
         asked = content_words(answer.question)
         gold_words = frozenset().union(*map(content_words, self.golds))
         places = answer.evidence if answer.evidence else range(len(chunks))
@@ -258,8 +278,8 @@ class Evidence:
 
     def says(self, text: str, time: str = "") -> bool:
         """Return whether a text says the answer; `time` is when it was said, where the text does not bear it."""
-        if self.verbatim:
-            return self._holds_gold(text, time) and (not self.keys or self.about(text))
+        if self.verbatim:  # the words first: they are known of each text, and a search in it is not
+            return (not self.keys or self.about(text)) and self._holds_gold(text, time)
         return len(content_words(text) & self._said) >= max(1, ABOUT * len(self._said))
 
 
@@ -271,20 +291,17 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     """
     if answer.score >= RIGHT:
         return None
-    if (doubt := _doubt(answer, known)) is not None:
+    wanted = reading.evidence(answer)
+    if (doubt := _doubt(answer, wanted.answerable, known)) is not None:
         return Why(Cause.DISPUTABLE, doubt)
     shown = reading.shown(answer)
-    if not answer.answerable:
+    if not wanted.answerable:
         return _should_abstain(answer, reading, shown)
-    wanted = reading.evidence(answer)
-    time_of = {number: chunk.time or "" for number, chunk in enumerate(reading.chunks)}
 
-    def says(one: Written) -> bool:
-        # The stamp of an item that is gone is not kept: a chunk's own time is what an episodic one bore.
-        gone = one.ended is not None and one.item not in reading.items and reading.store(one) == "episodic"
-        return wanted.says(one.text, time_of.get(reading.steps[one.step].chunk, "") if gone else "")
+    def says(one: HeldText) -> bool:
+        return wanted.says(one.text, reading.stamp(one))
 
-    holders = [one for one in reading.written if says(one)]
+    holders = [one for one in reading.with_words(wanted.names) if says(one)]
     left = [one for one in holders if one.ended is None]
     seen = [one for one in left if one.item in answer.retrieved]
     evidence = wanted.evidence
@@ -312,13 +329,13 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     return Why.of(Cause.MISREAD, f"The reader was shown {right.item}, which says it.", evidence, right)
 
 
-def _doubt(answer: AnswerRecord, known: Collection[str]) -> str | None:
-    """Why the gold or the metric is in doubt; None where they are not."""
+def _doubt(answer: AnswerRecord, answerable: bool, known: Collection[str]) -> str | None:
+    """Return why the gold or the metric is in doubt; None where they are not."""
     if answer.metric_score is not None and answer.metric_score >= RIGHT:
         return f"The judge rejects what the metric ({answer.metric}) accepts."
     if answer.question_id in known:
         return "A reader is right about it without any memory."
-    if not answer.answerable or len(answer.answer) > 1_000:
+    if not answerable or len(answer.answer) > 1_000:
         return None
     more = content_words(answer.answer) - content_words(answer.question)
     for gold in answer.gold:
@@ -327,7 +344,7 @@ def _doubt(answer: AnswerRecord, known: Collection[str]) -> str | None:
     return None
 
 
-def _should_abstain(answer: AnswerRecord, reading: Reading, shown: Sequence[Written]) -> Why:
+def _should_abstain(answer: AnswerRecord, reading: Reading, shown: Sequence[HeldText]) -> Why:
     """The cause of an answer to a question that the text does not answer."""
     taken = [one for one in shown if taken_from(answer.answer, one.text)]
     if false := next((one for one in taken if reading.is_false(one)), None):
@@ -345,7 +362,8 @@ def _not_stored(reading: Reading, wanted: Evidence) -> Why:
         time = reading.chunks[chunk].time if chunk < len(reading.chunks) else None
         if wanted.says(text, time or ""):
             return Why(Cause.LOST, f"The budget refused it at chunk {chunk}.", evidence, None, number)
-    false = [one for one in reading.written if wanted.about(one.text) and reading.is_false(one)]
+    about = (one for one in reading.with_words(wanted.names) if wanted.about(one.text))
+    false = [one for one in about if reading.is_false(one)]
     if false:
         one = false[-1]
         return Why.of(Cause.STORED_FALSELY, f"{one.item} was stored, which no chunk says.", evidence, one)

@@ -1,4 +1,4 @@
-"""Who may call a server: this machine alone, or others with a token; and the socket that they call."""
+"""The callers of a server: this machine alone, or others with a token; and the socket that they call."""
 
 from __future__ import annotations
 
