@@ -423,7 +423,7 @@ class _RunReport:
             return list(self.compared["streams"])
         for step in steps:
             for one in _read_list(self._column_file(step)):
-                head: CompareRecord = {**one["head"], "evaluations": []}
+                head: CompareRecord = one["head"] | {"evaluations": []}
                 record = records.setdefault((head["source"], head["stream"]), head)
                 record["evaluations"].append(one["column"])
         streams: list[StreamPlace] = []
