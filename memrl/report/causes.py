@@ -15,10 +15,10 @@ A wrong answer has exactly one cause, the first of these that holds:
 - `misread`: the reader was shown one, and answered otherwise. Also every other wrong answer to a question that the text
   does not answer.
 
-Whether a text says an answer is told by words: it holds a gold word for word, and more than half of what the sentence of
-the chunk has in common with the question, names and numbers all; where no sentence holds a gold word for word (a yes, a
-letter, another wording), half of the content words of the sentence that has most in common with question and gold. So
-the causes are as good as words are: a paraphrase that shares none of them counts as not stored.
+Whether a text says an answer is told by words: it holds a gold word for word, and more than half of what the sentence
+of the chunk has in common with the question, names and numbers all; where no sentence holds a gold word for word (a
+yes, a letter, another wording), half of the content words of the sentence that has most in common with question and
+gold. So the causes are as good as words are: a paraphrase that shares none of them counts as not stored.
 
 Invariant: the causes of an episode's wrong answers are as many as its wrong answers.
 """
