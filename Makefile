@@ -16,7 +16,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
+.PHONY: help setup train report bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -55,6 +55,10 @@ bench: setup ## the speed benchmarks, in their short form
 
 train: setup ## train the embedded tiny model: runs/tiny; again after an end of any kind: go on
 	$(BIN)/memrl train --resume auto
+
+report: setup ## the report of that run, opened where there is a browser
+	$(BIN)/memrl report runs/tiny
+	@if command -v xdg-open > /dev/null && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then xdg-open runs/tiny/report/index.html; fi
 
 quick: setup ## ruff and the quick unit tests: a minute
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tiny",),
     ("policies",),
     ("evaluation",),
+    ("look",),
     ("training",),
     ("export",),
     ("agent",),

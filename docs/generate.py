@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from memrl.config.describe import SettingInfo, settings
-from memrl.training.metric_keys import METRICS
+from memrl.report.metric_keys import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = {
@@ -124,7 +124,7 @@ def metrics_page(metrics: dict[str, str]) -> str:
     lines = [
         "# Metrics",
         "",
-        "Every key of `metrics.jsonl`, made from `memrl/training/metric_keys.py`. The row of step 0 is the evaluation "
+        "Every key of `metrics.jsonl`, made from `memrl/report/metric_keys.py`. The row of step 0 is the evaluation "
         "before training. A key in angle brackets stands for several. In one process on a CPU, everything but `time/*` "
         "is the same in two runs of one seed.",
     ]

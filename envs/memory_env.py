@@ -34,6 +34,8 @@ class Observation:
 
     messages: list[dict[str, str]]
     tools: Sequence[ToolSchema]
+    memory: str = ""
+    """The part of the last message that shows the memory."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class StepResult:
 
     calls: list[ToolCall]
     """Those that were carried out; the results of any beyond `max_calls` come after theirs."""
+    refused: list[ToolCall]
+    """Those beyond `max_calls`."""
     results: list[ToolResult]
     diff: list[dict[str, Any]]
     memory_tokens: int
@@ -99,7 +103,7 @@ class MemoryEnv:
             *self._example,
             {"role": "user", "content": _page(memory, chunk.text, chunk.time)},
         ]
-        return Observation(messages, self.memory.tools)
+        return Observation(messages, self.memory.tools, memory)
 
     def step(self, text: str, *, truncated: bool = False) -> StepResult:
         """Carry out a completion and move on to the next chunk. Takes any text; a bad call is a typed result.
@@ -120,7 +124,8 @@ class MemoryEnv:
                     results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
             changes = journal.diff()
         self.position += 1
-        return StepResult(calls[: self._max_calls], results, changes, self.memory.token_count())
+        done, refused = calls[: self._max_calls], calls[self._max_calls :]
+        return StepResult(done, refused, results, changes, self.memory.token_count())
 
     def _turns_of_example(self) -> list[dict[str, str]]:
         text, calls = self.memory.example

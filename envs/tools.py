@@ -36,6 +36,11 @@ class ToolCall(BaseModel):
     error: ResultCode | None = None
     message: str = ""
 
+    def kept(self) -> ToolCall:
+        """Return it as a record keeps it: without the raw text, and each argument as a text that any file takes."""
+        arguments = {clean_text(name): _as_text(value) for name, value in self.arguments.items()}
+        return ToolCall(name=clean_text(self.name), arguments=arguments, error=self.error, message=self.message)
+
 
 class ToolResult(BaseModel):
     """The result of one call. `ok` is true for exactly `ResultCode.OK`."""
@@ -75,6 +80,13 @@ class ToolSchema:
 def clean_text(text: str) -> str:
     """Replace lone surrogates (JSON can spell them), which no file, tokenizer or pydantic model takes."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _as_text(value: Any) -> str:
+    """Return an argument as text; of a list or an object, which a model may nest without end, that it is one."""
+    if isinstance(value, str):
+        return clean_text(value)
+    return f"({type(value).__name__})" if isinstance(value, list | dict) else repr(value)[:80]
 
 
 def check_arguments(schema: ToolSchema, arguments: dict[str, Any]) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memrl.envs.tools import ToolResult
+from memrl.envs.stream import Chunk
+from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import PluginError
 from memrl.rewards.compose import RewardWeights, pay
 from memrl.rewards.metrics import unanswerable
@@ -121,6 +122,12 @@ class Step(BaseModel):
     """Question id -> what its score loses without this step, where it is not 0; None where it was not found out."""
     rerolls: list[Reroll] = Field(default_factory=list)
     """Other completions of the same prompt, where the step was re-rolled."""
+    seen: str = ""
+    """The memory as it stood in the prompt; empty in episodes of versions that did not keep it."""
+    calls: list[ToolCall] = Field(default_factory=list)
+    """What the dialect read (`ToolCall.kept`), one for each of `results`; none in episodes of such versions."""
+    advantage: float | None = None
+    """The credit of the step; None where its group taught nothing, and in evaluations."""
 
     def view(self, tokens_before: int) -> StepView:
         """Return what reward parts may see of it.
@@ -200,6 +207,8 @@ class Episode(BaseModel):
     """Re-rolls that an infrastructure failure has ended; they are left out."""
     total: float = 0.0
     """Weighted sum that was paid for the episode: episode parts plus the mean of the step parts."""
+    chunks: list[Chunk] = Field(default_factory=list)
+    """The text that was read; none in episodes of versions that did not keep it."""
 
     def view(self) -> EpisodeView:
         """Return what reward parts may see of it."""

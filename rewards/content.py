@@ -113,8 +113,9 @@ def content_words(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=16_384)
-def _anchors(text: str) -> frozenset[str]:
-    """Numbers and names, which no synonym may replace: capitalised words other than a sentence's first, and digits."""
+def anchors(text: str) -> frozenset[str]:
+    """Stems of numbers and names, which no synonym may replace: words with digits, and capitalised ones other than a
+    sentence's first."""
     words = _words(text)
     found = {word for word in words if any(letter.isdigit() for letter in word)}
     found |= {word for word in words[1:] if word[0].isupper()}
@@ -154,12 +155,12 @@ def says(passage: str, text: str, time: str = "") -> bool:
 
 
 def _said(passage: str, sentence: str, given: frozenset[str]) -> bool:
-    wanted, anchors = content_words(sentence) - given, _anchors(sentence) - given
+    wanted, names = content_words(sentence) - given, anchors(sentence) - given
     whole = content_words(passage)
-    if not anchors <= whole or len(wanted & whole) < COVERED * len(wanted):
+    if not names <= whole or len(wanted & whole) < COVERED * len(wanted):
         return False
     return any(
-        anchors <= content_words(window)
+        names <= content_words(window)
         and len(wanted & content_words(window)) >= COVERED * len(wanted)
         and _negative(sentence) in _polarities(window, wanted)
         for window in _windows(passage)
@@ -244,7 +245,7 @@ def _covers(item: str, text: str) -> bool:
     wanted = content_words(text)
     return (
         bool(wanted)
-        and _anchors(text) <= content_words(item)
+        and anchors(text) <= content_words(item)
         and len(wanted & content_words(item)) >= HELD * len(wanted)
     )
 

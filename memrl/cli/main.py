@@ -28,6 +28,7 @@ from memrl.cli.agent import add_agent_command
 from memrl.cli.console import wide_console
 from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
+from memrl.cli.look import add_look_commands
 from memrl.cli.plugins import add_plugins_command
 from memrl.cli.profile import add_profile_command
 from memrl.cli.serve import add_serve_command
@@ -174,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
     rescore.set_defaults(command=_rescore, configured=False)
 
+    add_look_commands(commands, common)
     add_profile_command(commands, common)
     add_serve_command(commands, common)
     add_agent_command(commands, common)

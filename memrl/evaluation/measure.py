@@ -33,7 +33,8 @@ from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.budgets import at_share, check_free
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy
-from memrl.records import AdapterRef, AnswerRecord
+from memrl.records import AdapterRef, AnswerRecord, Step
+from memrl.report.causes import Reading, causes_of
 from memrl.rollout.build import for_other_processes, open_pool, open_worker
 from memrl.rollout.pool import InProcessPool, Pool
 from memrl.rollout.worker import RolloutWorker, episode_seed
@@ -42,6 +43,7 @@ from memrl.storage.formats import check_format, stamp
 from memrl.storage.rundir import EVALUATION_FILE, JsonLines
 
 log = logging.getLogger(__name__)
+LONGEST_ITEM = 2_000
 METHODS = (POLICY, UNTRAINED, *BASELINES)
 Phase = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -61,6 +63,11 @@ class Measured(BaseModel):
     budget: float | None = None
     """Share of the text that the memory may hold; None: as the settings say. Records of methods in HELD have none."""
     answers: list[AnswerRecord] = []
+    causes: dict[str, str] = {}
+    """Question id -> why its answer is wrong (`memrl.report.causes`), of the answers that are; of a baseline as far as
+    its final memory tells. None in records of versions that did not tell."""
+    items: dict[str, str] = {}
+    """Item id -> text, cut at LONGEST_ITEM characters, of the items that some question's reader was shown."""
     memory_tokens: int = 0
     chunk_tokens: int = 0
     prompt_tokens: int = 0
@@ -330,6 +337,7 @@ class Measurement:
         episode = await worker.play(self.stream, seed=seed, adapter=adapter, place=place, temperature=0.0)
         return {
             "answers": episode.answers,
+            **self._explained(episode.answers, episode.steps, episode.memory),
             "memory_tokens": episode.memory_tokens,
             "prompt_tokens": sum(len(step.prompt_ids) for step in episode.steps),
             "completion_tokens": sum(len(step.completion.ids) for step in episode.steps),
@@ -341,7 +349,19 @@ class Measurement:
         answers = await worker.ask_all(self.stream, kept.memory, place.at(len(self.stream.chunks)))
         return {
             "answers": answers,
+            **self._explained(answers, [], kept.memory.snapshot()),
             "memory_tokens": kept.memory.token_count(),
             "prompt_tokens": kept.prompt_tokens,
             "completion_tokens": kept.completion_tokens,
+        }
+
+    def _explained(self, answers: list[AnswerRecord], steps: list[Step], memory: dict[str, Any]) -> dict[str, Any]:
+        """The causes of wrong answers, and the texts that the reader was shown."""
+        reading = Reading(self.stream.chunks, steps, memory)
+        shown = {item for answer in answers for item in answer.retrieved}
+        return {
+            "causes": {question: why.cause.value for question, why in causes_of(answers, reading).items()},
+            "items": {
+                item: str(held["content"])[:LONGEST_ITEM] for item, held in reading.items.items() if item in shown
+            },
         }

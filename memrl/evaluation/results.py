@@ -18,6 +18,7 @@ from memrl.evaluation.statistics import SCORES, interval_over, mean, paired_diff
 from memrl.evaluation.suites import Suite, set_of
 from memrl.policies.policy import POLICY
 from memrl.records import AnswerRecord
+from memrl.report.causes import IN_WORDS, RIGHT, counted
 from memrl.report.tables import shown
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -51,9 +52,10 @@ def results(measured: Sequence[Measured], suites: Sequence[Suite], *, reader: st
     there are, and which were left out, and why. `by_set` is the score of each published set of a suite that holds
     several, and `macro` of a row their plain mean; the `macro` of all is the plain mean of a method's scores over
     suites. `policy_better_by` is paired by stream, over the questions of the score, `policy_better_by_kind` over those
-    of each kind. A stream that failed is in no score, and counted in `failures`. `budget` is the share of the text that
-    the memory may hold, where shares were measured: then a method has a row for each, set beside the policy's of the
-    same share, and no `macro`.
+    of each kind. `causes` is how many wrong answers have each cause, `causes_by_kind` the same by kind of question. A
+    stream that failed is in no score, and counted in `failures`. `budget` is the share of the text that the memory may
+    hold, where shares were measured: then a method has a row for each, set beside the policy's of the same share, and
+    no `macro`.
     """
     by_suite: dict[str, list[Measured]] = defaultdict(list)
     cells: dict[tuple[str, str, float | None], list[Measured]] = defaultdict(list)
@@ -112,6 +114,8 @@ def _row(
         "by_set": by_set,
         "macro": mean([mine["value"] for mine in by_set.values() if mine]) if by_set else None,
         "by_kind": scores_by_kind(found),
+        "causes": causes(done),
+        "causes_by_kind": {kind: causes(done, kind) for kind in sorted({a.kind for one in done for a in one.answers})},
         "memory_tokens": average([one.memory_tokens for one in done]),
         "chunk_tokens": average([one.chunk_tokens for one in done]),
         "prompt_tokens": sum(one.prompt_tokens for one in done),
@@ -139,6 +143,23 @@ def _asked(suite: Suite, found: Sequence[Measured]) -> dict[str, Any]:
         "of": suite.questions + sum(one.questions or 0 for one in suite.left_out),
         "left_out": left_out,
     }
+
+
+def causes(done: Sequence[Measured], kind: str | None = None) -> dict[str, int] | None:
+    """Return how many wrong answers have each cause (`memrl.report.causes`): together all that are wrong. None where
+    some were measured by a version that did not tell.
+
+    Args:
+        kind: of question; None: all.
+    """
+    wrong = [
+        one.causes.get(answer.question_id)
+        for one in done
+        for answer in one.answers
+        if answer.score < RIGHT and kind in (None, answer.kind)
+    ]
+    told = [cause for cause in wrong if cause is not None]
+    return counted(told) if len(told) == len(wrong) else None
 
 
 def scores_by_kind(found: Sequence[Measured], planned: int | None = None) -> dict[str, dict[str, Any]]:
@@ -246,6 +267,13 @@ def markdown(found: dict[str, Any]) -> str:
                 f"{row['memory_tokens'] or 0:,.0f} of {row['chunk_tokens'] or 0:,.0f} | {shown(gap)} | "
                 f"{'' if gap is None else format(gap['p'], '.4f')} |"
             )
+        if any(row["causes"] for row in rows):
+            lines += ["", f"| method |{' budget |' * shares} wrong | {' | '.join(IN_WORDS.values())} |"]
+            lines += ["|---" * (2 + shares + len(IN_WORDS)) + "|"]
+            for row in (row for row in rows if row["causes"]):
+                share = f" {share_in_words(row['budget'])} |" if shares else ""
+                cells = [str(row["causes"][cause.value]) for cause in IN_WORDS]
+                lines.append(f"| {row['method']} |{share} {sum(row['causes'].values())} | {' | '.join(cells)} |")
         if rows[0]["by_set"]:
             names = sorted({name for row in rows for name in row["by_set"]})
             lines += ["", f"| method | mean over sets | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]

@@ -165,6 +165,7 @@ class RolloutWorker:
             memory_tokens=held.token_count(),
             meters=self._grading.meters(stream, steps, items, growth=held.token_count() / chunk_tokens),
             asked_again=asked_again,
+            chunks=list(stream.chunks),
         ).paid(self._weights)
         if self._needs_rerolls and temperature is None:
             episode = await self._rerolls(stream, sizes, seed, adapter, place)(stream, episode, calls, held)
@@ -210,6 +211,8 @@ class RolloutWorker:
                     results=result.results,
                     diff=result.diff,
                     memory_tokens=result.memory_tokens,
+                    seen=observation.memory,
+                    calls=[call.kept() for call in (*result.calls, *result.refused)],
                 )
             )
         return steps, calls

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,19 +13,17 @@ import anyio
 import uvicorn
 from mcp.server.stdio import stdio_server
 
-from memrl.config.keys import read_key
-from memrl.errors import ConfigError
 from memrl.serve.answered import Answered, bounded_lines
 from memrl.serve.app import MCP_PATH, create_app
 from memrl.serve.connections import GRACE, Seldom, Server, bounded
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
+from memrl.serve.token import listen, read_token
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
 
 log = logging.getLogger(__name__)
-TOKEN = "MEMRL_TOKEN"
 
 
 def serve_stdio(open_agent: Callable[[], MemoryAgent], limits: Limits) -> None:
@@ -69,7 +64,7 @@ def serve_http(
         SystemExit: SIGTERM ended it (143).
     """
     token = read_token(host, token_env)
-    with _listen(host, port) as listening, open_agent() as agent:
+    with listen(host, port) as listening, open_agent() as agent:
         app = create_app(agent, token=token, limits=limits, mcp=mcp)
         settings = uvicorn.Config(
             app,
@@ -88,37 +83,3 @@ def serve_http(
         server.run(sockets=[listening])
     if server.ended_by == signal.SIGTERM:
         raise SystemExit(128 + signal.SIGTERM)
-
-
-def read_token(host: str, token_env: str | None) -> str | None:
-    """The token that callers must bear; None where none is set and only this machine can call.
-
-    Raises:
-        ConfigError: a variable was named that is not set, or there is no token and others could call.
-    """
-    if token_env is not None or os.environ.get(TOKEN):
-        return read_key(token_env or TOKEN)
-    if not _is_loopback(host):
-        raise ConfigError(
-            f"--host {host} can be reached from other machines, and there is no token. Set {TOKEN}, or leave out "
-            "--host to serve this machine alone."
-        )
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Listen before a model is loaded, so that a port that is taken is known at once."""
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen at {host} port {port} ({error}). Give another --host or --port.") from error
-    # asyncio sets it only where a socket tells its protocol; without it each reply waits 40 ms
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening

@@ -25,6 +25,8 @@ CONFIG_FILE = "config.yaml"
 ESTIMATE_FILE = "estimate.json"
 EVALUATION = "eval"
 """The folder in which a run keeps its evaluation, where none is named."""
+EPISODES = "episodes"
+"""The folder of a run's training episodes, and in that of its evaluations the one of the held-out episodes."""
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
 METRICS_FILE = "metrics.jsonl"
@@ -116,7 +118,8 @@ class MetricsFile(JsonLines):
 
 
 class EpisodeWriter:
-    """`episodes/step_00012.jsonl.zst`: one episode a line, with all that is needed to compute its rewards again."""
+    """`episodes/step_00012.jsonl.zst`: one episode a line, with all that is needed to compute its rewards again and to
+    show it without a model. The text of a stream stands in the first of its episodes alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -126,7 +129,11 @@ class EpisodeWriter:
 
     def write(self, step: int, episodes: list[Episode]) -> None:
         """Write one step's episodes; the file appears whole or not at all."""
-        lines = "".join(episode.model_dump_json() + "\n" for episode in episodes)
+        lines, told = "", None
+        for episode in episodes:
+            text = (episode.source, episode.stream_id, episode.chunks)
+            lines += episode.model_dump_json(exclude={"chunks"} if text == told else None) + "\n"
+            told = text
         write_bytes_atomic(self.path(step), zstandard.ZstdCompressor(level=3).compress(lines.encode()))
 
     def read(self, step: int) -> list[Episode]:
@@ -138,19 +145,34 @@ class EpisodeWriter:
         path = self.path(step)
         try:
             data = zstandard.ZstdDecompressor().decompress(path.read_bytes())
-            return [Episode.model_validate_json(line) for line in data.splitlines()]
+            return _with_texts(Episode.model_validate_json(line) for line in data.splitlines())
         except (OSError, zstandard.ZstdError, ValidationError) as error:
             raise DataError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from error
 
     def steps(self) -> list[int]:
         """The steps whose episodes are there, in order."""
-        return sorted(int(file.name[5:].split(".")[0]) for file in self.folder.glob("step_*.jsonl.zst"))
+        numbers = (file.name[5:].split(".")[0] for file in self.folder.glob("step_*.jsonl.zst"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def cut(self, step: int) -> None:
         """Remove the episodes after `step`."""
-        for file in self.folder.glob("step_*.jsonl.zst"):
-            if file.name > self.path(step).name:
-                file.unlink()
+        for later in (number for number in self.steps() if number > step):
+            self.path(later).unlink(missing_ok=True)
+
+
+def _with_texts(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return episodes, each with the text of its stream, which stands in the first of several in a row."""
+    found: list[Episode] = []
+    for episode in episodes:
+        before = found[-1] if found else None
+        if before is not None and not episode.chunks and _stream(before) == _stream(episode):
+            episode = episode.model_copy(update={"chunks": before.chunks})
+        found.append(episode)
+    return found
+
+
+def _stream(episode: Episode) -> tuple[str, str]:
+    return episode.source, episode.stream_id
 
 
 def best_row(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

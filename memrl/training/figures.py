@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
-from memrl.records import Episode, Group, part_values
+from memrl.records import Episode, Group, Sample, part_values
 from memrl.rewards.alarms import ALARMS
 from memrl.rewards.meters import raised
 
@@ -61,6 +62,18 @@ def step_figures(
         **agreement(played),
         **meter_figures(played, overrides),
     }
+
+
+def credited(groups: Sequence[Group], samples: Sequence[Sample]) -> list[Group]:
+    """Return groups with the advantage of each step, as its sample has it; None where the step became no sample."""
+    # A sample holds the very list of the completion that it was made of; ids of streams may come twice.
+    found = {id(sample.completion_ids): sample.advantage for sample in samples if not sample.reroll}
+
+    def paid(episode: Episode) -> Episode:
+        steps = [step.model_copy(update={"advantage": found.get(id(step.completion.ids))}) for step in episode.steps]
+        return episode.model_copy(update={"steps": steps})
+
+    return [replace(group, episodes=[paid(episode) for episode in group.episodes]) for group in groups]
 
 
 def reroll_figures(episodes: Sequence[Episode]) -> dict[str, float]:

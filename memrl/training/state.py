@@ -34,6 +34,8 @@ from memrl.storage.formats import check_format, stamp
 from memrl.storage.rundir import (
     COMPUTED_FILE,
     CONFIG_FILE,
+    EPISODES,
+    EVALUATION,
     METRICS_FILE,
     EpisodeWriter,
     MetricsFile,
@@ -79,7 +81,8 @@ class RunState:
         self.kinds_before: KindScores | None = None
         self.metrics = MetricsFile(self.folder / METRICS_FILE)
         self.computed = MetricsFile(self.folder / COMPUTED_FILE)
-        self.episode_files = EpisodeWriter(self.folder / "episodes")
+        self.episode_files = EpisodeWriter(self.folder / EPISODES)
+        self.held_out_files = EpisodeWriter(self.folder / EVALUATION / EPISODES)
         self._unsaved: tuple[int, dict[str, Any], bytes, dict[str, Any]] | None = None  # finished, without a checkpoint
 
     def begin(self, found: Start | None, name: str) -> None:
@@ -180,6 +183,7 @@ class RunState:
         for rows in (self.metrics, self.computed):
             rows.cut(self.step if begun else -1)
         self.episode_files.cut(self.step)
+        self.held_out_files.cut(self.step if begun else -1)
         for folder in (self.folder / "adapters").glob("v*"):
             if folder.name > adapter_name(self._learner.version):
                 shutil.rmtree(folder)

@@ -32,6 +32,7 @@ from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
+from memrl.look.report import write_report
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
 from memrl.report.progress import RunProgress, final_table
@@ -44,7 +45,7 @@ from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
 from memrl.training.canary import AdapterCanary
 from memrl.training.clock import Clock
-from memrl.training.figures import COUNTED, calls_in_words, idle_steps, step_figures
+from memrl.training.figures import COUNTED, calls_in_words, credited, idle_steps, step_figures
 from memrl.training.state import RunState, environment, find_start, run_folder
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class Trainer:
                 if self.step == config.train.steps or (config.eval.every and self.step % config.eval.every == 0):
                     row |= self._evaluate(adapter)
                 self.state.computed.append({"step": self.step, **computed})
-                self._record(row, groups, time.monotonic() - began)
+                self._record(row, credited(groups, report.samples), time.monotonic() - began)
                 self._watch(row)
 
     def _watch(self, row: dict[str, Any]) -> None:
@@ -302,6 +303,8 @@ class Trainer:
                 outcomes = self.pool.play_greedy(self.eval_streams, adapter, advance)
             evaluation = self._compared(summarise(outcomes, self.step, adapter.version), outcomes)
             played = [outcome for outcome in outcomes if isinstance(outcome, Episode)]
+            if self.config.run.save_episodes:
+                self.state.held_out_files.write(self.step, played)
             answers = [answer for episode in played for answer in episode.answers]
             ceiling: list[AnswerRecord] = []
             if gates:
@@ -373,6 +376,25 @@ class Trainer:
             if self.step % self.config.run.save_every == 0 or self._done():
                 state.save()
                 state.prune()
+            if not self._done():  # the end shows the last
+                every = self.config.run.report_every
+                if "eval/qa" in row:
+                    self._draw_curve()
+                if every and self.step and self.step % every == 0:
+                    self._report(live=True)
+
+    def _draw_curve(self) -> None:
+        draw_curve(self.state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+
+    def _report(self, *, live: bool) -> None:
+        """Bring the report in the run's folder up to date. A report that fails ends no run."""
+        try:
+            write_report([self.folder], live=live)
+        except Exception as error:  # a design of somebody else may leave what no report can show
+            log.warning(
+                "step %d: the report was not written (%s: %s); later: memrl report %s",
+                self.step, type(error).__name__, error, self.folder,
+            )  # fmt: skip
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -418,6 +440,7 @@ class Trainer:
         }
         write_json_atomic(self.folder / "summary.json", summary)
         self.trackers.end(summary)
-        draw_curve(state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+        self._draw_curve()
+        self._report(live=False)
         self.console.print(final_table(summary, self.folder, self.console.width))
         return summary

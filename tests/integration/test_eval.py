@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
 from memrl.errors import ConfigError, ReaderError
 from memrl.evaluation.baselines import EMBEDDED, HELD
 from memrl.evaluation.compare import compare
-from memrl.evaluation.measure import METHODS
+from memrl.evaluation.measure import METHODS, read_records
 from memrl.export import export
 from memrl.frozen.reader import LexicalReader
 from memrl.rollout.worker import RolloutWorker
+from memrl.storage.rundir import JsonLines
 from memrl.training.trainer import Trainer
 from tests.completions_server import CompletionsServer
 from tests.raw import memalpha, squad
@@ -94,7 +96,26 @@ def test_every_method_is_measured_on_every_suite(whole: tuple[Path, dict[str, An
         (rows["run", "bm25"]["score"]["value"] + rows[LONGER, "bm25"]["score"]["value"]) / 2
     )
     table = (out / "results.md").read_text()
-    assert table.count("| policy |") == 4 and "Mean over suites" in table
+    assert table.count("| policy |") == 6 and "Mean over suites" in table
+
+
+def test_every_wrong_answer_of_every_method_has_one_cause(whole: tuple[Path, dict[str, Any]]) -> None:
+    out, found = whole
+    for row in found["results"]:
+        slug = (
+            "run"
+            if row["suite"] == "run"
+            else next(path.name for path in (out / "answers").iterdir() if path.name != "run")
+        )
+        measured = read_records(JsonLines(out / "answers" / slug / f"{row['method']}.jsonl"))
+        wrong = Counter(a.kind for one in measured for a in one.answers if a.score < 0.5)
+        assert sum(row["causes"].values()) == wrong.total()
+        assert {kind: sum(of.values()) for kind, of in row["causes_by_kind"].items() if sum(of.values())} == dict(wrong)
+        for one in measured:
+            assert one.items.keys() == {item for answer in one.answers for item in answer.retrieved}
+    nothing = next(row for row in found["results"] if row["method"] == "nothing")
+    assert nothing["causes"]["never_stored"] == nothing["questions"]
+    assert "| nothing | 16 | 16 | 0 |" in (out / "results.md").read_text()
     assert (out / "results.png").stat().st_size > 10_000
 
 

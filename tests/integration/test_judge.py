@@ -15,8 +15,8 @@ from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.records import Episode
+from memrl.report.metric_keys import metric_meaning
 from memrl.storage.rundir import EpisodeWriter
-from memrl.training.metric_keys import metric_meaning
 from memrl.training.rescore import rescore
 from memrl.training.trainer import Trainer
 from tests import judges

@@ -21,13 +21,13 @@ from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError, NothingLearned
 from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
+from memrl.report.metric_keys import metric_meaning
 from memrl.report.progress import RunProgress
 from memrl.rewards.compose import resolve_weights, total
 from memrl.rollout.build import open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.files import find_damage
 from memrl.storage.rundir import EpisodeWriter
-from memrl.training.metric_keys import metric_meaning
 from memrl.training.trainer import Trainer
 from tests.support import STALE_ROW, Outcomes, quiet, rows, small_config, stale
 

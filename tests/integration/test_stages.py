@@ -18,10 +18,10 @@ from memrl.envs.errors import DataError
 from memrl.errors import ConfigError
 from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Episode
+from memrl.report.metric_keys import metric_meaning
 from memrl.rollout.build import check_records, open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.rundir import EpisodeWriter
-from memrl.training.metric_keys import metric_meaning
 from memrl.training.trainer import Trainer
 from tests.support import quiet, rows, small_config
 

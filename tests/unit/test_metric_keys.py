@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memrl.envs.tools import ResultCode
+from memrl.report.metric_keys import METRICS, metric_meaning
 from memrl.rewards.alarms import ALARMS
-from memrl.training.metric_keys import METRICS, metric_meaning
 
 
 def test_every_meter_has_a_meaning_of_its_own() -> None:
