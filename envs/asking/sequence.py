@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Sentence, is_answer, stands_alone, twins
+from memrl.envs.asking.passages import Passage, is_answer, stands_alone, twins
 from memrl.envs.asking.scene import DraftQuestion, Scene
 
 FEWEST_TERMS = 5
@@ -38,7 +38,7 @@ def orders(scene: Scene) -> Iterator[DraftQuestion]:
         )
 
 
-def _fit(scene: Scene, passage: Sentence) -> bool:
+def _fit(scene: Scene, passage: Passage) -> bool:
     return (
         stands_alone(passage)
         and not is_answer(passage)
@@ -48,10 +48,10 @@ def _fit(scene: Scene, passage: Sentence) -> bool:
     )
 
 
-def _related(first: Sentence, other: Sentence) -> bool:
+def _related(first: Passage, other: Passage) -> bool:
     """Return whether two sentences are about the same, so that their sense may tell which came first."""
     return len(first.content & other.content) >= 3
 
 
-def _shown(passage: Sentence) -> str:
+def _shown(passage: Passage) -> str:
     return f'{passage.speaker}: "{passage.text}"' if passage.speaker else f'"{passage.text}"'
