@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,19 @@ def test_the_page_runs_no_script_of_its_own_text_and_asks_nobody() -> None:
         text = path.read_text(encoding="utf-8")
         found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|fetch\(", text)
         assert found is None, f"{path.name}: {found}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed: it is needed to build the page alone")
+def test_the_lock_file_builds_the_same_page_to_the_byte(tmp_path: Path) -> None:
+    clone = tmp_path / "web" / "report"
+    shutil.copytree(SOURCES, clone, ignore=shutil.ignore_patterns("node_modules"))
+    for command in (["npm", "ci", "--no-audit", "--no-fund"], ["npm", "run", "build"]):
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=300)
+        if "npm ci" in " ".join(command) and re.search("ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED", done.stderr):
+            pytest.skip("the registry of npm cannot be reached")
+        assert done.returncode == 0, done.stdout + done.stderr
+    built = tmp_path / "memrl" / "report" / "page"
+    assert {path.name: path.read_bytes() for path in built.iterdir()} == {
+        path.name: path.read_bytes() for path in PAGE.iterdir()
+    }

@@ -177,7 +177,7 @@ function Evaluations({ run }: { run: RunRecord }) {
   if (run.evaluations.length === 0) return null;
   return (
     <Panel title="Evaluations" aside={<span class="faint">greedy, on streams that are never trained on</span>}>
-      <div class="scroll tall" role="region" aria-label="Evaluations" tabIndex={0}>
+      <div class="scroll tall" role="region" aria-label="Table of evaluations" tabIndex={0}>
         <table class="evaluations">
           <thead>
             <tr>
@@ -394,7 +394,7 @@ function AllRuns({ index, runs }: { index: IndexRecord; runs: Map<string, RunRec
           {band ? <Chart line={band} big /> : <p class="nothing">These runs have no evaluation in common.</p>}
         </Panel>
         <Panel title="Runs">
-          <div class="scroll" role="region" aria-label="Runs" tabIndex={0}>
+          <div class="scroll" role="region" aria-label="Table of runs" tabIndex={0}>
             <table class="runs">
               <thead>
                 <tr>

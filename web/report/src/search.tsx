@@ -12,8 +12,8 @@ const MOST = 2_000; // hits that are listed
 const AROUND = 60; // characters before a hit
 
 type Hit = { row: SearchRow; part: string; step: number; place: number };
-type Found = { hits: Hit[]; read: number; of: number; more: boolean; faults: number };
-const NOTHING: Found = { hits: [], read: 0, of: 0, more: false, faults: 0 };
+type Found = { for: string; hits: Hit[]; read: number; of: number; more: boolean; faults: number };
+const NOTHING: Found = { for: "", hits: [], read: 0, of: 0, more: false, faults: 0 };
 
 export function Search({ route }: { route: Route }) {
   const { run, place, fault } = useStep(route);
@@ -38,7 +38,7 @@ export function Search({ route }: { route: Route }) {
   }, [run?.run, place?.step, place?.part, scope, what, query]);
   if (fault) return <Fault>{fault}</Fault>;
   if (!run || !place) return <Loading />;
-  const busy = found.read < found.of;
+  const busy = found.for !== query || found.read < found.of;
   return (
     <>
       <Head up={crumbs(run, (index?.runs.length ?? 0) > 1)} title="Search" />
@@ -64,14 +64,14 @@ export function Search({ route }: { route: Route }) {
             pick={(value) => change({ what: value })}
           />
           <p class="found" role="status">
-            {query === "" ? "" : `${count(found.hits.length, "hit")}${found.more ? " and more" : ""}`}
-            {busy && query !== "" && `, ${found.read} of ${found.of} files read`}
+            {query === "" || found.for !== query ? "" : `${count(found.hits.length, "hit")}${found.more ? " and more" : ""}`}
+            {found.for === query && busy && `, ${found.read} of ${found.of} files read`}
             {found.faults > 0 && `, ${count(found.faults, "file")} could not be read`}
           </p>
         </div>
         {query !== "" && (
           <Rows
-            rows={found.hits}
+            rows={found.for === query ? found.hits : []}
             label="Hits"
             height={[58, 78]}
             most={12}
@@ -127,7 +127,7 @@ async function look(
   if (query === "") return tell(NOTHING);
   const all = places(run).filter((one) => one.search !== null);
   const some = scope === "run" ? all : scope ? all.filter((one) => one.part === scope) : all.filter((one) => one === place || (one.part === place.part && one.step === place.step));
-  const found: Found = { hits: [], read: 0, of: some.length, more: false, faults: 0 };
+  const found: Found = { for: query, hits: [], read: 0, of: some.length, more: false, faults: 0 };
   const low = query.toLowerCase();
   tell({ ...found });
   for (const one of some) {

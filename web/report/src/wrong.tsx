@@ -94,7 +94,7 @@ function List({ run, route, rows, groups }: { run: RunRecord; route: Route; rows
       </div>
       <Rows
         rows={some}
-        label="Wrong answers"
+        label="List of wrong answers"
         height={[56, 96]}
         most={12}
         empty={rows.length === 0 ? "No answer is wrong here." : "No wrong answer is left by these filters."}
