@@ -21,7 +21,7 @@ from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall
-from memrl.look.report import EPISODES_AT_MOST, write_report
+from memrl.look.report import write_report
 from memrl.records import AnswerRecord, Completion, Episode, Step
 from memrl.storage.rundir import EpisodeWriter
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     for name, default in (("steps", 200), ("episodes", 64), ("chunks", 24), ("questions", 100)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--shown", type=int, default=EPISODES_AT_MOST, help="as memrl report --episodes")
+    parser.add_argument("--shown", type=int, help="as memrl report --episodes")
     arguments = parser.parse_args()
     sizes = {name: getattr(arguments, name) for name in ("steps", "episodes", "chunks", "questions")}
     with tempfile.TemporaryDirectory() as temporary:
@@ -132,9 +132,9 @@ def main() -> None:
         make_run(run, **sizes)
         saved = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.monotonic()
+        began, busy = time.monotonic(), time.process_time()
         page = write_report([run], episodes=arguments.shown)
-        first = time.monotonic() - began
+        first, busy = time.monotonic() - began, time.process_time() - busy
         began = time.monotonic()
         write_report([run], episodes=arguments.shown)
         again = time.monotonic() - began
@@ -142,8 +142,9 @@ def main() -> None:
         overview = page.parent / "data" / "run" / "overview.js"
         found = {
             **sizes,
-            "shown": arguments.shown,
+            "shown": len([path for path in page.parent.rglob("*-*.js") if path.stem.count("-") == 1]),
             "seconds": round(first, 1),
+            "cpu_seconds": round(busy, 1),
             "seconds_again": round(again, 2),
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "peak_mib_before": before // 1024,

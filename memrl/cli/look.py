@@ -36,7 +36,7 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     report.add_argument("--out", type=Path, metavar="DIR", help="where to (default: report in the first run)")
     report.add_argument(
-        "--episodes", type=int, metavar="N", help="of each run that can be looked into (default: 2000, held-out first)"
+        "--episodes", type=int, metavar="N", help="of each run that can be looked into (default: 4000 at most)"
     )
     report.set_defaults(command=_report)
 
@@ -102,13 +102,12 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from memrl.look.report import EPISODES_AT_MOST, write_report
+    from memrl.look.report import write_report
     from memrl.look.texts import line
     from memrl.report.progress import RunProgress
 
-    most = EPISODES_AT_MOST if arguments.episodes is None else arguments.episodes
     with RunProgress(Console(stderr=True)) as progress, progress.phase("report", None) as advance:
-        page = write_report(arguments.runs, arguments.out, episodes=most, advance=advance)
+        page = write_report(arguments.runs, arguments.out, episodes=arguments.episodes, advance=advance)
     _print([f"open {line(str(page), 1_000)}"])
 
 

@@ -12,12 +12,14 @@ folder, known by its mark, is ever written to.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,8 +65,10 @@ MARK = "memrl-report.json"
 CAUSES_FILE = "causes.json"
 PAGE = Path(__file__).resolve().parents[1] / "report" / "page"
 """The built page."""
-EPISODES_AT_MOST = 2_000
-"""Episodes of a run that get files of their own, where nothing else is said."""
+EPISODES_AT_MOST = 4_000
+PIECES_AT_MOST = 120_000
+"""Episodes of a run that get files of their own, where nothing else is said, and the steps and answers that these may
+have in all."""
 COMPARED = 64
 """Streams of an evaluation that can be compared; and evaluations that are set side by side."""
 LIVE_SECONDS = 5.0
@@ -92,7 +96,7 @@ def write_report(
     folders: Sequence[Path],
     out: Path | None = None,
     *,
-    episodes: int = EPISODES_AT_MOST,
+    episodes: int | None = None,
     live: bool | None = None,
     advance: Phase | None = None,
 ) -> Path:
@@ -101,7 +105,8 @@ def write_report(
     Args:
         folders: of the runs.
         out: where to; None: `report/` in the first run.
-        episodes: of each run that get files of their own: all held-out ones first, then training steps, evenly.
+        episodes: of each run that get files of their own, two thirds of them held out where there are more; None: as
+            many as EPISODES_AT_MOST and PIECES_AT_MOST allow.
         live: whether a page should read it again in a while; None: where a run is going on.
         advance: called after each step that was read.
 
@@ -110,7 +115,7 @@ def write_report(
         FormatError: a newer version wrote a run.
     """
     out = folders[0] / REPORT if out is None else out
-    if episodes < 0:
+    if episodes is not None and episodes < 0:
         raise ConfigError(f"--episodes is {episodes}; it must be 0 or more.")
     runs = dict(zip(_keys(folders), map(open_run, folders), strict=True))
     mark = _claim(out)
@@ -120,10 +125,10 @@ def write_report(
     causes: dict[str, dict[str, int]] = {}
     for key, run in runs.items():
         before = mark.get("runs", {}).get(key, {})
-        known = before.get("made", {}) if before.get("folder") == str(run.folder.resolve()) else {}
-        one = _RunReport(key, run, writer, known, episodes, advance or (lambda: None))
+        whole = before if before.get("folder") == str(run.folder.resolve()) else {}
+        one = _RunReport(key, run, writer, whole, episodes, advance or (lambda: None))
         overviews.append(one.write())
-        made[key] = {"folder": str(run.folder.resolve()), "made": one.made}
+        made[key] = {"folder": str(run.folder.resolve()), **one.mark()}
         if len(runs) == 1:
             causes = one.causes()
     running = any(run.state == "running" for run in runs.values()) if live is None else live
@@ -193,19 +198,29 @@ class _RunReport:
     """The files of one run.
 
     Args:
-        made: of the steps that were made before, by part and step.
-        most: episodes that get files.
+        mark: of the report that was made before (`mark`); empty where there is none.
+        most: episodes that get files; None: as many as the bounds allow.
     """
 
-    def __init__(self, key: str, run: Run, writer: _Writer, made: dict[str, Any], most: int, advance: Phase) -> None:
+    def __init__(
+        self, key: str, run: Run, writer: _Writer, mark: dict[str, Any], most: int | None, advance: Phase
+    ) -> None:
         self.key = key
         self.run = run
         self.made: dict[str, dict[str, Any]] = {}
-        self._before = made
+        self.sizes: dict[str, int] = mark.get("sizes", {})
+        """What was told of the episodes' sizes."""
+        self.compared: dict[str, Any] = mark.get("compared", {})
+        """The evaluations that comparisons were written of, and where they are."""
+        self._before = mark.get("made", {})
         self._writer = writer
         self._advance = advance
         self._known: Known = {}
         self._most = most
+
+    def mark(self) -> dict[str, Any]:
+        """Return what the next report need not find out again."""
+        return {"made": self.made, "sizes": self.sizes, "compared": self.compared}
 
     def causes(self) -> dict[str, dict[str, int]]:
         """Return the counts of causes by step of evaluation."""
@@ -233,8 +248,10 @@ class _RunReport:
         train = self.run.setting("train.group_size"), self.run.setting("train.streams_per_step")
         sizes = [size if isinstance(size, int) else 8 for size in (self.run.setting("eval.streams"), *train)]
         of_held, of_trained = max(1, sizes[0]), max(1, sizes[1] * sizes[2])
-        first = _evenly(held, self._most // of_held)
-        rest = _evenly(trained, (self._most - len(first) * of_held) // of_trained)
+        most = self._at_most(held, trained) if self._most is None else self._most
+        of_trained_at_least = min(most // 3, len(trained) * of_trained)
+        first = _evenly(held, (most - of_trained_at_least) // of_held)
+        rest = _evenly(trained, (most - len(first) * of_held) // of_trained)
         words = [
             f"{len(every) - len(some)} of {len(every)} {what}"
             for every, some, what in ((held, first, "evaluations"), (trained, rest, "training steps"))
@@ -244,6 +261,16 @@ class _RunReport:
             f"Without the episodes of {' and '.join(words)}: memrl report --episodes N shows more." if words else ""
         )
         return {("held-out", step) for step in first} | {("training", step) for step in rest}, left_out
+
+    def _at_most(self, held: Sequence[int], trained: Sequence[int]) -> int:
+        """Return how many episodes the bounds allow, by the size of some of them, which are looked at once."""
+        if "pieces" not in self.sizes:
+            part: Part = "held-out" if held else "training"
+            steps = held or trained
+            episodes = (self.run.episodes(part, steps[-1]) if steps else None) or []
+            pieces = [len(one.steps) + len(one.answers) for one in episodes]
+            self.sizes["pieces"] = max(1, round(sum(pieces) / len(pieces))) if pieces else 1
+        return min(EPISODES_AT_MOST, PIECES_AT_MOST // self.sizes["pieces"])
 
     def _step(self, part: Part, step: int, chosen: bool) -> _Step:
         """The step's files, made where they are not there yet."""
@@ -263,7 +290,8 @@ class _RunReport:
         elif not chosen and part == "training":
             found = _Step(source)
         else:
-            found = self._make(part, step, source, chosen)
+            with _no_collecting():
+                found = self._make(part, step, source, chosen)
         if found.unread and found.unread not in self.run.damage:
             self.run.damage.append(found.unread)
         if not found.written:
@@ -389,9 +417,13 @@ class _RunReport:
     def _compare(self, evaluations: dict[int, _Step]) -> list[StreamPlace]:
         """Write each held-out stream through the evaluations, and return where it is."""
         records: dict[tuple[str, str], CompareRecord] = {}
-        for step in _evenly([step for step, found in evaluations.items() if not found.unread], COMPARED):
+        steps = _evenly([step for step, found in evaluations.items() if not found.unread], COMPARED)
+        of = {str(step): [evaluations[step].source, evaluations[step].written] for step in steps}
+        if self.compared.get("of") == of and (self._writer.folder / self.key / "compare").is_dir():
+            return list(self.compared["streams"])
+        for step in steps:
             for one in _read_list(self._column_file(step)):
-                head: CompareRecord = {**one["head"], "evaluations": []}
+                head: CompareRecord = one["head"] | {"evaluations": []}
                 record = records.setdefault((head["source"], head["stream"]), head)
                 record["evaluations"].append(one["column"])
         streams: list[StreamPlace] = []
@@ -399,6 +431,7 @@ class _RunReport:
             name = f"{self.key}/compare/{number:04d}"
             self._writer.write(name, record)
             streams.append({"stream": stream, "source": source, "compare": name})
+        self.compared = {"of": of, "streams": streams}
         return streams
 
 
@@ -468,6 +501,18 @@ def _copy_page(out: Path) -> None:
         target = out / path.relative_to(PAGE)
         if path.is_file() and not (target.is_file() and target.read_bytes() == path.read_bytes()):
             _put(target, path.read_bytes())
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Keep Python from searching for circles meanwhile: records have none, and to see that takes 40 % of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -15,10 +15,10 @@ A wrong answer has exactly one cause, the first of these that holds:
 - `misread`: the reader was shown one, and answered otherwise. Also every other wrong answer to a question that the text
   does not answer.
 
-Whether a text says an answer is told by words: it holds a gold word for word, and half of what the sentence of the
-chunk has in common with the question, names and numbers all; where no sentence holds a gold word for word (a yes, a
-letter, another wording), half of the content words of the sentence that has most in common with question and gold. So
-the causes are as good as words are: a paraphrase that shares none of them counts as not stored.
+Whether a text says an answer is told by words: it holds a gold word for word, and more than half of what the sentence
+of the chunk has in common with the question, names and numbers all; where no sentence holds a gold word for word (a
+yes, a letter, another wording), half of the content words of the sentence that has most in common with question and
+gold. So the causes are as good as words are: a paraphrase that shares none of them counts as not stored.
 
 Invariant: the causes of an episode's wrong answers are as many as its wrong answers.
 """
@@ -42,7 +42,8 @@ from memrl.rewards.content import anchors, content_words, unfaithful
 RIGHT = 0.5
 """The score below which an answer is wrong."""
 ABOUT = 0.5
-"""Share of the words that evidence and question have in common, from which on a text is about the question."""
+"""Share of the words that evidence and question have in common, above which a text is about the question: of two, both
+are needed, since "Dora owns a goose" does not say who owns a goat."""
 
 
 class Cause(StrEnum):
@@ -273,7 +274,7 @@ class Evidence:
     def about(self, text: str) -> bool:
         """Return whether a text is about the question."""
         words = content_words(text)
-        enough = len(words & self.keys) >= max(1, ABOUT * len(self.keys))
+        enough = len(words & self.keys) > ABOUT * len(self.keys)
         return bool(self.keys) and self.names <= words and enough
 
     def says(self, text: str, time: str = "") -> bool:
@@ -319,7 +320,9 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
         return Why(Cause.LOST, f"{gone.item} said it and was {how}{chunk}.", evidence, gone.item, gone.ended)
     if not seen:
         one = left[-1]
-        detail = f"{one.item} says it; the reader was shown {len(answer.retrieved)} other items."
+        others = len(answer.retrieved)
+        shown_instead = "1 other item" if others == 1 else f"{others} other items"
+        detail = f"{one.item} says it; the reader was shown {shown_instead}."
         return Why.of(Cause.NOT_RETRIEVED, detail, evidence, one)
     right = seen[-1]
     older = [one for one in taken if reading.age(one) < reading.age(right) and wanted.about(one.text)]

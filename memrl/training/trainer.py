@@ -389,10 +389,11 @@ class Trainer:
         """Bring the report in the run's folder up to date. A report that fails ends no run."""
         try:
             write_report([self.folder], live=live)
-        except (MemrlError, OSError) as error:
+        except Exception as error:  # a design of somebody else may leave what no report can show
             log.warning(
-                "step %d: the report was not written (%s); later: memrl report %s", self.step, error, self.folder
-            )
+                "step %d: the report was not written (%s: %s); later: memrl report %s",
+                self.step, type(error).__name__, error, self.folder,
+            )  # fmt: skip
 
     # The end ----------------------------------------------------------------------------------------------------
 

@@ -222,7 +222,7 @@ def test_a_report_takes_in_what_is_new_and_writes_nothing_twice(mine: Path) -> N
 
 
 def test_no_more_episodes_than_asked_for_get_files(mine: Path) -> None:
-    write_report([mine], episodes=3)
+    write_report([mine], episodes=5)
     found = data(mine / "report")
     overview = found["run/overview"]
     assert [bool(one["groups"]) for one in overview["evaluations"]] == [False, False, True]

@@ -151,11 +151,13 @@ def test_a_run_that_was_killed_and_resumed_is_the_run_that_never_was(
     trainer.run()
     assert rows(folder) == rows(whole)
     assert without_time(folder) == without_time(whole)
-    for name in ("adapters", "checkpoints", "episodes"):
+    for name in ("adapters", "checkpoints", "episodes", "eval/episodes"):
         assert sorted(path.name for path in (folder / name).iterdir() if not path.name.endswith(".partial")) == sorted(
             path.name for path in (whole / name).iterdir()
         )
-    for file in sorted(whole.glob("adapters/*/adapter_model.safetensors")):
+    kept = [*whole.glob("episodes/*"), *whole.glob("eval/episodes/*")]
+    assert len(kept) > len(rows(whole))
+    for file in (*kept, *sorted(whole.glob("adapters/*/adapter_model.safetensors"))):
         assert (folder / file.relative_to(whole)).read_bytes() == file.read_bytes()
 
 

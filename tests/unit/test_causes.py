@@ -177,6 +177,12 @@ def test_an_item_of_another_that_holds_the_gold_does_not_say_the_answer() -> Non
     assert cause(asked("unknown", "sem_0001"), reading).cause is not Cause.MISREAD
 
 
+def test_an_item_that_has_half_of_a_question_s_words_does_not_say_its_answer() -> None:
+    who = Question(id="w", text="Who likes pears?", answers=("Ben",), kind="who", evidence=(1,))
+    reading = played([], [insert("Ben likes apples.")])
+    assert cause(asked("unknown", "sem_0001", question=who), reading).cause is not Cause.MISREAD
+
+
 def test_a_question_that_the_text_does_not_answer() -> None:
     nothing = Question(id="n", text="Where does Ben live?", answers=("unknown",), metric="abstention", evidence=None)
     true = played([insert("Ada lives in Oslo.")])
