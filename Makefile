@@ -16,7 +16,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train report bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
+.PHONY: help setup train report page bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -49,6 +49,11 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(DOCS_VENV)/requirements.txt
 	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
 	@touch $@
+
+# Node is needed by who changes the page alone: what it is built to is in the repository (memrl/report/page/).
+page: setup ## build the report's page from web/report/ (needs Node 18 or newer)
+	PYTHONPATH=. $(BIN)/python web/report/records.py
+	cd web/report && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 bench: setup ## the speed benchmarks, in their short form
 	$(BIN)/python benchmarks/bench.py

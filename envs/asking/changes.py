@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, stands_in_question
+from memrl.envs.asking.passages import Statement, is_answer, stands_alone, stands_in_question
 from memrl.envs.asking.scene import DraftQuestion, Scene, gapped, said_by
 from memrl.envs.asking.spans import Span, is_whole
 from memrl.envs.text import fold
@@ -64,7 +64,7 @@ def _told_twice(scene: Scene) -> Iterator[DraftQuestion]:
             )
 
 
-def _alike(scene: Scene, one: tuple[Passage, Span], two: tuple[Passage, Span]) -> bool:
+def _alike(scene: Scene, one: tuple[Statement, Span], two: tuple[Statement, Span]) -> bool:
     """Return whether two sentences say the same but for a value: most of their terms, and all other values."""
     mine, theirs = scene.about(*one), scene.about(*two)
     if len(mine & theirs) < max(FEWEST_TERMS, ALIKE * max(len(mine), len(theirs))):
@@ -73,7 +73,7 @@ def _alike(scene: Scene, one: tuple[Passage, Span], two: tuple[Passage, Span]) -
     return rest[0] == rest[1]
 
 
-def _fair(passage: Passage, span: Span) -> bool:
+def _fair(passage: Statement, span: Span) -> bool:
     return not stands_in_question(span.text, gapped(passage, span)) and (
         span.kind != "name" or is_whole(span, passage.text)
     )

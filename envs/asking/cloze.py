@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, content, is_answer, stands_alone, stands_in_question, twins
+from memrl.envs.asking.passages import Statement, content, is_answer, stands_alone, stands_in_question, twins
 from memrl.envs.asking.scene import DraftQuestion, Scene, gapped, said_by
 from memrl.envs.asking.spans import DAYS, Span, SpanKind, is_whole, telling, thing
 from memrl.envs.text import words
@@ -46,7 +46,7 @@ def things(scene: Scene) -> Iterator[DraftQuestion]:
             yield _candidate(scene, passage, span)
 
 
-def _fair(scene: Scene, passage: Passage, span: Span) -> bool:
+def _fair(scene: Scene, passage: Statement, span: Span) -> bool:
     around = scene.about(passage, span)
     question = gapped(passage, span)
     if (
@@ -72,7 +72,7 @@ def _fair(scene: Scene, passage: Passage, span: Span) -> bool:
     return not any(twins(passage, scene.index, passage.content - around))
 
 
-def _candidate(scene: Scene, passage: Passage, span: Span) -> DraftQuestion:
+def _candidate(scene: Scene, passage: Statement, span: Span) -> DraftQuestion:
     who = said_by(passage)
     where = f"in what {who} said" if who else "in this sentence from the text"
     text = f'Which {ASKED[span.kind]} fills the gap {where}?\n"{gapped(passage, span)}"'

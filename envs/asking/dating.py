@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, twins
+from memrl.envs.asking.passages import Statement, is_answer, stands_alone, twins
 from memrl.envs.asking.scene import DraftQuestion, Scene, said_by
 from memrl.envs.asking.spans import MONTHS
 from memrl.envs.building.times import moment
@@ -41,7 +41,7 @@ def _day(time: str | None) -> datetime | None:
     return None if time is None else moment(time[:10])
 
 
-def _telling(scene: Scene, passage: Passage) -> bool:
+def _telling(scene: Scene, passage: Statement) -> bool:
     return (
         stands_alone(passage, shortest=7)
         and not is_answer(passage)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from memrl.envs.asking.passages import ROLES, Passage, SentenceIndex, content, passages, speakers
+from memrl.envs.asking.passages import ROLES, SentenceIndex, Statement, content, passages, speakers
 from memrl.envs.asking.spans import Span, known_names, spans
 from memrl.envs.building.splitting import share_of
 from memrl.envs.stream import Chunk
@@ -84,7 +84,7 @@ class Scene:
         most = 1 if self.speakers else 3
         return frozenset(text for count in counts.values() for text, times in count.most_common(most) if times > 2)
 
-    def about(self, passage: Passage, span: Span) -> frozenset[str]:
+    def about(self, passage: Statement, span: Span) -> frozenset[str]:
         """Return the terms of a sentence without those of a span in it."""
         key = (passage.number, span.start, span.end)
         if key not in self._about:
@@ -96,12 +96,12 @@ class Scene:
         return min(sum(1 / max(self.index.count(term), 1) for term in terms), 5.0)
 
 
-def gapped(passage: Passage, span: Span) -> str:
+def gapped(passage: Statement, span: Span) -> str:
     """Return a sentence with a gap for a span."""
     return f"{passage.text[: span.start]}{GAP}{passage.text[span.end :]}"
 
 
-def said_by(passage: Passage) -> str:
+def said_by(passage: Statement) -> str:
     """Return who says a sentence, as a question puts it; empty for a document."""
     if passage.speaker is None:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrl.envs.asking.passages import Passage, is_answer, stands_alone, twins
+from memrl.envs.asking.passages import Statement, is_answer, stands_alone, twins
 from memrl.envs.asking.scene import DraftQuestion, Scene
 
 FEWEST_TERMS = 5
@@ -38,7 +38,7 @@ def orders(scene: Scene) -> Iterator[DraftQuestion]:
         )
 
 
-def _fit(scene: Scene, passage: Passage) -> bool:
+def _fit(scene: Scene, passage: Statement) -> bool:
     return (
         stands_alone(passage)
         and not is_answer(passage)
@@ -48,10 +48,10 @@ def _fit(scene: Scene, passage: Passage) -> bool:
     )
 
 
-def _related(first: Passage, other: Passage) -> bool:
+def _related(first: Statement, other: Statement) -> bool:
     """Return whether two sentences are about the same, so that their sense may tell which came first."""
     return len(first.content & other.content) >= 3
 
 
-def _shown(passage: Passage) -> str:
+def _shown(passage: Statement) -> str:
     return f'{passage.speaker}: "{passage.text}"' if passage.speaker else f'"{passage.text}"'

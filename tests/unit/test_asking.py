@@ -13,7 +13,7 @@ import pytest
 from memrl.cli.main import main
 from memrl.data.card import read_card
 from memrl.envs.asking import KINDS, QUOTES, Asked, ask_chunks
-from memrl.envs.asking.passages import Passage, content, speakers, stands_alone, stands_in_question
+from memrl.envs.asking.passages import Statement, content, speakers, stands_alone, stands_in_question
 from memrl.envs.asking.spans import is_whole, spans
 from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
@@ -127,7 +127,7 @@ def test_chunks_that_are_skipped_are_not_asked_about() -> None:
     ],
 )
 def test_sentences_that_lean_on_others_are_not_asked_about(sentence: str) -> None:
-    assert not stands_alone(Passage(sentence, 0, None, None, 0, content(sentence)))
+    assert not stands_alone(Statement(sentence, 0, None, None, 0, content(sentence)))
 
 
 @pytest.mark.parametrize(
