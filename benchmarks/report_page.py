@@ -103,7 +103,9 @@ def measure(index: Path, browser_path: str, step: int) -> dict[str, Any]:
         found["episode_seconds_most"] = max(episodes)
         found["wrong_seconds"] = go(f"#/wrong/run/held-out/{step}", ".wrong-line")
         found["compare_seconds"] = go("#/compare/run", ".compare")
-        found["search_seconds"] = go(f"#/search/run/held-out/{step}?text=no such text&in=held-out", ".nothing >> text=Nothing has")
+        found["search_seconds"] = go(
+            f"#/search/run/held-out/{step}?text=no such text&in=held-out", ".nothing >> text=Nothing has"
+        )
         found["walk_most_mib"] = most
         session.send("HeapProfiler.collectGarbage")
         heap = session.send("Runtime.getHeapUsage")
@@ -120,7 +122,9 @@ def main() -> None:
     for name, default in (("steps", 200), ("episodes", 64), ("chunks", 24), ("questions", 100)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--shown", type=int, default=EPISODES_AT_MOST, help="as memrl report --episodes")
-    parser.add_argument("--run", type=Path, help="a folder to keep the run and its report in, made where it is not there")
+    parser.add_argument(
+        "--run", type=Path, help="a folder to keep the run and its report in, made where it is not there"
+    )
     parser.add_argument("--browser", default=shutil.which("chromium") or shutil.which("google-chrome"))
     arguments = parser.parse_args()
     if arguments.browser is None:

@@ -96,7 +96,9 @@ def test_the_counts_of_causes_are_those_of_the_file_and_filter_the_list(watched:
     page.locator(".as-table summary").click()
     for step, counts in causes.items():
         row = page.locator(f".as-table tr[data-step='{step}']")
-        shown = {cell.get_attribute("data-cause"): int(cell.inner_text()) for cell in row.locator("td[data-cause]").all()}
+        shown = {
+            cell.get_attribute("data-cause"): int(cell.inner_text()) for cell in row.locator("td[data-cause]").all()
+        }
         assert shown == counts
     counts = causes[str(LAST)]
     cause = max(counts, key=lambda one: counts[one])
@@ -132,7 +134,7 @@ def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: W
         ("S", "training/00004/0000-0"), ("u", "/group/run/training/00004/0000"), ("u", "/groups/run/training/4"),
         ("w", "/wrong/run/training/4"), ("x", "/compare/run"), ("o", "/"),
     ):  # fmt: skip
-        if (name := {"e": "next episode", "E": "previous episode", "s": "next step", "S": "previous step"}.get(key)):
+        if name := {"e": "next episode", "E": "previous episode", "s": "next step", "S": "previous step"}.get(key):
             page.get_by_label(name, exact=True).wait_for()
         page.wait_for_timeout(200)
         page.keyboard.press(key)
@@ -172,7 +174,11 @@ def test_axe_finds_nothing(browser: Browser, index: Path, theme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: make setup")
     watched = Watched(browser, index, color_scheme=theme)
     # The themes differ in their colours alone, and these views have all of them.
-    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": ["color-contrast"]} if theme == "dark" else {})}
+    options = {
+        "resultTypes": ["violations"],
+        "preload": False,
+        **({"runOnly": ["color-contrast"]} if theme == "dark" else {}),
+    }
     views = VIEWS if theme == "light" else {name: VIEWS[name] for name in ("overview", "group", "episode", "wrong")}
     found = {}
     for name, where in views.items():
@@ -231,9 +237,7 @@ def test_two_runs_are_one_band(browser: Browser, tmp_path: Path) -> None:
     watched.close()
 
 
-def test_a_live_run_grows_without_a_reload(
-    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_live_run_grows_without_a_reload(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "LIVE_SECONDS", 0.5)
     run = tmp_path / "run"
     make_run(run, steps=1, episodes=2, chunks=2, questions=2)
@@ -275,7 +279,9 @@ def test_hostile_text_is_shown_and_never_run(browser: Browser, tmp_path: Path) -
         id=HOSTILE[0], source=HOSTILE[1],
         chunks=tuple(Chunk(text=text, time=HOSTILE[2]) for text in texts),
         questions=tuple(
-            Question(id=f"{HOSTILE[5]}{number}", text=text, answers=(text,), kind=HOSTILE[number % 3], evidence=(number,))
+            Question(
+                id=f"{HOSTILE[5]}{number}", text=text, answers=(text,), kind=HOSTILE[number % 3], evidence=(number,)
+            )
             for number, text in enumerate(texts)
         ),
     )  # fmt: skip
@@ -284,7 +290,8 @@ def test_hostile_text_is_shown_and_never_run(browser: Browser, tmp_path: Path) -
         update={
             "steps": [step.model_copy(update={"text": texts[place]}) for place, step in enumerate(episode.steps)],
             "answers": [
-                one.model_copy(update={"answer": texts[place], "score": 0.0}) for place, one in enumerate(episode.answers)
+                one.model_copy(update={"answer": texts[place], "score": 0.0})
+                for place, one in enumerate(episode.answers)
             ],
         }
     )
@@ -306,8 +313,11 @@ def test_hostile_text_is_shown_and_never_run(browser: Browser, tmp_path: Path) -
         if page.locator(".question-line").count():
             page.locator(".question-line").nth(1).click()
         seen += page.locator("main").inner_text()
-        assert "run" != page.title()
-        assert page.evaluate("() => [...document.querySelectorAll('main script, main img, main b, main iframe')].length") == 0
+        assert page.title() != "run"
+        assert (
+            page.evaluate("() => [...document.querySelectorAll('main script, main img, main b, main iframe')].length")
+            == 0
+        )
         links = page.evaluate("() => [...document.links].map(link => link.href)")
         assert all(link.startswith(f"{watched.base}#") for link in links)
     for text in HOSTILE[:4]:

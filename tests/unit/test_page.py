@@ -25,7 +25,9 @@ def test_the_built_page_is_that_of_the_sources() -> None:
     for name in sorted([*ALONE, *inside]):
         total.update(f"{name}\0{hashlib.sha256((SOURCES / name).read_bytes()).hexdigest()}\n".encode())
     built = json.loads((PAGE / "memrl-page.json").read_text(encoding="utf-8"))
-    assert built["sources"] == total.hexdigest(), "web/report/ has changed since memrl/report/page/ was built: make page"
+    assert built["sources"] == total.hexdigest(), (
+        "web/report/ has changed since memrl/report/page/ was built: make page"
+    )
     assert {path.name for path in PAGE.iterdir()} == {
         "index.html", "licences.txt", "memrl-page.json", "page.css", "page.js",
     }  # fmt: skip

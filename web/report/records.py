@@ -1,7 +1,7 @@
 """Writes src/records.ts, the types of the page, from memrl/look/records.py, so that there is one contract.
 
-    python web/report/records.py            write it
-    python web/report/records.py --check    say whether it is as it should be
+python web/report/records.py            write it
+python web/report/records.py --check    say whether it is as it should be
 """
 
 from __future__ import annotations
