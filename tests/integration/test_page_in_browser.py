@@ -279,7 +279,9 @@ def test_hostile_text_is_shown_and_never_run(browser: Browser, tmp_path: Path) -
         id=HOSTILE[0], source=HOSTILE[1],
         chunks=tuple(Chunk(text=text, time=HOSTILE[2]) for text in texts),
         questions=tuple(
-            Question(id=f"{HOSTILE[5]}{number}", text=text, answers=(text,), kind=HOSTILE[number % 3], evidence=(number,))
+            Question(
+                id=f"{HOSTILE[5]}{number}", text=text, answers=(text,), kind=HOSTILE[number % 3], evidence=(number,)
+            )
             for number, text in enumerate(texts)
         ),
     )  # fmt: skip
