@@ -476,6 +476,8 @@ def search_rows(place: GroupPlace, group: Sequence[Told]) -> list[SearchRow]:
         at = place.episode(told.episode.index)
         for step in told.episode.steps:
             add(at, "completion", step.chunk, step.text)
+        for item in told.episode.memory.get("items", []):
+            add(at, "item", item["id"], item["content"])
         for answer in told.episode.answers:
             add(at, "answer", answer.question_id, answer.answer)
     return rows

@@ -152,6 +152,18 @@ def test_names_lead_from_the_index_to_every_record(run: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_was_read_written_and_kept_is_found_by_a_search(run: Path) -> None:
+    found = data(run / "report")
+    sought = {
+        (row["at"], row["what"], row["place"]): row["text"]
+        for step in (*found["run/overview"]["evaluations"], *found["run/overview"]["training"])
+        for row in found[step["search"]]["rows"]
+    }
+    assert {what for _, what, _ in sought} == {"chunk", "question", "completion", "item", "answer"}
+    kept = [(name, item) for name, record in found.items() if "answers" in record for item in record["items"]]
+    assert kept and all(sought[name, "item", item["id"]] == item["text"] for name, item in kept)
+
+
 def test_every_link_of_an_episode_leads_somewhere(run: Path) -> None:
     found = data(run / "report")
     operations = sentences = 0
