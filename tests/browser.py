@@ -39,7 +39,7 @@ class Watched:
         self.page: Page = self.context.new_page()
         self.faults: list[str] = []
         self.asked: list[str] = []
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(90_000)  # machines may be busy
         self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.faults.append(f"a dialog: {dialog.message}"), dialog.dismiss()))

@@ -34,7 +34,9 @@ def outline(config: ModelConfig, shape: Mapping[str, Any]) -> PreTrainedModel:
         else:
             described = AutoConfig.for_model(**shape)
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(described, dtype=getattr(torch, config.dtype))
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                described, trust_remote_code=False, dtype=getattr(torch, config.dtype)
+            )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"model.path {config.path!r}: {' '.join(str(error).split())[:300]}") from error
     return model
