@@ -64,7 +64,7 @@ def taken_once(files: Sequence[tuple[Sequence[Talk], Noted]]) -> list[list[Talk]
 
 
 class _Held:
-    """Where contents stand. In one file two chats may well have the same message, and nobody exported it twice."""
+    """Places of contents. In one file two chats may well have the same message, and nobody exported it twice."""
 
     def __init__(self) -> None:
         self._places: dict[int, set[tuple[int, str]]] = {}
