@@ -13,6 +13,8 @@ from memrl.envs.text import fold
 ALIKE = 0.6
 """Share of the telling terms that two sentences must have in common, their values aside."""
 FEWEST_TERMS = 3
+MOST_NEAR = 200
+"""A sentence that so many others may be like is one of a list: it is not asked about, and the others not compared."""
 _CHANGE = re.compile(
     r"\b(?:(?:moved|changed|switched|put off|brought forward)(?: \S+){0,4} (?:to|from)"
     r"|rescheduled|postponed|instead of|no longer|not any ?more|used to|renamed|replaced|updated (?:it |to )|raised"
@@ -37,20 +39,9 @@ def _told_twice(scene: Scene) -> Iterator[DraftQuestion]:
             around = scene.about(passage, span)
             if len(around) < FEWEST_TERMS or not _fair(passage, span):
                 continue
-            alike = [
-                (other, value)
-                for other in scene.index.near(around)
-                if other.number != passage.number and other.speaker == passage.speaker
-                if len(around & other.content) >= max(FEWEST_TERMS, ALIKE * len(around))
-                for value in scene.spans[other.number]
-                if value.kind == span.kind and _alike(scene, (passage, span), (other, value))
-            ]
-            before = [other for other, value in alike if fold(value.text) != fold(span.text)]
+            first = _first_told(scene, passage, span, around)
             # A later one that says something else, or an earlier one in the same chunk, leaves open what is right.
-            if not before or any(other.number > passage.number for other, _ in alike):
-                continue
-            first = min(before, key=lambda other: other.number)
-            if first.chunk == passage.chunk:
+            if first is None or first.chunk == passage.chunk:
                 continue
             who = said_by(passage)
             of = f"as {who} last said it" if who else "as the text has it last"
@@ -62,6 +53,26 @@ def _told_twice(scene: Scene) -> Iterator[DraftQuestion]:
                 around,
                 2 + scene.rarity(around),
             )
+
+
+def _first_told(scene: Scene, passage: Statement, span: Span, around: frozenset[str]) -> Statement | None:
+    """The first sentence that says the same with another value; None where none does, or one says the same later."""
+    near = scene.index.near(around, MOST_NEAR)
+    if near is None:
+        return None
+    first = None
+    for other in sorted(near, key=lambda other: -other.number):  # the later ones first: one of them ends it
+        if other.number == passage.number or other.speaker != passage.speaker:
+            continue
+        if len(around & other.content) < max(FEWEST_TERMS, ALIKE * len(around)):
+            continue
+        for value in scene.spans[other.number]:
+            if value.kind == span.kind and _alike(scene, (passage, span), (other, value)):
+                if other.number > passage.number:
+                    return None
+                if fold(value.text) != fold(span.text):
+                    first = other
+    return first
 
 
 def _alike(scene: Scene, one: tuple[Statement, Span], two: tuple[Statement, Span]) -> bool:

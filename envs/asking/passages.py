@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 from memrl.envs.building.prose import sentences
 from memrl.envs.stream import Chunk
@@ -99,22 +100,43 @@ def passages(
         known: who speaks; None: it is told from the text.
         skipped: chunks that nothing is asked about.
     """
+    all_known = known is not None
     known = speakers(chunks) if known is None else known
+    longest = max(map(len, known), default=0)
     found: list[Statement] = []
     for index, chunk in enumerate(chunks):
         speaker: str | None = None
+        lost = False  # whoever speaks may be somebody whose name was not told from the text
         for line in chunk.text.split("\n"):
-            match = _SPEAKER.match(line) if known else None
-            if match is not None and match[1] in known:
-                speaker, line = match[1], line[match.end() :]
-            elif match is not None or _ITEM.match(line):
-                continue  # a heading, or somebody whose name was not told from the text
-            if index not in skipped:
+            name = _begun_by(line, known, longest)
+            if name is not None:
+                speaker, line, lost = name, line[len(name) + 2 :], False
+            elif known and (match := _SPEAKER.match(line)) is not None:
+                lost = lost or (not all_known and _may_be_name(match[1]))
+                continue
+            elif _ITEM.match(line):
+                continue
+            if index not in skipped and not lost:
                 for whole in sentences(line):
                     opener = _OPENER.match(whole) if speaker is not None else None
                     sentence = whole[opener.end() :] if opener is not None else whole
                     found.append(Statement(sentence, index, speaker, chunk.time, len(found), content(sentence)))
     return found
+
+
+def _begun_by(line: str, known: frozenset[str], longest: int) -> str | None:
+    """The name that a line begins with, before ": "; the longest one, as names may have colons of their own."""
+    name = None
+    place = line.find(": ", 0, longest + 2)
+    while place >= 0:
+        if line[:place] in known:
+            name = line[:place]
+        place = line.find(": ", place + 1, longest + 2)
+    return name
+
+
+def _may_be_name(name: str) -> bool:
+    return not _NO_NAME.search(name) and len(name.split()) <= 4
 
 
 def speakers(chunks: Sequence[Chunk]) -> frozenset[str]:
@@ -123,7 +145,7 @@ def speakers(chunks: Sequence[Chunk]) -> frozenset[str]:
     Chunks of a talk begin with a speaker: whoever begins one is, and others that look alike ("Note: ...") are not.
     """
     first = [match[1] for chunk in chunks if (match := _SPEAKER.match(chunk.text)) is not None]
-    names = Counter(name for name in first if not _NO_NAME.search(name) and len(name.split()) <= 4)
+    names = Counter(name for name in first if _may_be_name(name))
     lines = Counter(
         match[1]
         for chunk in chunks
@@ -193,11 +215,21 @@ class SentenceIndex:
         """Return in how many sentences a term stands."""
         return len(self._holding.get(term, ()))
 
-    def near(self, content: frozenset[str]) -> list[Statement]:
-        """Return the sentences that may have `NEAR` of the terms of a text or more, and others among them."""
+    @overload
+    def near(self, content: frozenset[str]) -> list[Statement]: ...
+    @overload
+    def near(self, content: frozenset[str], most: int) -> list[Statement] | None: ...
+    def near(self, content: frozenset[str], most: int | None = None) -> list[Statement] | None:
+        """Return the sentences that may have `NEAR` of the terms of a text or more, and others among them.
+
+        Args:
+            most: return None where there may be more of them.
+        """
         # Who has NEAR of the terms has one of the rarest, if one more than may be missing are looked at.
-        most = int((1 - NEAR) * len(content)) + 1
-        rare = sorted(content, key=lambda term: (self.count(term), term))[:most]
+        missing = int((1 - NEAR) * len(content)) + 1
+        rare = sorted(content, key=lambda term: (self.count(term), term))[:missing]
+        if most is not None and any(self.count(term) > most for term in rare):
+            return None
         found = {passage.number: passage for term in rare for passage in self._holding.get(term, ())}
         return list(found.values())
 

@@ -12,7 +12,7 @@ import io
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,14 +22,14 @@ from typing import IO, Any, cast
 
 import ijson
 
+from memrl.envs.building.archives import MOST_BYTES, MOST_NESTED, UNPACK, ZipPlace, zip_root
 from memrl.envs.building.raw import LFS_POINTER, AnyRecord, records_in
+from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 AGAIN = "Export it again, or download it again."
 _HEAD = 1 << 16
 _BLOCK = 1 << 20
-MOST_BYTES = 4 << 30
-"""Bytes of one file inside a zip archive; a larger one is refused before it is unpacked."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -38,6 +38,10 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """What a file begins with that says its own encoding."""
+UNREAD_TIMES = "times that cannot be read (2025-03-05 10:14 can)"
+MEDIA = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".heic", ".mp4", ".mov", ".opus", ".mp3", ".m4a", ".ogg", ".wav",
+         ".webm", ".vcf", ".tgs", ".aac", ".3gp", ".ico", ".svg", ".css", ".js", ".woff", ".woff2")  # fmt: skip
+"""Ends of names of pictures, sounds, and what pages are laid out with."""
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
@@ -59,6 +63,12 @@ class Talk:
     name: str
     messages: tuple[Message, ...] = ()
     text: str = ""
+    id: str = ""
+    """What its program calls it in every export of the account; empty where no export says."""
+    chat: str = ""
+    """What tells its log from another of the same name; empty where no export says."""
+    ordered: bool = False
+    """Whether the export itself says in what order its messages stand, whatever their times are."""
 
     @property
     def begin(self) -> datetime | None:
@@ -97,12 +107,21 @@ class ExportEntry:
     """A file or a folder of an export, on the disk or inside a zip archive.
 
     Args:
-        place: a path, or a `zipfile.Path`.
+        place: a path on the disk, or a place in a zip archive.
         where: what messages call it.
+        nested: archives that it lies in.
     """
 
-    def __init__(self, place: Any, where: str, columns: Columns = Columns(), noted: Noted | None = None) -> None:
+    def __init__(
+        self,
+        place: Path | ZipPlace,
+        where: str,
+        columns: Columns = Columns(),
+        noted: Noted | None = None,
+        nested: int = 0,
+    ) -> None:
         self.place = place
+        self.nested = nested
         self.where = where
         self.columns = columns
         self.noted = noted or Noted()
@@ -124,6 +143,11 @@ class ExportEntry:
         return bool(self.place.is_dir())
 
     @property
+    def is_readable(self) -> bool:
+        """Return whether it is a file or a folder, and no dangling link, pipe or device."""
+        return bool(self.place.is_dir() or self.place.is_file())
+
+    @property
     def is_zip(self) -> bool:
         return not self.is_folder and self.head.startswith(b"PK\x03\x04") and self.suffix not in (".docx", ".xlsx")
 
@@ -131,22 +155,25 @@ class ExportEntry:
         """Return what is in a folder or a zip archive, by name, without hidden files and what systems leave behind.
 
         Raises:
-            DataError: the archive is damaged or cut short.
+            DataError: the archive is damaged or cut short, or names in it lead elsewhere; the folder cannot be read.
         """
-        root = self.place
-        if not self.is_folder:
-            with self._reading():
-                root = zipfile.Path(zipfile.ZipFile(io.BytesIO(self.data()) if self.inside else self.place))
-        found = [place for place in root.iterdir() if not place.name.startswith(".") and place.name not in _JUNK]
+        nested = self.nested + (not self.is_folder)
+        with self._reading():
+            within: Iterable[Path | ZipPlace] = (self.place if self.is_folder else self._unpacked).iterdir()
+            found = [place for place in within if not place.name.startswith(".") and place.name not in _JUNK]
         return [
-            ExportEntry(place, f"{self.where}/{place.name}", self.columns)
+            ExportEntry(place, f"{self.where}/{place.name}", self.columns, nested=nested)
             for place in sorted(found, key=lambda place: str(place.name))
         ]
 
-    @property
-    def inside(self) -> bool:
-        """Return whether it is a part of a zip archive."""
-        return isinstance(self.place, zipfile.Path)
+    @cached_property
+    def _unpacked(self) -> ZipPlace:
+        """The folder that an archive stands for."""
+        if self.nested >= MOST_NESTED:
+            raise DataError(f"{self.where} is an archive in {self.nested} others. {UNPACK}")
+        with self._reading():
+            file = io.BytesIO(self.data()) if isinstance(self.place, ZipPlace) else self.place
+            return zip_root(zipfile.ZipFile(file), self.where, MEDIA)
 
     @cached_property
     def head(self) -> bytes:
@@ -162,22 +189,18 @@ class ExportEntry:
             DataError: it is damaged, encrypted, larger than `MOST_BYTES`, or a Git LFS pointer.
         """
         with self._reading():
-            if self.inside:
-                info = self.place.root.getinfo(self.place.at)
+            if isinstance(self.place, ZipPlace) and (info := self.place.info) is not None:
                 if info.flag_bits & 1:
                     raise DataError(f"{self.where} is encrypted. Unpack the archive with its password first.")
                 if info.file_size > MOST_BYTES:
-                    raise DataError(
-                        f"{self.where} has {info.file_size:,} bytes, over {MOST_BYTES:,}. Unpack it yourself, and give "
-                        "the folder."
-                    )
+                    raise DataError(f"{self.where} has {info.file_size:,} bytes, over {MOST_BYTES:,}. {UNPACK}")
             with self.place.open("rb") as file:
                 begin = file.read(len(LFS_POINTER))
                 file.seek(0)
                 if begin == LFS_POINTER:
                     raise DataError(f"{self.where} is a Git LFS pointer. Run `git lfs pull` in its repository.")
                 if begin.startswith(b"\x1f\x8b"):
-                    with gzip.open(file, "rb") as plain:
+                    with _BoundedGzip(self.where, fileobj=file) as plain:
                         yield cast("IO[bytes]", plain)
                 else:
                     yield file
@@ -271,15 +294,25 @@ class ExportEntry:
             pass  # cut by the size of the head; damage is for the reader to tell
         return frozenset(found)
 
-    def objects(self, kind: str, *, at: str = "item") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def objects(self, kind: str, *, at: str = "item", some: bool = True) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The objects of a JSON file (an array, or one a line), each with its place.
+
+        Args:
+            some: refuse a file that holds none.
 
         Raises:
             DataError: it is damaged or cut short, or holds none.
         """
         with self.utf8() as file, self._reading():
-            for where, record in records_in(file, self.where, AnyRecord, at=at, kind=kind):
+            for where, record in records_in(file, self.where, AnyRecord, at=at, kind=kind, some=some):
                 yield where, record.model_extra or {}
+
+    def time(self, value: Any) -> datetime | None:
+        """Return a moment as `moment` reads it; a value that it cannot read is counted."""
+        found = moment(value)
+        if found is None and value:
+            self.drop(UNREAD_TIMES)
+        return found
 
     def drop(self, why: str, count: int = 1) -> None:
         """Note that so much is left out; `why` goes on after the number."""
@@ -296,9 +329,37 @@ class ExportEntry:
             RuntimeError,
             NotImplementedError,
         ) as error:  # zipfile says so of what is encrypted, and of rare packings
+            raise DataError(f"{self.where} cannot be unpacked: {error}. {UNPACK}") from error
+        except OSError as error:
             raise DataError(
-                f"{self.where} cannot be unpacked: {error}. Unpack it yourself, and give the folder."
+                f"{self.where} cannot be read: {error.strerror or error}. Mend it, or leave it out."
             ) from error
+
+
+class _BoundedGzip(gzip.GzipFile):
+    """A compressed file that is refused where it passes `MOST_BYTES`: its size is known of nobody before."""
+
+    def __init__(self, where: str, fileobj: IO[bytes]) -> None:
+        super().__init__(fileobj=fileobj, mode="rb")
+        self._where = where
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._checked(super().read(self._most(size)))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._checked(super().read1(self._most(size)))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self._checked(super().readline(self._most(size)))
+
+    def _most(self, size: int | None) -> int:
+        left = max(MOST_BYTES - self.tell(), 0) + 1
+        return left if size is None or size < 0 else min(size, left)
+
+    def _checked(self, data: bytes) -> bytes:
+        if self.tell() > MOST_BYTES:
+            raise DataError(f"{self._where} unpacks to more than {MOST_BYTES:,} bytes. {UNPACK}")
+        return data
 
 
 Reads = Callable[[ExportEntry], Iterator[Talk]]

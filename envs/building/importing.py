@@ -7,15 +7,17 @@ A log is a chat, a channel, an account's conversations, or all the documents tog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatch
-from itertools import pairwise
 from pathlib import Path
 
+from memrl.envs.building.archives import ZipPlace
 from memrl.envs.building.chunking import Unit
-from memrl.envs.building.exports import AGAIN, Columns, ExportEntry, LogFormat, Message, Noted, Talk
+from memrl.envs.building.exports import AGAIN, MEDIA, Columns, ExportEntry, LogFormat, Message, Noted, Talk
+from memrl.envs.building.ordering import begin_of, dated, note_undated, sessions, settled
+from memrl.envs.building.overlap import taken_once
 from memrl.envs.building.prose import paragraphs
 from memrl.envs.building.splitting import share_of
 from memrl.envs.building.times import shown
@@ -24,9 +26,6 @@ from memrl.envs.logs import LOG_FORMATS
 
 HUB = "hub:"
 """What a name of a set on the hub begins with, in the place of a path: "hub:OWNER/NAME"."""
-MEDIA = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".heic", ".mp4", ".mov", ".opus", ".mp3", ".m4a", ".ogg", ".wav",
-         ".webm", ".vcf", ".tgs", ".aac", ".3gp", ".ico", ".svg", ".css", ".js", ".woff", ".woff2")  # fmt: skip
-"""Ends of names of pictures, sounds, and what pages are laid out with."""
 WRITTEN = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".html", ".htm", ".pdf", ".zip", ".parquet")
 """Ends of names of files that should hold something."""
 ENCRYPTED = (".crypt12", ".crypt14", ".crypt15", ".gpg", ".pgp", ".age", ".enc", ".7z", ".rar")
@@ -71,6 +70,8 @@ class Import:
     """Files that exports have beside their logs (an account's settings, a page to look at)."""
     media: int = 0
     """Pictures, sounds and the like, which are left where they are."""
+    folders: set[Path] = field(default_factory=set)
+    """Folders of the disk that were gone into: a link may lead back to one."""
 
 
 def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = False) -> Import:  # noqa: B008
@@ -84,6 +85,7 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
         DataError: nothing there is known or has a text, something is damaged or encrypted, or one person alone speaks.
     """
     found = Import(str(path))
+    _check_encoding(columns.encoding)
     if str(path).startswith(HUB):
         found.taken.append(_hub(str(path), columns))
     else:
@@ -91,15 +93,16 @@ def take(path: str | Path, columns: Columns = Columns(), *, one_person: bool = F
         if not place.exists():
             raise DataError(f"{place} does not exist. Check the path after --from.")
         for entry, known in _walk(ExportEntry(place, str(place), columns), found):
-            talks = [talk for talk in known.read(entry) if talk.messages or talk.text.strip()]
+            talks = _talks(known.read(entry), entry.noted)
             if not talks:
                 raise DataError(f"{entry.where} ({known.about}) holds no message and no text. {AGAIN}")
             found.taken.append(Taken(entry.where, known.name, talks, entry.noted))
     if not found.taken:
         raise DataError(unknown_export(path, found))
-    _once(found)
-    for taken in found.taken:
-        _check(taken, one_person)
+    _tell_apart(found)
+    for taken, talks in zip(found.taken, taken_once([(one.talks, one.noted) for one in found.taken]), strict=True):
+        taken.talks = talks
+    _check(found, one_person)
     if not any(taken.talks for taken in found.taken):
         raise DataError(f"{path} holds no message and no text. {AGAIN}")
     return found
@@ -124,6 +127,9 @@ def is_known(path: Path) -> bool:
 
 def _walk(entry: ExportEntry, found: Import) -> Iterator[tuple[ExportEntry, LogFormat]]:
     """The entries at and below one that a format knows; what none knows is noted."""
+    if not entry.is_readable or _gone_into(entry, found):
+        found.unknown.append(entry.where)
+        return
     if not entry.is_folder and entry.suffix in MEDIA:
         found.media += 1
         return
@@ -148,45 +154,68 @@ def _walk(entry: ExportEntry, found: Import) -> Iterator[tuple[ExportEntry, LogF
         found.unknown.append(entry.where)
 
 
+def _gone_into(entry: ExportEntry, found: Import) -> bool:
+    """Return whether an entry is a folder of the disk that was gone into before; else it is now."""
+    if isinstance(entry.place, ZipPlace) or not entry.is_folder:
+        return False
+    real = entry.place.resolve()
+    again = real in found.folders
+    found.folders.add(real)
+    return again
+
+
 def _format(entry: ExportEntry) -> LogFormat | None:
-    """The format of an entry. Files that accompany the conversations of an account are none."""
+    """The format of an entry. Files that accompany the conversations of an account are none, and neither are pipes."""
+    if not entry.is_readable:
+        return None
     formats = sorted(LOG_FORMATS.values(), key=lambda known: known.rank)
     return next((known for known in formats if known.knows(entry)), None)
 
 
-def _once(found: Import) -> None:
-    """Drop what stands in an earlier file too: people export an account again and again."""
-    seen: set[int] = set()
+def _check_encoding(name: str | None) -> None:
+    try:
+        b"a".decode(name or "utf-8", errors="ignore")
+    except (LookupError, ValueError) as error:
+        raise DataError(f"there is no encoding of texts that is called {name!r}. Give another encoding=.") from error
+
+
+def _talks(read: Iterable[Talk], noted: Noted) -> list[Talk]:
+    """The talks that hold something, each in the order of time."""
+    talks = [settled(talk, noted) for talk in read if talk.messages or talk.text.strip()]
+    note_undated(talks, noted)
+    return talks
+
+
+def _tell_apart(found: Import) -> None:
+    """Give chats of one name, which their program tells apart, logs of their own."""
+    first: dict[str, str] = {}
     for taken in found.taken:
-        new = []
-        for talk in taken.talks:
-            content = hash((talk.log, talk.messages, talk.text))
-            if content not in seen:
-                new.append(talk)
-            seen.add(content)
-        if again := len(taken.talks) - len(new):
-            taken.noted.dropped["conversations and texts that were there before"] += again
-        taken.talks = new
+        for place, talk in enumerate(taken.talks):
+            if talk.chat and first.setdefault(talk.log, talk.chat) != talk.chat:
+                taken.talks[place] = replace(talk, log=f"{talk.log} ({talk.chat})")
 
 
-def _check(taken: Taken, one_person: bool) -> None:
-    """Refuse, or drop where other logs remain, the logs in which one person alone speaks."""
-    people: dict[str, set[str]] = {}
-    for talk in taken.talks:
-        people.setdefault(talk.log, set()).update(message.speaker for message in talk.messages)
-    alone = {log: speakers for log, speakers in people.items() if len(speakers) == 1}
-    if one_person or not alone:
+def _check(found: Import, one_person: bool) -> None:
+    """Refuse, or drop where other logs of the file remain, the logs in which one person alone speaks."""
+    if one_person:
         return
-    if len(alone) == len(people):
-        log, speakers = next(iter(alone.items()))
-        raise DataError(
-            f"{taken.where}: in {log!r} nobody but {next(iter(speakers))!r} says anything. If these are notes, take "
-            "them as they are: one_person=true. If others spoke, export the chat again."
-        )
-    taken.noted.dropped["messages of logs in which one person alone speaks"] += sum(
-        len(talk.messages) for talk in taken.talks if talk.log in alone
-    )
-    taken.talks = [talk for talk in taken.talks if talk.log not in alone]
+    people: dict[str, set[str]] = {}
+    for taken in found.taken:
+        for talk in taken.talks:
+            people.setdefault(talk.log, set()).update(message.speaker for message in talk.messages)
+    for taken in found.taken:
+        logs = dict.fromkeys(talk.log for talk in taken.talks)
+        alone = [log for log in logs if len(people[log]) == 1]
+        if alone and len(alone) == len(logs):
+            raise DataError(
+                f"{taken.where}: in {alone[0]!r} nobody but {next(iter(people[alone[0]]))!r} says anything. If these "
+                "are notes, take them as they are: one_person=true. If others spoke, export the chat again."
+            )
+        if alone:
+            taken.noted.dropped["messages of logs in which one person alone speaks"] += sum(
+                len(talk.messages) for talk in taken.talks if talk.log in alone
+            )
+            taken.talks = [talk for talk in taken.talks if talk.log not in alone]
 
 
 def _hub(name: str, columns: Columns) -> Taken:
@@ -195,7 +224,7 @@ def _hub(name: str, columns: Columns) -> Taken:
 
     set_name, _, split = name.removeprefix(HUB).partition(":")
     entry = ExportEntry(Path(set_name), set_name, columns)
-    talks = [talk for talk in talks_of_rows(hub_rows(set_name, split or "train"), entry) if talk.messages or talk.text]
+    talks = _talks(talks_of_rows(hub_rows(set_name, split or "train"), entry), entry.noted)
     return Taken(name, "hub", talks, entry.noted)
 
 
@@ -205,45 +234,36 @@ def logs_of(found: Import, gap: timedelta) -> Iterator[tuple[str, list[Unit], fr
     Args:
         gap: silence after which a session ends. Where no hours are known, a day is a session.
     """
-    logs: dict[str, list[Talk]] = {}
+    pieces: dict[str, list[tuple[datetime | None, Talk, list[Message]]]] = {}
     for taken in found.taken:
+        logs: dict[str, list[Talk]] = {}
         for talk in taken.talks:
             logs.setdefault(talk.log, []).append(talk)
-    for name, talks in logs.items():
-        timed = all(talk.begin is not None for talk in talks)
-        if timed:
-            talks.sort(key=lambda talk: talk.begin or datetime.min)
-        elif not any(talk.messages for talk in talks):
-            talks.sort(key=lambda talk: share_of(talk.name))  # documents in no order: the last are a fair sample
+        for name, talks in logs.items():
+            # A conversation that was taken up again is read where each of its sessions was, not where it began.
+            for near, talk in dated(talks, lambda talk: talk.begin):
+                held = pieces.setdefault(name, [])
+                if talk.text:
+                    held.append((near, talk, []))
+                held += [(begin_of(session) or near, talk, session) for session in sessions(talk.messages, gap)]
+    for name, read in pieces.items():
+        if all(not session and time is None for time, _, session in read):
+            read.sort(key=lambda piece: share_of(piece[1].name))  # documents in no order: the last are a fair sample
+        else:
+            read.sort(key=lambda piece: piece[0] or datetime.min)
         units: list[Unit] = []
-        for number, talk in enumerate(talks):
-            if talk.text:
+        for number, (_, talk, session) in enumerate(read):
+            if session:
+                units += _units(session, f"{number}")
+            else:
                 parts = paragraphs(talk.text)
                 units += [Unit(part, (f"{number}:{n}",), section=f"{number}") for n, part in enumerate(parts)]
-            for place, session in enumerate(sessions(talk.messages, gap)):
-                units += _units(session, f"{number}.{place}")
-        yield name, units, frozenset(message.speaker for talk in talks for message in talk.messages)
-
-
-def sessions(messages: tuple[Message, ...], gap: timedelta) -> Iterator[list[Message]]:
-    """The sessions of a conversation: a silence of `gap` ends one, and, where no hours are known, the day does."""
-    if not messages:
-        return
-    session = [messages[0]]
-    for before, message in pairwise(messages):
-        if before.time is not None and message.time is not None:
-            only_days = before.time.time() == message.time.time() == datetime.min.time()
-            apart = before.time.date() != message.time.date() if only_days else abs(message.time - before.time) > gap
-            if apart:
-                yield session
-                session = []
-        session.append(message)
-    yield session
+        yield name, units, frozenset(message.speaker for _, _, session in read for message in session)
 
 
 def _units(session: list[Message], section: str) -> list[Unit]:
     """The messages of a session, all dated by its beginning, so that chunks may join them."""
-    begin = next((message.time for message in session if message.time is not None), None)
+    begin = begin_of(session)
     time = shown(begin) if begin is not None else None
     return [
         Unit(f"{message.speaker}: {message.text}", (f"{section}:{place}",), time, section, turn=True)

@@ -6,10 +6,10 @@ Used by the formats of files and by tables whose rows hold such a list.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from memrl.envs.building.exports import ExportEntry, Message
-from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 TIMES = ("time", "timestamp", "created", "created_at", "create_time", "date")
@@ -48,7 +48,7 @@ def openai_messages(values: Any, entry: ExportEntry, where: str, *, time: Any = 
                 entry.drop("messages without text")
             continue
         name = value.get("name")
-        said.append(Message(name if isinstance(name, str) and name else role, text, _time(value, time)))
+        said.append(Message(name if isinstance(name, str) and name else role, text, _time(value, time, entry)))
     return tuple(said)
 
 
@@ -72,7 +72,7 @@ def sharegpt_messages(values: Any, entry: ExportEntry, where: str) -> tuple[Mess
         elif not text.strip():
             entry.drop("messages without text")
         else:
-            said.append(Message(role, text.strip(), _time(value, None)))
+            said.append(Message(role, text.strip(), _time(value, None, entry)))
     return tuple(said)
 
 
@@ -111,5 +111,5 @@ def _listed(values: Any, where: str, name: str) -> list[Mapping[str, Any]]:
     return list(values)
 
 
-def _time(value: Mapping[str, Any], other: Any) -> Any:
-    return moment(next((value[name] for name in TIMES if value.get(name) is not None), other))
+def _time(value: Mapping[str, Any], other: Any, entry: ExportEntry) -> datetime | None:
+    return entry.time(next((value[name] for name in TIMES if value.get(name) is not None), other))

@@ -36,6 +36,7 @@ class AnyRecord(BaseModel):
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 AGAIN = "Download it again."
+csv.field_size_limit(1 << 30)  # of the module, and 131,072 characters by default: less than a long document has
 _GZIP = b"\x1f\x8b"
 _DONE = object()
 
@@ -207,19 +208,31 @@ def records(
 
 
 def records_in(
-    file: IO[bytes], path: Path | str, model: type[Record], *, at: str = "item", kind: str | None = None
+    file: IO[bytes],
+    path: Path | str,
+    model: type[Record],
+    *,
+    at: str = "item",
+    kind: str | None = None,
+    some: bool = True,
 ) -> Iterator[tuple[str, Record]]:
     """The records of an open file of JSON or JSON lines, as `records`.
 
     Args:
         path: where it is, for messages.
+        some: refuse a file that holds none.
     """
     place = "" if at == "item" else f" at {at}"
-    yield from _checked(_values(file, path, at), path, model, kind or "JSON of this source", place)
+    yield from _checked(_values(file, path, at), path, model, kind or "JSON of this source", place, some)
 
 
 def _checked(
-    values: Iterable[tuple[str, Any]], path: Path | str, model: type[Record], kind: str, place: str = ""
+    values: Iterable[tuple[str, Any]],
+    path: Path | str,
+    model: type[Record],
+    kind: str,
+    place: str = "",
+    some: bool = True,
 ) -> Iterator[tuple[str, Record]]:
     found = 0
     for where, value in values:
@@ -229,7 +242,7 @@ def _checked(
             record = parse(model, _loads(value, where) if isinstance(value, bytes) else value, where)
         if record is not None:
             yield where, record
-    if not found:
+    if some and not found:
         raise DataError(f"{path} is not {kind}: it holds no record{place}. Check the path.")
 
 

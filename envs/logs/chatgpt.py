@@ -7,11 +7,11 @@ were edited, stand on other branches, and are counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.message_lists import UNSPOKEN, content_text
-from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 LOG = "chatgpt"
@@ -25,8 +25,9 @@ def _read(entry: ExportEntry) -> Iterator[Talk]:
         branch = _branch(mapping, record.get("current_node"), where)
         entry.drop("messages on branches that were left", _written(mapping.values()) - _written(branch))
         said = tuple(message for node in branch if (message := _message(node.get("message"), entry, where)) is not None)
-        name = record.get("id") or record.get("conversation_id") or number
-        yield Talk(LOG, str(name), _dated(said, record.get("create_time")))
+        name = str(record.get("id") or record.get("conversation_id") or "")
+        messages = _dated(said, entry.time(record.get("create_time")))
+        yield Talk(LOG, name or str(number), messages, id=name, ordered=True)
 
 
 def _branch(mapping: Mapping[str, Any], current: Any, where: str) -> list[Mapping[str, Any]]:
@@ -75,12 +76,11 @@ def _message(message: Any, entry: ExportEntry, where: str) -> Message | None:
     if not text:
         entry.drop("messages without text")
         return None
-    return Message(str(role), text, moment(message.get("create_time")))
+    return Message(str(role), text, entry.time(message.get("create_time")))
 
 
-def _dated(said: tuple[Message, ...], begin: Any) -> tuple[Message, ...]:
+def _dated(said: tuple[Message, ...], time: datetime | None) -> tuple[Message, ...]:
     """The messages, those without a time dated by the conversation's."""
-    time = moment(begin)
     return tuple(Message(message.speaker, message.text, message.time or time) for message in said)
 
 

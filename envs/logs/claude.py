@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
-from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 LOG = "claude"
@@ -26,11 +25,12 @@ def _read(entry: ExportEntry) -> Iterator[Talk]:
             entry.drop("files beside messages", len(value.get("attachments") or ()) + len(value.get("files") or ()))
             if text:
                 speaker = str(value.get("sender") or "unknown")
-                time = moment(value.get("created_at") or record.get("created_at"))
+                time = entry.time(value.get("created_at") or record.get("created_at"))
                 said.append(Message(ROLES.get(speaker, speaker), text, time))
             else:
                 entry.drop("messages without text")
-        yield Talk(LOG, str(record.get("uuid") or number), tuple(said))
+        name = str(record.get("uuid") or "")
+        yield Talk(LOG, name or str(number), tuple(said), id=name)
 
 
 def _text(value: Mapping[str, Any], entry: ExportEntry) -> str:

@@ -1,4 +1,4 @@
-"""HTML: what a browser shows of it, without scripts, navigation and forms."""
+"""HTML: what a browser shows of it, without scripts, navigation and buttons."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
-from memrl.envs.building.times import moment
 
 LISTS = ("channels.json", "groups.json", "dms.json", "mpims.json")
 SPOKEN = (None, "thread_broadcast", "me_message", "file_share", "bot_message")
@@ -47,8 +46,7 @@ def _channel(entry: ExportEntry, channel: ExportEntry, people: Mapping[str, str]
             elif not text:
                 entry.drop("messages without text")
             else:
-                said.append(Message(_speaker(value, people), text, moment(value.get("ts"))))
-    said.sort(key=lambda message: str(message.time))
+                said.append(Message(_speaker(value, people), text, entry.time(value.get("ts"))))
     if said:
         yield Talk(channel.name, channel.name, tuple(said))
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from memrl.envs.building.exports import AGAIN, Columns, ExportEntry, LogFormat, Message, Talk
 from memrl.envs.building.message_lists import openai_messages, sharegpt_messages
-from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 LOG = "documents"
@@ -45,6 +44,7 @@ def talks_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], entry: ExportEn
     """
     said: list[Message] = []
     columns: Columns | None = None
+    example = ""
     number = 0
     for number, (where, row) in enumerate(rows, 1):
         if entry.columns.text is None and (held := next((name for name in LISTS if row.get(name) is not None), None)):
@@ -61,9 +61,15 @@ def talks_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], entry: ExportEn
         elif columns.speaker is None:
             yield Talk(LOG, f"{entry.where}:{number}", text=text)
         else:
-            time = moment(row.get(columns.time)) if columns.time else None
+            time = entry.time(row.get(columns.time)) if columns.time else None
             said.append(Message(str(row.get(columns.speaker) or "unknown"), text, time))
+            example = example or str((row.get(columns.time) if columns.time else "") or "")
     if said:
+        if entry.columns.time is not None and all(message.time is None for message in said):
+            raise DataError(
+                f"{entry.where}: the column {entry.columns.time!r} holds no time that can be read ({example!r}). Write "
+                "times as 2025-03-05 10:14 or as seconds since 1970, or name another --time-column."
+            )
         yield Talk(entry.stem, entry.stem, tuple(said))
 
 

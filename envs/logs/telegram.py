@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memrl.envs.building.exports import ExportEntry, LogFormat, Message, Talk
-from memrl.envs.building.times import moment
 from memrl.envs.errors import DataError
 
 DELETED = "Deleted account"
@@ -20,8 +19,9 @@ def _read(entry: ExportEntry) -> Iterator[Talk]:
     if "messages" in entry.keys:
         yield from _chat(entry, next(chat for _, chat in entry.objects("Telegram's result.json", at="")), entry.where)
         return
-    for where, chat in entry.objects("Telegram's result.json", at="chats.list.item"):
-        yield from _chat(entry, chat, where)
+    for part in ("chats", "left_chats"):
+        for where, chat in entry.objects("Telegram's result.json", at=f"{part}.list.item", some=False):
+            yield from _chat(entry, chat, where)
 
 
 def _chat(entry: ExportEntry, chat: Mapping[str, Any], where: str) -> Iterator[Talk]:
@@ -40,10 +40,12 @@ def _chat(entry: ExportEntry, chat: Mapping[str, Any], where: str) -> Iterator[T
             entry.drop("messages without text (pictures, sounds, stickers)")
             continue
         said.append(
-            Message(str(value.get("from") or DELETED), text, moment(value.get("date_unixtime") or value.get("date")))
+            Message(
+                str(value.get("from") or DELETED), text, entry.time(value.get("date_unixtime") or value.get("date"))
+            )
         )
     name = str(chat.get("name") or chat.get("id") or "chat")
-    yield Talk(name, name, tuple(said))
+    yield Talk(name, name, tuple(said), chat=str(chat.get("id") or ""))
 
 
 def _text(text: Any) -> str:

@@ -27,8 +27,21 @@ _BLANKS = str.maketrans({"\u202f": " ", "\u00a0": " ", "\u2009": " "})
 _UNSEEN = re.compile(r"^[\u200e\u200f\u202a-\u202e\ufeff]+")
 _SYSTEM = "\u200e"
 """What iPhones write before words of the program: media that is omitted, notes on encryption."""
-_MEDIA = re.compile(r"<[^<>\n]{1,80}>|[^\n]{1,120}\.\w{2,5} \([^()\n]{1,40}\)|null")
-"""A message that is nothing but a file: "<Media omitted>", "IMG-1.jpg (file attached)", in every language."""
+_KINDS = (
+    "jpe?g|png|webp|gif|heic|mp4|3gp|mov|avi|mkv|webm|opus|ogg|mp3|m4a|aac|amr|wav|pdf|vcf|docx?|xlsx?|pptx?|odt|ods"
+    "|odp|rtf|csv|txt|md|json|xml|html?|epub|zip|rar|7z|apk|ics|svg"
+)
+_ATTACHED = (
+    "attached|angehängt|adjunt|joint|allegat|anexad|bijgevoegd|bifoga|vedhæft|vedlagt|liitet|dołącz|załącz|přilož|prilož"
+    "|csatol|ataşat|atașat|anexat|eklen|прикреп|влож|прикріп|συνημμέν|מצורף|مرفق|संलग्न|附件|添付|첨부|terlampir|đính kèm"
+)
+_MEDIA = re.compile(
+    rf"<[^<>\n]{{1,80}}>|(?:[A-Z]{{3}}-\d{{8}}-WA\d{{4,5}}\.(?:{_KINDS}) \([^()\n]{{1,40}}\))"
+    rf"|[^\n]{{1,200}}\.(?:{_KINDS}) \([^()\n]{{0,30}}(?:{_ATTACHED})[^()\n]{{0,30}}\)|null",
+    re.IGNORECASE,
+)
+"""A message that is nothing but a file: "<Media omitted>", "IMG-1.jpg (file attached)". A file is known by the name
+that WhatsApp gives it, in every language, or by the words that say so: "see python.org (the docs)" is somebody's."""
 _AFTERNOON = ("下午", "午後", "오후")
 _DELETED = ("This message was deleted", "You deleted this message", "Diese Nachricht wurde gelöscht",
             "Du hast diese Nachricht gelöscht", "Se eliminó este mensaje", "Eliminaste este mensaje",
@@ -66,13 +79,15 @@ def _knows(entry: ExportEntry) -> bool:
 
 def _lines(entry: ExportEntry) -> list[_Line]:
     found: list[_Line] = []
+    rests: list[list[str]] = []
     for number, line in enumerate(entry.text().split("\n"), 1):
         match = _matched(line)
         if match is None:
             if found:
-                found[-1].rest += "\n" + line
+                rests[-1].append(line)
             continue
         mark = "" if match["a"] else "a_"
+        rests.append([match["rest"]])
         of = {name: match[mark + name] for name in ("a", "b", "c", "before", "hour", "minute", "second", "after")}
         found.append(
             _Line(
@@ -80,9 +95,11 @@ def _lines(entry: ExportEntry) -> list[_Line]:
                 (int(of["a"]), int(of["b"]), int(of["c"])),
                 (int(of["hour"]), int(of["minute"]), int(of["second"] or 0)),
                 of["before"] or of["after"] or "",
-                match["rest"],
+                "",
             )
         )
+    for one, rest in zip(found, rests, strict=True):
+        one.rest = "\n".join(rest)
     return found
 
 

@@ -22,6 +22,7 @@ def not_checked(config: Config, absent: Sequence[str]) -> list[str]:
         ConfigError: the model is known, and cannot do what the config asks of it.
     """
     from memrl.training.cost import model_folder, model_shape
+    from memrl.training.footprint import experts, no_estimate
 
     told = check_config(config)
     lines = [line for line in told if line not in check_config(config, machine=False)]
@@ -35,6 +36,8 @@ def not_checked(config: Config, absent: Sequence[str]) -> list[str]:
     if not here:
         lines.append(f"prompts and their lengths: the tokenizer of {path} is not on this disk")
         lines.append(f"what {path} computes: its weights are not on this disk")
+    if shape is not None and (key := experts(shape)) is not None:
+        lines.append(no_estimate(path, key))
     if shape is None:
         lines.append(f"whether model.lora fits: the architecture of {path} is not known here")
     elif path != TINY and "model_type" in shape and (here or config.model.lora.target_modules != ALL_LINEAR):

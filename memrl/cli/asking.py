@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.envs.errors import DataError
 from memrl.errors import ConfigError, MemrlError
 
@@ -81,8 +79,8 @@ def ask(arguments: argparse.Namespace) -> None:
     for output in asked.splits.values():
         for kind, count in output.quality.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + count
-    Console().print("kinds: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()), markup=False)
-    Console().print(f"look: memrl data inspect {out}", markup=False)
+    SafeConsole().print("kinds: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()), markup=False)
+    SafeConsole().print(f"look: memrl data inspect {out}", markup=False)
 
 
 def _by_endpoint(arguments: argparse.Namespace, folder: Path, card: Card, out: Path) -> Write:
@@ -106,7 +104,7 @@ def _by_endpoint(arguments: argparse.Namespace, folder: Path, card: Card, out: P
     if wrong := list(check_endpoint("reader.endpoint", config, used=True, environment=True)):
         raise ConfigError(_in_words_of_options("; ".join(wrong) + "."))
     planned = plan(streams_of(folder, card), arguments.questions, arguments.seed)
-    Console().print(f"{config.url}, model {config.model}: {planned.told()}", markup=False)
+    SafeConsole().print(f"{config.url}, model {config.model}: {planned.told()}", markup=False)
     if not arguments.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody is there to agree to that cost; give --yes.")
@@ -134,11 +132,11 @@ async def _written(
         await endpoint.rehearse(rehearsal, ANSWER_TOKENS)
         writer = QuestionWriter(endpoint, arguments.questions, seed=arguments.seed)
         found: dict[str, Sequence[Asked]] = {}
-        for stream in track(streams_of(folder, card), "streams", total=card.streams, console=Console(stderr=True)):
+        for stream in track(streams_of(folder, card), "streams", total=card.streams, console=SafeConsole(stderr=True)):
             found[stream.id] = await writer.write(stream)
     finally:
         await endpoint.close()
-    Console().print(writer.tally.told(), markup=False)
+    SafeConsole().print(writer.tally.told(), markup=False)
     return lambda stream: found[stream.id]
 
 

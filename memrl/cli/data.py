@@ -10,10 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from memrl.cli.asking import add_ask_options, ask
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.cli.importing import add_import_options, import_jobs, show_import
 from memrl.config import load_config
 from memrl.config.load import read_value
@@ -164,7 +162,7 @@ def _build(arguments: argparse.Namespace) -> None:
         if jobs[0].source == "logs":
             show_import(jobs[0])
             if arguments.look:
-                Console().print(
+                SafeConsole().print(
                     f"take it: memrl data build --from {arguments.origin} --out {arguments.out}", markup=False
                 )
                 return
@@ -178,7 +176,7 @@ def _build(arguments: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     cards: list[Card] = []
     wrong: list[str] = []
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=SafeConsole(stderr=True)) as progress:
         task = progress.add_task("sets", total=len(jobs))
 
         def done(job: Job, outcome: Card | DataError) -> None:
@@ -199,8 +197,8 @@ def _build(arguments: argparse.Namespace) -> None:
         origin = Path(arguments.origin)
         if unknown := unknown_files(origin, jobs):
             listed = ", ".join(str(path.relative_to(origin)) for path in unknown)
-            Console(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
-            Console(stderr=True, soft_wrap=True).print(
+            SafeConsole(stderr=True, soft_wrap=True).print(f"files that no source knows: {listed}", markup=False)
+            SafeConsole(stderr=True, soft_wrap=True).print(
                 f"if these are exports of your own: memrl data build logs --from {origin} --look", markup=False
             )
     if wrong:
@@ -254,7 +252,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         chosen = next((stream for stream in streams if stream.id == wanted), None)
     if chosen is None:
         raise DataError(f"{names[0]} has no stream {wanted}. `memrl data stats` says how many there are.")
-    Console().print(stream_page(chosen, arguments.chunks))
+    SafeConsole().print(stream_page(chosen, arguments.chunks))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -167,7 +167,8 @@ def _memory(config: Config, found: Diagnosis) -> list[str]:
     if on_gpu and not found.gpus:
         return []  # said already
     have = max(gpu["memory_gib"] for gpu in found.gpus) if on_gpu else found.memory_gib
-    return lacking(config, footprint(config, shape), have, "the largest GPU" if on_gpu else "this machine")
+    needed = footprint(config, shape)
+    return [] if needed is None else lacking(config, needed, have, "the largest GPU" if on_gpu else "this machine")
 
 
 def _room(config: Config, cluster: dict[str, Any]) -> list[str]:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.cli.served import add_served_options, named_server
 from memrl.errors import ConfigError, EngineError
 
@@ -111,7 +110,7 @@ def _eval(arguments: argparse.Namespace) -> None:
         budgets=budgets,
     )
     console = wide_console()
-    progress = RunProgress(Console(stderr=True))
+    progress = RunProgress(SafeConsole(stderr=True))
     with progress:
         done = evaluate(policy, plan, progress.phase)
     config = done.config

@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.envs.errors import DataError
 
 if TYPE_CHECKING:
@@ -100,7 +98,7 @@ def show_import(job: Job) -> None:
         dropped = ", ".join(f"{count:,} {why}" for why, count in taken.noted.dropped.items())
         if dropped:
             console.print(f"- {taken.where}: dropped {dropped}", markup=False)
-    errors = Console(stderr=True, soft_wrap=True)
+    errors = SafeConsole(stderr=True, soft_wrap=True)
     if found.unknown:
         errors.print(f"files that no format knows: {', '.join(found.unknown)}", markup=False)
     if found.media or found.beside:

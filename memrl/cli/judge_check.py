@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from rich.console import Console
-
+from memrl.cli.console import SafeConsole
 from memrl.config import Config
 from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.judge import Judge, Probe
@@ -30,7 +29,7 @@ def attack_judge(config: Config) -> list[Probe]:
 
 async def _probe(judge: Judge, close: Callable[[], Awaitable[None]]) -> list[Probe]:
     try:
-        with Console(stderr=True).status("asking the judge"):
+        with SafeConsole(stderr=True).status("asking the judge"):
             return [*await judge.canaries(), *await judge.attacked()]
     finally:
         await close()

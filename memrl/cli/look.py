@@ -100,13 +100,12 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
+    from memrl.cli.console import SafeConsole
     from memrl.look.report import write_report
     from memrl.look.texts import line
     from memrl.report.progress import RunProgress
 
-    with RunProgress(Console(stderr=True)) as progress, progress.phase("report", None) as advance:
+    with RunProgress(SafeConsole(stderr=True)) as progress, progress.phase("report", None) as advance:
         page = write_report(arguments.runs, arguments.out, episodes=arguments.episodes, advance=advance)
     _print([f"open {line(str(page), 1_000)}"])
 

@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
 import memrl
 from memrl.cli.agent import add_agent_command
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
 from memrl.cli.look import add_look_commands
@@ -235,7 +234,7 @@ def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> set[str]:
 def _set_up(debug: bool) -> None:
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    handler = RichHandler(console=Console(stderr=True), show_path=debug, rich_tracebacks=debug, show_level=debug)
+    handler = RichHandler(console=SafeConsole(stderr=True), show_path=debug, rich_tracebacks=debug, show_level=debug)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
     log.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
@@ -259,7 +258,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
     if arguments.json:
         sys.stdout.write(json.dumps(found.plain(), indent=2) + "\n")
     else:
-        show(found, Console())
+        show(found, SafeConsole())
     judged = [verdict for verdict in found.verdicts if not verdict.runs]
     if arguments.config and judged:
         raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
@@ -297,7 +296,7 @@ def _export(arguments: argparse.Namespace) -> None:
         adapter=arguments.adapter,
         model=arguments.model,
     )
-    console = Console()
+    console = SafeConsole()
     console.print(f"{arguments.out}: checked: {check}", markup=False)
     if arguments.push:
         console.print(f"uploaded: {push(arguments.out, arguments.push)}", markup=False)
@@ -372,4 +371,4 @@ def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: 
 
 
 def _complain(message: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(message, style="red", markup=False)
+    SafeConsole(stderr=True, soft_wrap=True, highlight=False).print(message, style="red", markup=False)

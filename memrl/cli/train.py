@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from memrl.cli.absent import IN_A_FOLDER, not_checked
-from memrl.cli.console import wide_console
+from memrl.cli.console import SafeConsole, wide_console
 from memrl.config import Config, check_config, config_name, load_config, save_config
 from memrl.envs.faults import gathering
 from memrl.errors import ConfigError, DataError
@@ -219,7 +218,7 @@ def _dry_run(config: Config, folder: Path) -> None:
     else:
         with gathering():
             guard(config.data, config.eval, config.seed)
-        check_records(config, prompter, Console(stderr=True))
+        check_records(config, prompter, SafeConsole(stderr=True))
         streams = [
             stream
             for stage in stages(config.data, config.memory)
@@ -228,7 +227,7 @@ def _dry_run(config: Config, folder: Path) -> None:
         stats, based = measure(streams, config.model.path), f"{len(streams)} streams of the data"
     result = estimate(config, stats)
     result["not_checked"] = unchecked
-    console = Console()
+    console = SafeConsole()
     table = Table("", "a step", "the run", title=f"estimate from {based}")
     for key, value in result["run"].items():
         step = result["per_step"].get(key)

@@ -297,7 +297,8 @@ def _gpus_of_workers(config: Config) -> Iterator[str]:
     if device == "cuda" and cluster.worker_gpus > 0 and not learner_apart(config):
         yield (
             "the learner is in the driver's process, where no GPU is given to it, and takes one that Ray gave to a "
-            "worker; set ray.learner_gpus to 1, and leave a GPU for it (rollout.workers)"
+            "worker; set ray.learner_gpus to 1, and leave a GPU for it (rollout.workers); where there is one GPU, "
+            "set rollout.workers to 0: all is one process then"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from memrl.data.quality import measure
 from memrl.envs.asking import QUOTES, SPEAKERS, Asked, ask_chunks
 from memrl.envs.building.left_out import by_reason, counting, leave_out
 from memrl.envs.errors import DataError
-from memrl.envs.stream import Stream, read_jsonl
+from memrl.envs.stream import Question, Stream, read_jsonl
 from memrl.storage.files import new_folder, sha256_file, write_json_atomic
 from memrl.storage.formats import FORMATS
 
@@ -137,6 +138,7 @@ def _with(stream: Stream, *, write: Write, keep: bool) -> Stream | None:
                     f"stream {stream.id}, question {one.question.id}: {quote[:80]!r} is not in its evidence."
                 )
     own = stream.questions if keep else ()
+    asked = _fresh(asked, own)
     if not asked and not own:
         return None
     return Stream(
@@ -144,5 +146,27 @@ def _with(stream: Stream, *, write: Write, keep: bool) -> Stream | None:
         source=stream.source,
         chunks=stream.chunks,
         questions=(*own, *(one.question for one in asked)),
-        metadata={**stream.metadata, QUOTES: {one.question.id: list(one.quotes) for one in asked}},
+        metadata={
+            **stream.metadata,
+            QUOTES: {
+                **(stream.metadata.get(QUOTES, {}) if keep else {}),
+                **{one.question.id: list(one.quotes) for one in asked},
+            },
+        },
     )
+
+
+def _fresh(asked: Sequence[Asked], own: Sequence[Question]) -> list[Asked]:
+    """The new questions that the stream has not got already, with ids that none of its own bears."""
+    texts, ids = {question.text for question in own}, {question.id for question in own}
+    found = []
+    for one in asked:
+        if one.question.text in texts:
+            continue
+        name = one.question.id
+        base, number = name.rpartition("-")[0] or name, 0
+        while name in ids:
+            name, number = f"{base}-{number}", number + 1
+        ids.add(name)
+        found.append(replace(one, question=one.question.model_copy(update={"id": name})))
+    return found

@@ -16,7 +16,7 @@ from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.credit import wants_rerolls
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.stream import Stream
-from memrl.training.footprint import CARDS, Footprint, GpuKind, footprint, hours, lacking
+from memrl.training.footprint import CARDS, Footprint, GpuKind, experts, footprint, hours, lacking, no_estimate
 
 PROMPT_OVERHEAD = 400  # tokens of instruction and tool schemas, roughly
 READER_OVERHEAD = 100
@@ -188,6 +188,8 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         notes.append(
             "vLLM's cache takes what its share leaves; its size here is what rollout.max_batch can make use of"
         )
+    if shape is not None and (key := experts(shape)) is not None:
+        notes.append(no_estimate(config.model.path, key))
     if shape is None:
         notes.append(f"the size of {config.model.path} is unknown here: download it and give its folder")
     return {

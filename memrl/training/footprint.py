@@ -86,12 +86,31 @@ class Footprint:
         }
 
 
-def footprint(config: Config, shape: Mapping[str, Any]) -> Footprint:
-    """Return the memory of a decoder with gated MLPs and LoRA on every linear layer.
+def experts(shape: Mapping[str, Any]) -> str | None:
+    """Return the key by which a shape names several experts a layer; None where it names none.
+
+    Families call it `num_experts`, `num_local_experts`, `n_routed_experts` and more; `num_experts_per_tok` is another
+    number, of those that compute a token.
+    """
+    for key, value in shape.items():
+        if key.endswith("experts") and isinstance(value, int) and value > 1:
+            return key
+    return None
+
+
+def no_estimate(path: str, key: str) -> str:
+    """Return what to say where there is no estimate, because a shape names experts."""
+    return f"memory and hours of {path} are not estimated: it has experts ({key}), whose weights are not counted here"
+
+
+def footprint(config: Config, shape: Mapping[str, Any]) -> Footprint | None:
+    """Return the memory of a decoder with gated MLPs and LoRA on every linear layer; None of a mixture of experts.
 
     Args:
         shape: the text part of the model's config.json.
     """
+    if experts(shape):
+        return None
     hidden, layers, heads = shape["hidden_size"], shape["num_hidden_layers"], shape["num_attention_heads"]
     kv_heads = shape.get("num_key_value_heads") or heads
     head = shape.get("head_dim") or hidden // heads

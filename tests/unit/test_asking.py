@@ -230,6 +230,12 @@ def test_a_set_is_asked_about_without_a_model(built: Path, capsys: pytest.Captur
     assert main(["data", "ask", str(built), "--questions", "3", "--keep", "--force"]) == 0
     kept = next(read_jsonl(out / "train.jsonl"))
     assert len(kept.questions) > 3 and kept.questions[0].id == next(read_jsonl(built / "train.jsonl")).questions[0].id
+    assert kept.metadata[QUOTES].keys() == {question.id for question in kept.questions}
+    assert main(["data", "ask", str(out), "--questions", "9", "--seed", "1", "--keep"]) == 0
+    again = next(read_jsonl(out.with_name("parcels-asked-asked") / "train.jsonl"))
+    assert again.questions[: len(kept.questions)] == kept.questions
+    assert len({question.text for question in again.questions}) == len(again.questions) > len(kept.questions)
+    assert again.metadata[QUOTES].keys() == {question.id for question in again.questions}
     assert "memrl data build --from" in refused(capsys, str(built.parent))
 
 

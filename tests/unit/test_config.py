@@ -404,7 +404,7 @@ GPUS_OF_WORKERS = {
         "model__device": "cuda", "model__path": "org/name", "rollout__engine": "vllm", "vllm__tensor_parallel_size": 2,
         "ray__worker_gpus": 1.0, "ray__learner_gpus": 1.0,
     },
-    "takes one that Ray gave to a worker; set ray.learner_gpus to 1": {
+    "where there is one GPU, set rollout.workers to 0": {
         "model__device": "cuda", "ray__worker_gpus": 1.0,
     },
     "ray.learner_gpus is 0.5: processes that learn together cannot share a GPU": {

@@ -196,3 +196,15 @@ def test_a_judges_calls_are_counted_by_what_it_grades() -> None:
         both["per_step"]["reader_calls"] + 4 * both["per_step"]["completions"]
     )
     assert "judge calls go to the policy's base model" in "\n".join(both["notes"])
+
+
+@pytest.mark.parametrize("key", ["num_experts", "num_local_experts", "n_routed_experts"])
+def test_a_mixture_of_experts_has_no_estimate_and_it_is_said(key: str, tmp_path: Path) -> None:
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
+             "vocab_size": 1000}  # fmt: skip
+    made = config(path=str(tmp_path), dtype="bfloat16")
+    for more, known in (({key: 8, "num_experts_per_tok": 2}, False), ({key: 1}, True), ({key: None}, True)):
+        (tmp_path / "config.json").write_text(json.dumps({**shape, **more}))
+        assert (footprint(made, {**shape, **more}) is not None) == known
+        result = estimate(made, STATS)
+        assert any(f"it has experts ({key})" in note for note in result["notes"]) == (not known)
