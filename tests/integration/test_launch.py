@@ -37,7 +37,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     script, port = LAUNCH / "local-cluster.sh", free_port()
     started = subprocess.run(
         [script, "start", "--nodes", "2", "--port", str(port), "--dashboard-port", str(free_port())],
-        env=found, capture_output=True, text=True, timeout=180,
+        env=found, capture_output=True, text=True, timeout=420,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     assert "2 nodes with 1 CPU each" in started.stdout

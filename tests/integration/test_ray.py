@@ -313,7 +313,7 @@ def test_what_no_worker_can_do_is_said_at_once(quick_model: Path, tmp_path: Path
     config = small_config(quick_model, tmp_path, {**WORKERS, "ray.worker_cpus": 64, "ray.start_timeout": 2})
     with pytest.raises(EngineError, match=r"0 of 2 rollout workers .* each wants 64 CPU, 0 GPU, the cluster has 2 CPU"):
         open_ray_pool(config, build_worker)
-    config.ray.worker_cpus, config.ray.start_timeout = 0.5, 60.0
+    config.ray.worker_cpus, config.ray.start_timeout = 0.5, 300.0
     config.model.path = str(tmp_path)
     with pytest.raises(ConfigError, match=r"it has no config\.json"):
         open_ray_pool(config, build_worker)
