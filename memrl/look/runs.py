@@ -27,13 +27,12 @@ from memrl.storage.rundir import (
     METRICS_FILE,
     NO_RUN_FILES,
     RUN_FILE,
+    SUMMARY_FILE,
     EpisodeWriter,
     best_row,
     check_run,
     run_name,
 )
-
-SUMMARY_FILE = "summary.json"
 
 
 @dataclass

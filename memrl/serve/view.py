@@ -23,6 +23,8 @@ from memrl.config.keys import without
 from memrl.errors import MemrlError
 from memrl.look.report import LIVE_SECONDS, MARK, write_report
 from memrl.serve.token import is_loopback, listen, read_token
+from memrl.storage.lock import LOCK_FILE
+from memrl.storage.rundir import METRICS_FILE, SUMMARY_FILE
 
 log = logging.getLogger(__name__)
 KINDS = {
@@ -98,7 +100,7 @@ def _written(folders: Sequence[Path]) -> list[tuple[str, int, int]]:
     """The state of the files that tell how far runs are."""
     found = []
     for folder in folders:
-        for name in ("metrics.jsonl", "summary.json", "lock"):
+        for name in (METRICS_FILE, SUMMARY_FILE, LOCK_FILE):
             try:
                 stat = (folder / name).stat()
             except OSError:

@@ -64,7 +64,13 @@ def holder(folder: Path) -> str | None:
             return None
         except PermissionError:
             pass  # it is there, and somebody else's
-    return f"process {words[0]} on {words[1]}"
+    return _in_words(words)
+
+
+def _in_words(words: list[str]) -> str:
+    """Return whom the two words of a lock file name."""
+    process, host = words
+    return f"process {process} on {host}"
 
 
 def _take(file: Path) -> int:
@@ -74,9 +80,9 @@ def _take(file: Path) -> int:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(opened, 200, 0).decode(errors="replace").split()
+            words = os.pread(opened, 200, 0).decode(errors="replace").split()
             let_go(opened)
-            who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
+            who = _in_words(words) if len(words) == 2 else "another process"
             raise ConfigError(
                 f"{file.parent} is in use: {who} is training there. Wait until it has ended or end it, or give this "
                 f"run another folder: run.dir={file.parent}-2"

@@ -30,6 +30,8 @@ EPISODES = "episodes"
 EVALUATION_FILE = "evaluation.json"
 """Says whose evaluation a folder of `memrl eval` holds."""
 METRICS_FILE = "metrics.jsonl"
+SUMMARY_FILE = "summary.json"
+"""What a run came to; it is there once the run has ended."""
 RUN_FILE = "run.json"
 """Says the format of the run folder, and which memrl wrote there last."""
 RUN_MARKS = (CONFIG_FILE, RUN_FILE)

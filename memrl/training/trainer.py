@@ -43,6 +43,7 @@ from memrl.rollout.build import check_records, open_pool
 from memrl.rollout.preflight import check_judge, check_reader, first_prompt
 from memrl.rollout.schedule import RolloutSchedule
 from memrl.storage.files import write_json_atomic
+from memrl.storage.rundir import SUMMARY_FILE
 from memrl.training.canary import AdapterCanary
 from memrl.training.clock import Clock
 from memrl.training.figures import COUNTED, calls_in_words, credited, idle_steps, step_figures
@@ -438,7 +439,7 @@ class Trainer:
             },
             "versions": environment()["packages"],
         }
-        write_json_atomic(self.folder / "summary.json", summary)
+        write_json_atomic(self.folder / SUMMARY_FILE, summary)
         self.trackers.end(summary)
         self._draw_curve()
         self._report(live=False)
