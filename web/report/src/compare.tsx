@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { useRecord, useRuns } from "./data";
 import { useKeys } from "./keys";
-import { Cause, Choice, Fault, Head, Loading, Panel, Right } from "./parts";
+import { Cause, Choice, Differing, Fault, Head, Loading, OnlyDiffering, Panel, Right } from "./parts";
 import type { CompareColumn, CompareRecord, RunRecord, StreamPlace } from "./records";
 import { go, link, type Route } from "./route";
 import { count, Long, score, T } from "./text";
@@ -133,9 +133,7 @@ function Both({ run, other, left, right, words, to, streams, place, all }: BothP
       <Panel
         title="What is kept of each chunk"
         aside={
-          <label>
-            <input type="checkbox" checked={only} onChange={() => set(!only)} /> only where they differ
-          </label>
+          <OnlyDiffering only={only} set={set} />
         }
       >
         <div class="scroll" role="region" aria-label="Kept by chunk" tabIndex={0}>
@@ -153,11 +151,7 @@ function Both({ run, other, left, right, words, to, streams, place, all }: BothP
                   <th scope="row">
                     <span class="chunk-number">
                       {number}
-                      {!sides.same && (
-                        <span class="differ">
-                          <span aria-hidden="true">≠ </span>differ
-                        </span>
-                      )}
+                      {!sides.same && <Differing />}
                     </span>
                     <Long text={text} className="cut" />
                   </th>

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useRecord, useRuns } from "./data";
 import { crumbs, goTo, stepsAround } from "./groups";
 import { useKeys } from "./keys";
-import { Around, beside, Credit, Fault, Head, Loading, Panel, partInWords, pathOf, placeOf } from "./parts";
+import { Around, beside, Credit, Differing, Fault, Head, Loading, OnlyDiffering, Panel, partInWords, pathOf, placeOf } from "./parts";
 import type { EpisodeRow, GroupListRecord, GroupRecord } from "./records";
 import { go, link, type Route } from "./route";
 import { count, figure, Long, score, T } from "./text";
@@ -144,9 +144,7 @@ function ByChunk({ record, chunk }: { record: GroupRecord; chunk: string }) {
       title="Chunk by chunk"
       aside={
         differ && (
-          <label>
-            <input type="checkbox" checked={only} onChange={() => set(!only)} /> only where they differ ({record.differ.length} of {steps})
-          </label>
+          <OnlyDiffering only={only} set={set} count={`${record.differ.length} of ${steps}`} />
         )
       }
     >
@@ -164,11 +162,7 @@ function ByChunk({ record, chunk }: { record: GroupRecord; chunk: string }) {
                 <th scope="row">
                   <span class="chunk-number">
                     {number}
-                    {differ && record.differ.includes(number) && (
-                      <span class="differ">
-                        <span aria-hidden="true">≠ </span>differ
-                      </span>
-                    )}
+                    {differ && record.differ.includes(number) && <Differing />}
                   </span>
                   {record.chunks[number] && <Long text={record.chunks[number].text} className="cut" />}
                 </th>
@@ -226,9 +220,7 @@ function ByQuestion({ record }: { record: GroupRecord }) {
       title="Question by question"
       aside={
         record.episodes.length > 1 && (
-          <label>
-            <input type="checkbox" checked={only} onChange={() => set(!only)} /> only where they differ ({differ.size} of {record.questions.length})
-          </label>
+          <OnlyDiffering only={only} set={set} count={`${differ.size} of ${record.questions.length}`} />
         )
       }
     >
@@ -248,11 +240,7 @@ function ByQuestion({ record }: { record: GroupRecord }) {
                   <Long text={one.text} className="cut" />
                   <span class="faint">
                     <T>{one.id}</T>, <T>{one.kind}</T>
-                    {differ.has(one.id) && (
-                      <span class="differ">
-                        <span aria-hidden="true"> ≠ </span>differ
-                      </span>
-                    )}
+                    {differ.has(one.id) && <Differing />}
                   </span>
                 </th>
                 <td>

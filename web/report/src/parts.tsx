@@ -168,6 +168,24 @@ type PanelProps = {
   className?: string;
 };
 
+/** A switch that leaves out the rows of a table that are alike; `count` says how many differ. */
+export function OnlyDiffering({ only, set, count }: { only: boolean; set: (only: boolean) => void; count?: string }) {
+  return (
+    <label>
+      <input type="checkbox" checked={only} onChange={() => set(!only)} /> only where they differ{count && ` (${count})`}
+    </label>
+  );
+}
+
+/** The mark of a row whose sides differ. */
+export function Differing() {
+  return (
+    <span class="differ">
+      <span aria-hidden="true"> ≠ </span>differ
+    </span>
+  );
+}
+
 /** Where one is: links up, then the title. */
 export function Head({ up, title, children }: { up: [string, string][]; title: ComponentChildren; children?: ComponentChildren }) {
   return (
