@@ -30,6 +30,11 @@ def connect(address: str | None) -> bool:
     try:
         _reach(address)
         ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **dashboard)
+    except SystemExit as ended:
+        # Ray's handler of SIGTERM, which holds while it starts; ours says the last word.
+        if ended.code == signal.SIGTERM and callable(on_term):
+            on_term(signal.SIGTERM, None)
+        raise
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"no Ray cluster can be reached at ray.address={address!r}: {str(error).rstrip('.')}. Start one (ray start "

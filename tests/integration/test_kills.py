@@ -6,6 +6,8 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -48,3 +50,27 @@ def test_a_run_whose_ray_has_died_says_so_in_few_lines_and_goes_on(quick_model: 
     assert bench.start(run).wait() == 0
     assert [row["step"] for row in rows_of(run)] == [0, 1, 2, 3, 4]
     assert bench.end() == []
+
+
+def test_a_sigterm_that_ray_takes_while_it_starts_ends_with_143(tmp_path: Path) -> None:
+    """Ray puts its own handler in the place of ours until it has started."""
+    program = """
+import os, signal, threading, time
+from memrl.cli.signals import Terminated, terminable
+from memrl.cluster import connect
+
+def send(ours):
+    while signal.getsignal(signal.SIGTERM) is ours:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with terminable():
+    threading.Thread(target=send, args=(signal.getsignal(signal.SIGTERM),), daemon=True).start()
+    try:
+        connect(None)
+    except Terminated:
+        raise SystemExit(143)
+"""
+    environment = {**os.environ, "RAY_TMPDIR": "/tmp/ray", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 143, done.stderr
