@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from memrl.report.trackers import HeldOut, RunInfo, Score
-from memrl.report.tracking.kept import Kept
+from memrl.report.tracking.kept import TrackerRecord
 from memrl.report.tracking.shared import Writer
 
 ORPHAN_SECONDS = 20
@@ -31,11 +31,11 @@ class _Calls:
         self._module = import_module(f"memrl.report.tracking.{name}")
         self._name = name
         self._writer: Writer | None = None
-        self._kept: Kept | None = None
+        self._kept: TrackerRecord | None = None
 
     def open(self, given: dict[str, Any]) -> str:
         run = RunInfo(**{**given, "folder": Path(given["folder"])})
-        self._kept = Kept(run.folder, self._name)
+        self._kept = TrackerRecord(run.folder, self._name)
         self._writer = self._module.open_writer(run, self._kept)
         self._kept.note()
         return self._writer.note if self._writer else ""

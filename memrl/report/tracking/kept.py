@@ -16,7 +16,7 @@ FOLDER = "trackers"
 """The folder in a run for all that trackers keep."""
 
 
-class Kept:
+class TrackerRecord:
     """A tracker's run: its id, and the last row and evaluation that it has.
 
     Args:

@@ -26,7 +26,7 @@ from mlflow.entities import Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from memrl.report.trackers import HeldOut, RunInfo  # noqa: E402
-from memrl.report.tracking.kept import Kept  # noqa: E402
+from memrl.report.tracking.kept import TrackerRecord  # noqa: E402
 from memrl.report.tracking.shared import COLUMNS, PROJECT, flat, numbers, table  # noqa: E402
 
 PARAMS_AT_ONCE, METRICS_AT_ONCE, LONGEST_VALUE = 100, 1_000, 6_000
@@ -38,7 +38,7 @@ class Mlflow:
 
     note = ""
 
-    def __init__(self, run: RunInfo, kept: Kept) -> None:
+    def __init__(self, run: RunInfo, kept: TrackerRecord) -> None:
         store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{kept.folder.resolve()}/mlflow.db"
         self._client = MlflowClient(tracking_uri=store)
         if kept.again:
@@ -97,6 +97,6 @@ def _name_of(key: str) -> str:
     return re.sub(r"[^\w\-. /]", "_", key, flags=re.ASCII)
 
 
-def open_writer(run: RunInfo, kept: Kept) -> Mlflow:
+def open_writer(run: RunInfo, kept: TrackerRecord) -> Mlflow:
     """Open the run, or go on with it."""
     return Mlflow(run, kept)

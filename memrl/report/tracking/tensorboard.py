@@ -20,7 +20,7 @@ from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from memrl.report.trackers import HeldOut, RunInfo
-from memrl.report.tracking.kept import Kept
+from memrl.report.tracking.kept import TrackerRecord
 from memrl.report.tracking.shared import markdown, numbers, verbatim
 
 
@@ -29,7 +29,7 @@ class TensorBoard:
 
     note = ""
 
-    def __init__(self, run: RunInfo, kept: Kept) -> None:
+    def __init__(self, run: RunInfo, kept: TrackerRecord) -> None:
         self._writer = EventFileWriter(str(kept.folder / "tensorboard"))
         if not kept.again:
             self._write(0, _text("config", verbatim(json.dumps(run.settings, indent=2, default=str))))
@@ -76,6 +76,6 @@ def _picture(tag: str, png: bytes) -> Summary.Value:
     return Summary.Value(tag=tag, image=image)
 
 
-def open_writer(run: RunInfo, kept: Kept) -> TensorBoard:
+def open_writer(run: RunInfo, kept: TrackerRecord) -> TensorBoard:
     """Open the writer."""
     return TensorBoard(run, kept)

@@ -12,7 +12,7 @@ from typing import Any
 import trackio
 
 from memrl.report.trackers import HeldOut, RunInfo
-from memrl.report.tracking.kept import Kept
+from memrl.report.tracking.kept import TrackerRecord
 from memrl.report.tracking.shared import COLUMNS, PROJECT, flat, numbers, table, verbatim
 
 
@@ -21,7 +21,7 @@ class Trackio:
 
     note = ""
 
-    def __init__(self, run: RunInfo, kept: Kept) -> None:
+    def __init__(self, run: RunInfo, kept: TrackerRecord) -> None:
         self._step = run.step
         self._run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),
@@ -55,6 +55,6 @@ class Trackio:
         self._run.finish()
 
 
-def open_writer(run: RunInfo, kept: Kept) -> Trackio:
+def open_writer(run: RunInfo, kept: TrackerRecord) -> Trackio:
     """Open the run, or go on with it."""
     return Trackio(run, kept)

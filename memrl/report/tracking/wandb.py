@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import wandb
 
 from memrl.report.trackers import HeldOut, RunInfo
-from memrl.report.tracking.kept import Kept
+from memrl.report.tracking.kept import TrackerRecord
 from memrl.report.tracking.shared import COLUMNS, PROJECT, numbers, table
 
 HOST = "https://api.wandb.ai"
@@ -30,7 +30,7 @@ FINISH_SECONDS = 25.0
 class Wandb:
     """Writes a run; a step's figures are sent once the next step's come."""
 
-    def __init__(self, run: RunInfo, kept: Kept) -> None:
+    def __init__(self, run: RunInfo, kept: TrackerRecord) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         why = None if os.environ.get("WANDB_MODE") else offline_because()
         self._run = wandb.init(
@@ -102,6 +102,6 @@ def _has_key(host: str) -> bool:
     return False
 
 
-def open_writer(run: RunInfo, kept: Kept) -> Wandb:
+def open_writer(run: RunInfo, kept: TrackerRecord) -> Wandb:
     """Open the run, or go on with it."""
     return Wandb(run, kept)
