@@ -1,7 +1,7 @@
-"""Pages of the site that are made from code, so that they cannot fall behind it: settings, metrics, reference, project.
+"""Pages of the site that are made from code, so that they cannot fall behind it: settings, reference, project.
 
 A hook of mkdocs (mkdocs.yml). Nothing is written into docs/: the pages live in the build alone. It imports
-`memrl.config` and two light modules beside it, and neither torch nor ray.
+`memrl.config`, and neither torch nor ray.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from memrl.config.describe import SettingInfo, settings
-from memrl.report.metric_keys import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = {
@@ -85,7 +84,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to those of docs/."""
     pages = {
         "reference/settings.md": settings_page(settings()),
-        "reference/metrics.md": metrics_page(METRICS),
         **{f"reference/{name}.md": reference_page(*page) for name, page in REFERENCE.items()},
         **{
             f"project/{name}.md": rehome((ROOT / file).read_text(encoding="utf-8"), file, f"project/{name}.md")
@@ -117,28 +115,6 @@ def settings_page(found: Iterable[SettingInfo]) -> str:
             default = "none" if one.default is None else str(one.default)
             lines.append(f"| `{one.key}` | `{_cell(one.type)}` | `{_cell(default)}` | {_words(one.meaning)} |")
     return "\n".join(lines) + "\n"
-
-
-def metrics_page(metrics: dict[str, str]) -> str:
-    """Return the page of the keys of metrics.jsonl, a table for each family of them."""
-    lines = [
-        "# Metrics",
-        "",
-        "Every key of `metrics.jsonl`, made from `memrl/report/metric_keys.py`. The row of step 0 is the evaluation "
-        "before training. A key in angle brackets stands for several. In one process on a CPU, everything but `time/*` "
-        "is the same in two runs of one seed.",
-    ]
-    for family, keys in _families(metrics):
-        lines += ["", f"## {family}", "", "| key | meaning |", "|---|---|"]
-        lines += [f"| `{_cell(key)}` | {_words(metrics[key])} |" for key in keys]
-    return "\n".join(lines) + "\n"
-
-
-def _families(metrics: Iterable[str]) -> list[tuple[str, list[str]]]:
-    families: dict[str, list[str]] = {}
-    for key in metrics:
-        families.setdefault(key.partition("/")[0] if "/" in key else "Row", []).append(key)
-    return list(families.items())
 
 
 def reference_page(title: str, names: Sequence[str]) -> str:

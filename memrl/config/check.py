@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from memrl.config.check_curriculum import check_curriculum
 from memrl.config.check_endpoint import check_endpoint
-from memrl.config.registries import BESIDE, BY_KEY, TRACKERS
+from memrl.config.registries import BESIDE, BY_KEY, TRACKER_PACKAGES, TRACKERS
 from memrl.config.schema import Config
 from memrl.config.shipped import TINY
 from memrl.config.tree import values
@@ -125,6 +126,7 @@ def check_config(config: Config, *, files: bool = True, machine: bool = True) ->
         *_choices(config),
         *_staleness(config),
         *_vllm(config, files and machine),
+        *_trackers(config, files and machine),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_judge(config, files),
         *_sizes(config),
@@ -163,9 +165,17 @@ def _choices(config: Config) -> Iterator[str]:
             continue
         elif key in BY_KEY and (complaint := _named(BY_KEY[key], value)):
             yield f"{key} is {value!r}{complaint}"
+
+
+def _trackers(config: Config, here: bool) -> Iterator[str]:
     for name in config.run.trackers:
         if complaint := _named(TRACKERS, name):
             yield f"run.trackers names {name!r}{complaint}"
+        elif here and any(find_spec(package) is None for package in TRACKER_PACKAGES.get(name, ())):
+            yield f"run.trackers names {name}, which is not installed here; install it: pip install 'memrl[{name}]'"
+    for name, count in Counter(config.run.trackers).items():
+        if count > 1:
+            yield f"run.trackers names {name!r} {count} times; name it once"
 
 
 def _named(registry: Registry[Any], name: str) -> str:

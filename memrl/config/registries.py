@@ -43,7 +43,16 @@ JUDGES.add("policy-base", "memrl.frozen.build:policy_base_judge")
 JUDGES.add("endpoint", "memrl.frozen.build:endpoint_judge")
 
 TRACKERS: Registry[Any] = Registry("tracker", "memrl.trackers", shape(takes=1, members=("row", "end")))
-"""Called with a `memrl.report.trackers.RunInfo`, they open a `Tracker`. None ships."""
+"""Called with a `memrl.report.trackers.RunInfo`, they open a `Tracker`."""
+TRACKER_PACKAGES = {
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+}
+"""Those that ship, each an extra of this package, with the packages that they import."""
+for _name in TRACKER_PACKAGES:
+    TRACKERS.add(_name, f"memrl.report.tracking:{_name}")
 
 BY_KEY: dict[str, Registry[Any]] = {
     "memory.design": DESIGNS,

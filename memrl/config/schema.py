@@ -16,7 +16,7 @@ class RunConfig:
     keep_checkpoints: int = 2  # the newest; older ones are removed
     save_episodes: bool = True  # replayable episodes, one zstd file a step and an evaluation
     report_every: int = 0  # trainer steps between refreshes of the report in the run folder; 0: at the end alone
-    trackers: list[str] = field(default_factory=list)  # who else gets each metrics row: names of plug-ins, import paths
+    trackers: list[str] = field(default_factory=list)  # tensorboard, wandb, trackio, mlflow (extras), or plug-ins
 
 
 @dataclass

@@ -18,7 +18,7 @@ from memrl.evaluation.statistics import SCORES, interval_over, mean, paired_diff
 from memrl.evaluation.suites import Suite, set_of
 from memrl.policies.policy import POLICY
 from memrl.records import AnswerRecord
-from memrl.report.causes import IN_WORDS, RIGHT, counted
+from memrl.report.causes import IN_WORDS, RIGHT, Cause, counted, known
 from memrl.report.tables import shown
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -57,6 +57,7 @@ def results(measured: Sequence[Measured], suites: Sequence[Suite], *, reader: st
     hold, where shares were measured: then a method has a row for each, set beside the policy's of the same share, and
     no `macro`.
     """
+    measured = without_memory(measured)
     by_suite: dict[str, list[Measured]] = defaultdict(list)
     cells: dict[tuple[str, str, float | None], list[Measured]] = defaultdict(list)
     for one in measured:
@@ -143,6 +144,21 @@ def _asked(suite: Suite, found: Sequence[Measured]) -> dict[str, Any]:
         "of": suite.questions + sum(one.questions or 0 for one in suite.left_out),
         "left_out": left_out,
     }
+
+
+def without_memory(measured: Sequence[Measured]) -> list[Measured]:
+    """Return what was measured, with the cause `disputable` for each wrong answer to a question that the same reader is
+    right about without any memory: the baseline `nothing` says so, where it was measured."""
+    right = {
+        (one.suite, one.stream): known(one.answers) for one in measured if one.method == "nothing" and not one.failure
+    }
+
+    def disputed(one: Measured) -> Measured:
+        doubted = right.get((one.suite, one.stream), frozenset()) & one.causes.keys()
+        causes = one.causes | dict.fromkeys(doubted, Cause.DISPUTABLE.value)
+        return one.model_copy(update={"causes": causes}) if doubted else one
+
+    return [disputed(one) for one in measured]
 
 
 def causes(done: Sequence[Measured], kind: str | None = None) -> dict[str, int] | None:

@@ -11,44 +11,44 @@ from memrl.evaluation.statistics import stream_interval
 from memrl.look.records import AlarmRecord, BandRecord, SeriesRecord
 from memrl.look.runs import Run
 from memrl.report.curve import KIND, kinds_of
-from memrl.report.metric_keys import metric_meaning
+from memrl.report.metric_keys import METRICS, metric_of
 from memrl.rewards.alarms import ALARMS
 
 ENDS = ("_low", "_high")
-_GROUPS: tuple[tuple[str, str, str], ...] = (
-    (KIND, "kinds", "score"),
-    ("eval/qa", "held-out", "score"),
-    ("eval/answerable", "held-out", "score"),
-    ("eval/unanswerable", "held-out", "score"),
-    ("eval/worst_fall", "", ""),
-    ("eval/streams", "", ""),
-    ("eval/failures", "failures", "episodes"),
-    ("eval/reader_", "cost", "count"),
-    ("eval/judge_", "cost", "count"),
-    ("eval/", "held-out", "value"),
-    ("reward/", "reward", "value"),
-    ("memory/tokens", "lengths", "tokens"),
-    ("meters/length", "lengths", "share"),
-    ("stop/", "lengths", "share"),
-    ("tools/calls_per_step", "tools", "calls"),
-    ("tools/", "tools", "share"),
-    ("fail/rate", "failures", "share"),
-    ("fail/", "failures", "count"),
-    ("learner/staleness", "staleness", "versions"),
-    ("loss/entropy", "entropy", "nats"),
-    ("loss/clip_fraction", "clipping", "share"),
-    ("loss/kl", "clipping", "nats"),
-    ("loss/grad_norm", "clipping", "norm"),
-    ("time/wall", "", ""),
-    ("time/", "time", "seconds"),
-    ("tokens/", "tokens", "tokens"),
-    ("reader/", "cost", "count"),
-    ("judge/agreement", "reward", "share"),
-    ("judge/accepted", "reward", "share"),
-    ("judge/", "cost", "count"),
-    ("meters/", "meters", "value"),
+_GROUPS: tuple[tuple[str, str], ...] = (
+    (KIND, "kinds"),
+    ("eval/qa", "held-out"),
+    ("eval/answerable", "held-out"),
+    ("eval/unanswerable", "held-out"),
+    ("eval/worst_fall", ""),
+    ("eval/streams", ""),
+    ("eval/failures", "failures"),
+    ("eval/reader_", "cost"),
+    ("eval/judge_", "cost"),
+    ("eval/", "held-out"),
+    ("reward/", "reward"),
+    ("memory/tokens", "lengths"),
+    ("meters/length", "lengths"),
+    ("stop/", "lengths"),
+    ("tools/calls_per_step", "tools"),
+    ("tools/", "tools"),
+    ("fail/rate", "failures"),
+    ("fail/", "failures"),
+    ("learner/staleness", "staleness"),
+    ("loss/entropy", "entropy"),
+    ("loss/clip_fraction", "clipping"),
+    ("loss/kl", "clipping"),
+    ("loss/grad_norm", "clipping"),
+    ("time/wall", ""),
+    ("time/", "time"),
+    ("tokens/", "tokens"),
+    ("reader/", "cost"),
+    ("judge/agreement", "reward"),
+    ("judge/accepted", "reward"),
+    ("judge/", "cost"),
+    ("meters/", "meters"),
 )
-"""Beginnings of keys with the group that they are drawn in and their unit, the first that fits; an empty group: not
+"""Beginnings of keys with the group that they are drawn in, the first that fits; an empty group: not
 drawn."""
 SPENT = ("reader/prompt_tokens", "reader/completion_tokens", "judge/prompt_tokens", "judge/completion_tokens")
 SAMPLED = ("tokens/prompt", "tokens/completion", "tokens/reroll_prompt", "tokens/reroll_completion")
@@ -64,17 +64,18 @@ def series_of(run: Run) -> list[SeriesRecord]:
 def _line(rows: Sequence[dict[str, Any]], key: str) -> SeriesRecord | None:
     if key.endswith(ENDS) and any(key.removesuffix(end) in row for end in ENDS for row in rows):
         return None
-    group, unit = next(((group, unit) for begin, group, unit in _GROUPS if key.startswith(begin)), ("", ""))
+    group = next((group for begin, group in _GROUPS if key.startswith(begin)), "")
     if not group:
         return None
     found = [row for row in rows if key in row]
     ends = any(f"{key}_low" in row for row in found)
+    told = metric_of(key)  # none: an older or a newer version's key
     return {
         "key": key,
         "group": group,
         "label": key.removeprefix(KIND if group == "kinds" else key.split("/")[0] + "/").replace("_", " "),
-        "unit": unit,
-        "meaning": metric_meaning(key) or "",
+        "unit": told.unit if told else "",
+        "meaning": f"{told.meaning} To worry about: {told.worry}" if told else "",
         "steps": [row["step"] for row in found],
         "values": [row[key] for row in found],
         "low": [row.get(f"{key}_low") for row in found] if ends else None,
@@ -104,7 +105,7 @@ def _computed(rows: Sequence[dict[str, Any]]) -> Iterator[SeriesRecord]:
             points.append((row["step"], so_far))
         yield _plain(key, "cost", label, "tokens", "Sum over the rows up to this step.", points)
     walls = [(row["step"], row["time/wall"]) for row in rows if "time/wall" in row]
-    yield _plain("cost/seconds", "cost", "seconds so far", "seconds", metric_meaning("time/wall") or "", walls)
+    yield _plain("cost/seconds", "cost", "seconds so far", "seconds", METRICS["time/wall"].meaning, walls)
 
 
 def _plain(

@@ -140,11 +140,19 @@ def episode_text(run: Run, part: Part, step: int, number: int, groups: Sequence[
     """
     places = [(place, told) for place, group in enumerate(groups) for told in group]
     at, told = places[number]
-    place = GroupPlace("run", part, step, at)
-    group = group_record(place, groups[at])
+    yield from one_episode_text(run, GroupPlace("run", part, step, at), number, groups[at], told)
+
+
+def one_episode_text(run: Run, place: GroupPlace, number: int, members: Sequence[Told], told: Told) -> Iterator[str]:
+    """Yield the same of an episode that is found already.
+
+    Args:
+        members: its group.
+    """
+    group = group_record(place, members)
     record = episode_record(place, told, instruction=run.instruction, reader=run.reader)
     parts = ", ".join(f"{line(name, 40)} {value:.3f}" for name, value in record["parts"].items())
-    yield f"{line(str(run.folder))}, {part}, step {step}, episode {number}"
+    yield f"{line(str(run.folder))}, {place.part}, step {place.step}, episode {number}"
     yield f"stream {line(group['stream'])} of {line(group['source'])}"
     yield f"paid {record['total']:.3f} ({parts}); {record['memory_tokens']} of {record['chunk_tokens']} tokens kept"
     for one in record["steps"]:

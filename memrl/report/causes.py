@@ -3,8 +3,8 @@
 A wrong answer has exactly one cause, the first of these that holds:
 
 - `disputable`: the gold or the metric is in doubt. The answer holds a gold word for word, and nothing else but words of
-  the question, and was scored as wrong; the judge rejects what the metric accepts; or a reader is right about the
-  question without any memory.
+  the question, and was scored as wrong; the judge rejects what the metric accepts; or the reader is right about the
+  question without any memory, which `memrl eval` finds out where the baseline `nothing` is measured beside (`known`).
 - `stored_falsely`: a text about the question was stored that no chunk says, and the answer is taken from it, or no text
   that says the answer was ever stored.
 - `never_stored`: no text that says the answer was ever in the memory, and none was refused by the budget.
@@ -284,16 +284,12 @@ class Evidence:
         return len(content_words(text) & self._said) >= max(1, ABOUT * len(self._said))
 
 
-def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = ()) -> Why | None:
-    """Return the cause of an answer; None where it is right.
-
-    Args:
-        known: ids of questions that a reader answers rightly from an empty memory (the closed-book check).
-    """
+def why_wrong(answer: AnswerRecord, reading: Reading) -> Why | None:
+    """Return the cause of an answer; None where it is right."""
     if answer.score >= RIGHT:
         return None
     wanted = reading.evidence(answer)
-    if (doubt := _doubt(answer, wanted.answerable, known)) is not None:
+    if (doubt := _doubt(answer, wanted.answerable)) is not None:
         return Why(Cause.DISPUTABLE, doubt)
     shown = reading.shown(answer)
     if not wanted.answerable:
@@ -332,12 +328,10 @@ def why_wrong(answer: AnswerRecord, reading: Reading, known: Collection[str] = (
     return Why.of(Cause.MISREAD, f"The reader was shown {right.item}, which says it.", evidence, right)
 
 
-def _doubt(answer: AnswerRecord, answerable: bool, known: Collection[str]) -> str | None:
+def _doubt(answer: AnswerRecord, answerable: bool) -> str | None:
     """Return why the gold or the metric is in doubt; None where they are not."""
     if answer.metric_score is not None and answer.metric_score >= RIGHT:
         return f"The judge rejects what the metric ({answer.metric}) accepts."
-    if answer.question_id in known:
-        return "A reader is right about it without any memory."
     if not answerable or len(answer.answer) > 1_000:
         return None
     more = content_words(answer.answer) - content_words(answer.question)
@@ -383,10 +377,16 @@ def taken_from(answer: str, text: str) -> bool:
     return bool(words) and words <= content_words(text)
 
 
-def causes_of(answers: Iterable[AnswerRecord], reading: Reading, known: Collection[str] = ()) -> dict[str, Why]:
+def causes_of(answers: Iterable[AnswerRecord], reading: Reading) -> dict[str, Why]:
     """Return the cause of each wrong answer of an episode, by question id."""
-    found = ((answer.question_id, why_wrong(answer, reading, known)) for answer in answers)
+    found = ((answer.question_id, why_wrong(answer, reading)) for answer in answers)
     return {question: why for question, why in found if why is not None}
+
+
+def known(answers: Iterable[AnswerRecord]) -> frozenset[str]:
+    """Return the ids of the questions that answers from an empty memory are right about. Of a question that the text
+    does not answer that is no doubt: to abstain is right, with a memory and without."""
+    return frozenset(answer.question_id for answer in answers if answer.answerable and answer.score >= RIGHT)
 
 
 def counted(causes: Iterable[Cause | str]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
 from memrl.frozen.costs import judge_costs, reader_costs, total_costs, verdicts
 from memrl.learner.build import open_learner
+from memrl.look.held_out import held_out
 from memrl.look.report import write_report
 from memrl.records import AdapterRef, AnswerRecord, Episode, Group, Sample, adapter_name
 from memrl.report.curve import draw_curve
@@ -78,6 +79,8 @@ class Trainer:
         self._alarmed: set[str] = set()
         self._alarmed_kinds: set[str] = set()
         self._idle = 0
+        self._played: list[Episode] = []
+        """The episodes of an evaluation that the trackers have not been told of."""
         self._progress = RunProgress(console)
 
         found = find_start(config) if resume else None
@@ -316,6 +319,7 @@ class Trainer:
                 self.state.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
                 answers += ceiling
         self.state.evaluations.append(evaluation)
+        self._played = played
         self._curriculum.take_held_out(
             evaluation.qa.value, {kind: found.value for kind, found in evaluation.by_kind.items()}
         )
@@ -380,12 +384,17 @@ class Trainer:
             if not self._done():  # the end shows the last
                 every = self.config.run.report_every
                 if "eval/qa" in row:
-                    self._draw_curve()
+                    self._show_evaluation()
                 if every and self.step and self.step % every == 0:
                     self._report(live=True)
 
-    def _draw_curve(self) -> None:
-        draw_curve(self.state.metrics.rows(), self.folder / "curve.png", f"{self.name}, seed {self.config.seed}")
+    def _show_evaluation(self) -> None:
+        """Draw the curve, and give the trackers the last evaluation."""
+        curve = self.folder / "curve.png"
+        draw_curve(self.state.metrics.rows(), curve, f"{self.name}, seed {self.config.seed}")
+        played, self._played = self._played, []
+        if played and self.trackers:
+            self.trackers.evaluation(lambda: held_out(self.folder, self.state.evaluations[-1], played, curve))
 
     def _report(self, *, live: bool) -> None:
         """Bring the report in the run's folder up to date. A report that fails ends no run."""
@@ -440,8 +449,8 @@ class Trainer:
             "versions": environment()["packages"],
         }
         write_json_atomic(self.folder / SUMMARY_FILE, summary)
+        self._show_evaluation()
         self.trackers.end(summary)
-        self._draw_curve()
         self._report(live=False)
         self.console.print(final_table(summary, self.folder, self.console.width))
         return summary

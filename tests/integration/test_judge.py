@@ -15,7 +15,7 @@ from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.errors import EngineError, JudgeError, RewardHacked
 from memrl.records import Episode
-from memrl.report.metric_keys import metric_meaning
+from memrl.report.metric_keys import metric_of
 from memrl.storage.rundir import EpisodeWriter
 from memrl.training.rescore import rescore
 from memrl.training.trainer import Trainer
@@ -80,7 +80,7 @@ def test_the_judge_grades_answers_and_memory_and_its_cost_is_counted(whole: Path
     assert checks and all(check.verdict is not None for _, check in checks)
     assert {check.right for _, check in checks} == {True, False}
     first, *steps = rows(whole)
-    assert [key for row in (first, *steps) for key in row if metric_meaning(key) is None] == []
+    assert [key for row in (first, *steps) for key in row if metric_of(key) is None] == []
     assert first["eval/judge_calls"] > 0
     for row in steps:
         assert row["judge/calls"] > 0 and row["judge/prompt_tokens"] > row["judge/calls"]

@@ -21,7 +21,7 @@ from memrl.engines.transformers_engine import TransformersEngine
 from memrl.errors import ConfigError, EngineError, NothingLearned
 from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Completion, Episode, Sample
-from memrl.report.metric_keys import metric_meaning
+from memrl.report.metric_keys import metric_of
 from memrl.report.progress import RunProgress
 from memrl.rewards.compose import resolve_weights, total
 from memrl.rollout.build import open_pool
@@ -133,7 +133,7 @@ def test_a_run_trains_what_it_sampled_and_leaves_every_file(
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert all(next(iter(json.loads(line))) == "step" for line in lines)
     assert all("time/step" in json.loads(line) for line in lines)
-    assert [key for line in lines for key in json.loads(line) if metric_meaning(key) is None] == []
+    assert [key for line in lines for key in json.loads(line) if metric_of(key) is None] == []
     assert [row["step"] for row in metrics if "eval/qa" in row] == [0, 3]
     evaluations = summary["eval"]
     assert summary == json.loads((folder / "summary.json").read_text())

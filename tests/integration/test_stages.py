@@ -18,7 +18,7 @@ from memrl.envs.errors import DataError
 from memrl.errors import ConfigError
 from memrl.learner.build import build_learner
 from memrl.records import AdapterRef, Episode
-from memrl.report.metric_keys import metric_meaning
+from memrl.report.metric_keys import metric_of
 from memrl.rollout.build import check_records, open_pool
 from memrl.rollout.pool import InProcessPool
 from memrl.storage.rundir import EpisodeWriter
@@ -62,7 +62,7 @@ def test_each_step_is_played_in_its_stage_and_says_so(whole: Any) -> None:
     # The quick model knows nothing: no question is answered, so every stream that was played is hard.
     assert metrics[1]["difficulty/new"] == metrics[4]["difficulty/new"] == metrics[6]["difficulty/new"] == 1.0
     assert sum(row["difficulty/hard"] + row["difficulty/passed_over"] for row in metrics[1:]) > 0
-    assert [key for row in metrics for key in row if metric_meaning(key) is None] == []
+    assert [key for row in metrics for key in row if metric_of(key) is None] == []
     assert {row["eval/streams"] for row in metrics if "eval/qa" in row} == {2}, "the evaluation knows no stages"
 
 

@@ -11,6 +11,8 @@ from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall
+from memrl.evaluation.measure import Measured
+from memrl.evaluation.results import without_memory
 from memrl.records import AnswerRecord, Completion, Step, Verdict
 from memrl.report.causes import IN_WORDS, Cause, Reading, Why, causes_of, counted, why_wrong
 
@@ -75,8 +77,8 @@ def asked(text: str, *shown: str, question: Question = ADA, **more: Any) -> Answ
     return AnswerRecord(**(fields | more))
 
 
-def cause(answer: AnswerRecord, reading: Reading, **more: Any) -> Why:
-    found = why_wrong(answer, reading, **more)
+def cause(answer: AnswerRecord, reading: Reading) -> Why:
+    found = why_wrong(answer, reading)
     assert found is not None
     return found
 
@@ -152,9 +154,8 @@ def test_an_answer_that_only_the_metric_refuses_is_disputable() -> None:
     assert cause(hedged, reading).cause is Cause.MISREAD, "an answer that names others too is no fault of the metric"
 
 
-def test_what_a_reader_knows_without_memory_or_the_judge_refuses_against_the_metric_is_disputable() -> None:
+def test_what_the_judge_refuses_against_the_metric_is_disputable() -> None:
     reading = played([], [], [insert("Ada now lives in Rome.")])
-    assert cause(asked("unknown", "sem_0001"), reading, known={"q"}).cause is Cause.DISPUTABLE
     verdict = Verdict(rubric="r", accepted=False, votes=[False])
     assert cause(asked("In Rome", verdict=verdict, metric_score=1.0), reading).cause is Cause.DISPUTABLE
 
@@ -223,3 +224,21 @@ def test_a_memory_that_no_step_has_written_is_looked_at_as_it_is() -> None:
     assert cause(asked("unknown", "b"), held).cause is Cause.NOT_RETRIEVED
     misread = cause(asked("unknown", "a"), held)
     assert (misread.cause, misread.item, misread.step) == (Cause.MISREAD, "a", None)
+
+
+def test_what_the_reader_knows_without_a_memory_is_disputable() -> None:
+    def measured(method: str, *answers: AnswerRecord, causes: dict[str, str]) -> Measured:
+        return Measured(
+            suite="s", method=method, stream="1", set_name="s", chunks=1, answers=list(answers), causes=causes
+        )
+
+    policy = measured(
+        "policy", asked("unknown"), asked("Paris", metric="abstention", gold=["unknown"], question_id="n"),
+        causes={"q": "never_stored", "n": "misread"},
+    )  # fmt: skip
+    closed_book = measured("nothing", asked("Rome", score=1.0), asked("unknown", question_id="n", score=1.0,
+                           metric="abstention", gold=["unknown"]), causes={})  # fmt: skip
+    elsewhere = closed_book.model_copy(update={"stream": "2"})
+    failed = closed_book.model_copy(update={"failure": "the reader did not answer"})
+    assert [one.causes for one in without_memory([policy, closed_book])] == [{"q": "disputable", "n": "misread"}, {}]
+    assert without_memory([policy, elsewhere])[0] == without_memory([policy, failed])[0] == policy

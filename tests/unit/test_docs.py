@@ -111,5 +111,5 @@ def test_the_site_is_built_strictly(tmp_path: Path) -> None:
     assert "train.group_size" in settings
     agent = (tmp_path / "site" / "reference" / "agent.html").read_text(encoding="utf-8")
     assert "Reads texts into one user" in agent  # mkdocstrings has found the class behind the package's lazy name
-    assert "eval/qa_&lt;kind&gt;" in (tmp_path / "site" / "reference" / "metrics.html").read_text(encoding="utf-8")
+    assert "eval/qa_&lt;kind&gt;" in (tmp_path / "site" / "metrics.html").read_text(encoding="utf-8")
     assert (tmp_path / "site" / "project" / "contributing.html").is_file()
