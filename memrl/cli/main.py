@@ -47,6 +47,7 @@ from memrl.cli.profile import add_profile_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
 from memrl.cli.signals import Terminated, last_word, terminable
+from memrl.cli.start import add_start_command
 from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
@@ -117,6 +118,7 @@ def _parser() -> Parser:
     configured.set_defaults(configured=True)
     commands = parser.add_subparsers(prog="memrl", title="commands", metavar="COMMAND", required=True)
 
+    add_start_command(commands, common)
     add_train_command(commands, configured, common)
 
     sft = commands.add_parser(
