@@ -51,6 +51,7 @@ from memrl.cli.start import add_start_command
 from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.packages import extra_of
 
 OK, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -87,6 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         complain(_explain(error, arguments, words))
         return USAGE if isinstance(error, ConfigError | DataError) else FAILED
+    except ModuleNotFoundError as error:
+        if arguments.debug or (remedy := extra_of(error)) is None:
+            raise
+        complain(f"This command needs more than is installed: {remedy}")
+        return USAGE
     return OK
 
 
