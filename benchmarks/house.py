@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 """The rooms from the ground up. An import stays in its room or goes to a lower floor."""
-TOP_FILES = ("__init__", "cluster", "errors", "packages", "records")
+TOP_FILES = ("__init__", "__main__", "cluster", "errors", "packages", "records")
 """The only files at the top of memrl/."""
 PACKAGES = ("envs", "rewards")
 """Folders at the top of the repository that are imported as memrl's."""
@@ -127,7 +127,7 @@ def _room(name: str) -> str | None:
     """The room of a file; None for the package's own `__init__.py`, which hands names of all floors on."""
     parts = name.removesuffix(".py").split("/")
     room = parts[0] if parts[0] in PACKAGES else parts[1]
-    return None if room == "__init__" else room
+    return None if room in ("__init__", "__main__") else room
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -4,6 +4,27 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+_TRAIN = (
+    "torch", "trl", "peft", "accelerate", "ray", "datasets", "safetensors", "matplotlib", "numpy", "psutil", "pyarrow",
+    "datasketch",
+)  # fmt: skip
+EXTRAS = {
+    **dict.fromkeys(_TRAIN, "train"),
+    **dict.fromkeys(("fastapi", "uvicorn", "mcp"), "serve"),
+    "sentence_transformers": "dense",
+    "gguf": "gguf",
+    "pypdf": "pdf",
+    "vllm": "gpu",
+}
+"""By module that a plain install has not: the extra that brings it."""
+
+
+def extra_of(error: ImportError) -> str | None:
+    """Return what to install where a module is missing, in words; None where no extra of memrl brings it."""
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(module)
+    return None if extra is None else f"{module} is not installed. Run: pip install 'memrl[{extra}]'"
+
 
 def installed_version(name: str) -> str | None:
     """The version of a distribution; None where it is not installed."""

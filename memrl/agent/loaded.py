@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 from memrl.agent.memory_file import check_length
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
-from memrl.engines.engine import Place, Sampling
+from memrl.engines.engine import Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
-from memrl.engines.transformers_engine import TransformersEngine
 from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.designs import MemoryView
 from memrl.envs.designs.stores import StoreMemory
@@ -52,8 +51,8 @@ class LoadedPolicy:
         self.prompter = prompter
         self._adapter = exported.adapter
         self._engine = open_engine(self.config, prompter.tokenizer, served)
-        if isinstance(self._engine, TransformersEngine):
-            self._engine.take_turns()
+        if served is None:
+            _take_turns(self._engine)
         self._reader = PolicyBaseReader(self.config.reader, self.config.memory.retrieve_budget, self._engine, prompter)
         self._asked = 0
         self._closed = False
@@ -246,3 +245,11 @@ class _Shown(StoreMemory):
 def _asked(question: str) -> Question:
     """A question whose answer nobody knows."""
     return Question(id="q", text=question, answers=("?",))
+
+
+def _take_turns(engine: Engine) -> None:
+    """Let an engine that computes in this process share it with others' requests."""
+    from memrl.engines.transformers_engine import TransformersEngine
+
+    if isinstance(engine, TransformersEngine):
+        engine.take_turns()

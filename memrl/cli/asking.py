@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.console import SafeConsole, next_commands, print_json, progress_console, wide_console
 from memrl.envs.errors import DataError
 from memrl.errors import ConfigError, MemrlError
 
@@ -74,13 +74,16 @@ def ask(arguments: argparse.Namespace) -> None:
         write = _by_endpoint(arguments, folder, card, out)
         how["model"] = arguments.model
     asked = ask_set(folder, out, write, how, keep=arguments.keep, force=arguments.force)
-    wide_console().print(cards_table([asked]))
     kinds: dict[str, int] = {}
     for output in asked.splits.values():
         for kind, count in output.quality.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + count
+    if arguments.json:
+        print_json(asked.model_dump(mode="json"))
+        return
+    wide_console().print(cards_table([asked]))
     SafeConsole().print("kinds: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()), markup=False)
-    SafeConsole().print(f"look: memrl data inspect {out}", markup=False)
+    next_commands(("look", ["memrl", "data", "inspect", out]), ("check", ["memrl", "data", "check", out]))
 
 
 def _by_endpoint(arguments: argparse.Namespace, folder: Path, card: Card, out: Path) -> Write:
@@ -104,7 +107,7 @@ def _by_endpoint(arguments: argparse.Namespace, folder: Path, card: Card, out: P
     if wrong := list(check_endpoint("reader.endpoint", config, used=True, environment=True)):
         raise ConfigError(_in_words_of_options("; ".join(wrong) + "."))
     planned = plan(streams_of(folder, card), arguments.questions, arguments.seed)
-    SafeConsole().print(f"{config.url}, model {config.model}: {planned.told()}", markup=False)
+    SafeConsole(stderr=arguments.json).print(f"{config.url}, model {config.model}: {planned.told()}", markup=False)
     if not arguments.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody is there to agree to that cost; give --yes.")
@@ -132,11 +135,11 @@ async def _written(
         await endpoint.rehearse(rehearsal, ANSWER_TOKENS)
         writer = QuestionWriter(endpoint, arguments.questions, seed=arguments.seed)
         found: dict[str, Sequence[Asked]] = {}
-        for stream in track(streams_of(folder, card), "streams", total=card.streams, console=SafeConsole(stderr=True)):
+        for stream in track(streams_of(folder, card), "streams", total=card.streams, console=progress_console()):
             found[stream.id] = await writer.write(stream)
     finally:
         await endpoint.close()
-    SafeConsole().print(writer.tally.told(), markup=False)
+    SafeConsole(stderr=arguments.json).print(writer.tally.told(), markup=False)
     return lambda stream: found[stream.id]
 
 

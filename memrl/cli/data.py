@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -11,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memrl.cli.asking import add_ask_options, ask
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.console import (
+    SafeConsole,
+    add_json_option,
+    next_commands,
+    print_json,
+    waiting,
+    wide_console,
+)
 from memrl.cli.importing import add_import_options, import_jobs, show_import
 from memrl.config import load_config
 from memrl.config.load import read_value
@@ -47,7 +53,6 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
             help=help,
             description=f"{help[0].upper()}{help[1:]}.{more}",
             epilog=f"example: {EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         parser.set_defaults(command=run, configured=False)
@@ -56,7 +61,7 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     listing = command("list", _list, "the sources there are, and the cards of built sets")
     listing.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a folder of built sets")
     listing.add_argument("--markdown", action="store_true", help="only the table of built sets, as Markdown")
-    listing.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_json_option(listing)
 
     build = command("build", _build, "build sets of streams from raw files", " Finds the sources by the files.")
     build.add_argument("words", nargs="*", metavar="SOURCE | key=value", help="build this source alone, with options")
@@ -68,12 +73,14 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--force", action="store_true", help="replace sets that were built otherwise")
     add_import_options(build)
+    add_json_option(build)
 
     inspect = command("inspect", _inspect, "a stream as a person reads it")
     inspect.add_argument(
         "words", nargs="+", metavar="PATH | SOURCE key=value", help="a set, a file of streams, a source"
     )
     inspect.add_argument("--stream", default="0", metavar="N | ID", help="which (default: 0, the first)")
+    add_json_option(inspect)
     inspect.add_argument("--chunks", type=int, metavar="N", help="only its first N chunks")
 
     check = command(
@@ -87,7 +94,7 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     check.add_argument("--similarity", type=float, metavar="SHARE", help="chunks at least so alike are near-duplicates")
     check.add_argument("--passages", type=float, metavar="SHARE", help="more of an evaluation than this is a leak")
     check.add_argument("--closed-book", action="store_true", help="also ask the config's endpoint without any memory")
-    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_json_option(check)
 
     asking = command(
         "ask",
@@ -96,10 +103,11 @@ def add_data_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         " The set stays as it is; one with the new questions is written beside it.",
     )
     add_ask_options(asking)
+    add_json_option(asking)
 
     stats = command("stats", _stats, "how many and how long: streams, chunks, tokens, questions")
     stats.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="built sets, or files of streams")
-    stats.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json_option(stats)
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -125,23 +133,18 @@ def _list(arguments: argparse.Namespace) -> None:
             ],
             "sets": [card.model_dump(mode="json") for card in cards],
         }
-        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+        print_json(plain)
     elif arguments.markdown:
         sys.stdout.write(cards_markdown(cards))
     else:
         wide_console().print(cards_table(cards) if cards else sources_table(SOURCES.values()))
+    if cards and arguments.folder is not None:
+        next_commands(("look", ["memrl", "data", "inspect", arguments.folder / cards[0].name]))
+    else:
+        next_commands(("build", EXAMPLES["build"].split()))
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from memrl.data.build import Job, build_sets, find_jobs, unknown_files
     from memrl.data.show import cards_table
     from memrl.envs.building.left_out import explain_left_out
@@ -160,10 +163,11 @@ def _build(arguments: argparse.Namespace) -> None:
     if imports is not None:
         jobs = imports
         if jobs[0].source == "logs":
-            show_import(jobs[0])
+            if not arguments.json or arguments.look:
+                show_import(jobs[0], plain=arguments.json)
             if arguments.look:
-                SafeConsole().print(
-                    f"take it: memrl data build --from {arguments.origin} --out {arguments.out}", markup=False
+                next_commands(
+                    ("take it", ["memrl", "data", "build", "--from", arguments.origin, "--out", arguments.out])
                 )
                 return
     elif arguments.origin is not None:
@@ -173,24 +177,24 @@ def _build(arguments: argparse.Namespace) -> None:
         jobs = [Job(only, name=only, options=options)]
     else:
         raise DataError(f"nothing to build from: give --from PATH, or a SOURCE. Example: {EXAMPLES['build']}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     cards: list[Card] = []
     wrong: list[str] = []
-    with Progress(*columns, TimeRemainingColumn(), console=SafeConsole(stderr=True)) as progress:
-        task = progress.add_task("sets", total=len(jobs))
+    with waiting("sets", len(jobs)) as advance:
 
         def done(job: Job, outcome: Card | DataError) -> None:
             if isinstance(outcome, DataError):
                 wrong.append(f"{job.name}: {outcome}")
             else:
                 cards.append(outcome)
-            progress.update(task, advance=1, description=job.name)
+            advance()
 
         build_sets(jobs, arguments.out, force=arguments.force, done=done)
     cards.sort(key=lambda card: card.name)
-    if cards:
+    if arguments.json:
+        print_json([card.model_dump(mode="json") for card in cards])
+    elif cards:
         wide_console().print(cards_table(cards))
-    for card in cards:
+    for card in cards if not arguments.json else ():
         if said := explain_left_out(card.left_out, card.questions):
             wide_console().print(f"- {card.name}: {said}", markup=False)
     if only is None and imports is None and arguments.origin is not None:
@@ -203,6 +207,14 @@ def _build(arguments: argparse.Namespace) -> None:
             )
     if wrong:
         raise DataError("\n".join(wrong))
+    built = arguments.out / cards[0].name
+    next_commands(
+        ("look", ["memrl", "data", "inspect", built]),
+        (
+            "ask questions" if not cards[0].questions else "check",
+            ["memrl", "data", "ask" if not cards[0].questions else "check", built],
+        ),
+    )
 
 
 def _source_words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -252,7 +264,11 @@ def _inspect(arguments: argparse.Namespace) -> None:
         chosen = next((stream for stream in streams if stream.id == wanted), None)
     if chosen is None:
         raise DataError(f"{names[0]} has no stream {wanted}. `memrl data stats` says how many there are.")
-    SafeConsole().print(stream_page(chosen, arguments.chunks))
+    if arguments.json:
+        print_json(chosen.model_dump(mode="json"))
+    else:
+        SafeConsole().print(stream_page(chosen, arguments.chunks))
+    next_commands(("check", ["memrl", "data", "check" if not known else "list", *(names if not known else [])]))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -282,7 +298,8 @@ def _check(arguments: argparse.Namespace) -> None:
     else:
         train = [part for path in paths for part in parts_at(path, "train", needed=False)]
         evaluation = [part for path in paths for part in parts_at(path, "evaluation", needed=False)]
-    report = check(train, evaluation, limits)
+    with waiting("looks for faults and leaks"):
+        report = check(train, evaluation, limits)
     guesses = None
     if arguments.closed_book:
         if config is None or config.reader.type != "endpoint":
@@ -295,22 +312,29 @@ def _check(arguments: argparse.Namespace) -> None:
         guesses = closed_book(held_out_streams(config.data, config.eval), config.reader, config.run.dir)
     if arguments.json:
         plain = report.plain() | ({} if guesses is None else {"closed_book": guesses.model_dump(mode="json")})
-        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+        print_json(plain)
     else:
         report.show(wide_console())
         if guesses is not None:
             wide_console().print(closed_book_table(guesses))
     if not report.ok:
         raise MemrlError(f"{len(report.overlap.leaks)} leaks and {len(report.faults)} faults were found.")
+    if config is not None:
+        next_commands(("train", ["memrl", "train", *arguments.words]))
 
 
 def _stats(arguments: argparse.Namespace) -> None:
     from memrl.data.quality import measure
     from memrl.data.show import stats_table
 
-    measured = {str(path): measure(streams_at(path)) for path in arguments.paths}
+    measured = {}
+    with waiting("counts", len(arguments.paths)) as advance:
+        for path in arguments.paths:
+            measured[str(path)] = measure(streams_at(path))
+            advance()
     if arguments.json:
         plain = {path: quality.model_dump(mode="json") for path, quality in measured.items()}
-        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+        print_json(plain)
     else:
         wide_console().print(stats_table(measured))
+    next_commands(("look", ["memrl", "data", "inspect", arguments.paths[0]]))

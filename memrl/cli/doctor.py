@@ -191,7 +191,7 @@ def _room(config: Config, cluster: dict[str, Any]) -> list[str]:
 
 def _packages() -> list[Package]:
     """Return the packages that memrl needs and, where vLLM is installed, what vLLM needs of the same packages."""
-    wanted = [Requirement(text) for text in requires("memrl") or [] if "extra ==" not in text]
+    wanted = [Requirement(text) for text in requires("memrl") or [] if _of_training(text)]
     vllm = vllm_version()
     if vllm is not None:
         name = vllm[0]
@@ -208,8 +208,14 @@ def _packages() -> list[Package]:
     return [*found.values(), _vllm_package(vllm)]
 
 
+def _of_training(requirement: str) -> bool:
+    """Return whether training needs it: what a plain install brings, and the extra `train`."""
+    marker = Requirement(requirement).marker
+    return marker is None or marker.evaluate({"extra": "train"})
+
+
 def _vllm_package(installed: tuple[str, str] | None) -> Package:
-    [extra] = [Requirement(text) for text in requires("memrl") or [] if Requirement(text).name == "vllm"]
+    [extra] = [Requirement(text) for text in requires("memrl") or [] if Requirement(text).name == "vllm"][:1]
     fits = installed is None or extra.specifier.contains(installed[1], prereleases=True)
     return Package("vllm", f"{extra.specifier} (optional)", installed and " ".join(installed), fits)
 

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.console import (
+    add_json_option,
+    next_commands,
+    print_json,
+    progress_console,
+    wide_console,
+)
 from memrl.cli.served import add_served_options, named_server
 from memrl.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
+    from memrl.evaluation.suites import Suite
     from memrl.policies.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -73,6 +80,7 @@ def add_eval_command(commands: Any, common: argparse.ArgumentParser) -> None:
     evaluation.add_argument(
         "--out", type=Path, metavar="DIR", help="default: <RUN>/eval, <EXPORTED>-eval, eval-<CONFIG>"
     )
+    add_json_option(evaluation)
     evaluation.set_defaults(command=_eval, configured=False)
 
 
@@ -88,15 +96,14 @@ def _eval(arguments: argparse.Namespace) -> None:
     if arguments.streams < 1:
         raise ConfigError(f"--streams is {arguments.streams}; it must be at least 1")
     served = named_server(arguments)
-    from memrl.evaluation.budgets import read_budgets, share_in_words
+    from memrl.evaluation.budgets import read_budgets
 
     budgets = () if arguments.budgets is None else read_budgets(arguments.budgets)
     from memrl.evaluation.frontier import draw_frontier, frontier, frontier_markdown
     from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
-    from memrl.evaluation.results import asked_in_words, draw, markdown, results, streams_in_words
+    from memrl.evaluation.results import draw, markdown, results
     from memrl.policies.policy import POLICY, open_policy
     from memrl.report.progress import RunProgress
-    from memrl.report.tables import shown
     from memrl.storage.files import write_json_atomic, write_text_atomic
 
     policy = open_policy(arguments.policy, adapter=arguments.adapter, base_model=arguments.base_model, served=served)
@@ -109,8 +116,7 @@ def _eval(arguments: argparse.Namespace) -> None:
         overrides=arguments.words,
         budgets=budgets,
     )
-    console = wide_console()
-    progress = RunProgress(SafeConsole(stderr=True))
+    progress = RunProgress(progress_console())
     with progress:
         done = evaluate(policy, plan, progress.phase)
     config = done.config
@@ -125,6 +131,36 @@ def _eval(arguments: argparse.Namespace) -> None:
         draw(found, plan.out / "results.png")
     write_json_atomic(plan.out / "results.json", found)
     write_text_atomic(plan.out / "results.md", tables)
+    if arguments.json:
+        print_json(found)
+    else:
+        _show(found, done.suites, plan.out)
+    if failed := sum(row["failures"] for row in found["results"]):
+        raise EngineError(f"{failed} streams could not be measured; run the same command again to repeat these alone.")
+    next_commands(*_next(arguments.policy, policy, plan.out))
+
+
+def _next(words: str, policy: Policy, out: Path) -> list[tuple[str, list[str | Path]]]:
+    """Return what may follow a measurement: of a run its report and its way out; of others what was written."""
+    from memrl.storage.rundir import RUN_FILE
+
+    run = Path(words)
+    if not (run / RUN_FILE).is_file():
+        return [("compare", ["memrl", "eval", "compare", out, "OTHER"])]
+    return [
+        ("look", ["memrl", "report", run]),
+        ("take it out", ["memrl", "export", run, "--out", f"exported/{run.name}"]),
+    ]
+
+
+def _show(found: dict[str, Any], suites: Sequence[Suite], out: Path) -> None:
+    """Print what was measured as a table."""
+    from memrl.evaluation.budgets import share_in_words
+    from memrl.evaluation.results import asked_in_words, streams_in_words
+    from memrl.report.tables import shown
+
+    console = wide_console()
+    budgets = found.get("budgets")
     both = any(row["unanswerable"] for row in found["results"])
     beside = ["unanswerable"] if both else []
     table = Table(
@@ -156,12 +192,10 @@ def _eval(arguments: argparse.Namespace) -> None:
             f"{row['failure_rate']:.1%}",
         )
     console.print(table)
-    for suite in done.suites:
+    for suite in suites:
         rows = [row for row in found["results"] if row["suite"] == suite.name]
         console.print(f"{suite.name}: {asked_in_words(rows)}", markup=False)
-    console.print(f"reader: {found['reader']}; everything is in {plan.out}", markup=False)
-    if failed := sum(row["failures"] for row in found["results"]):
-        raise EngineError(f"{failed} streams could not be measured; run the same command again to repeat these alone.")
+    console.print(f"reader: {found['reader']}; everything is in {out}", markup=False)
 
 
 def _names(arguments: argparse.Namespace, words: Sequence[str] | None) -> list[str]:
@@ -199,6 +233,12 @@ def _compare(arguments: argparse.Namespace) -> None:
             "memrl eval compare takes two folders that memrl eval wrote, or two runs (a policy of that name: ./compare)"
         )
     found = compare(*map(Path, arguments.words))
+    if arguments.out is not None:
+        write_json_atomic(arguments.out / "compare.json", found)
+        write_text_atomic(arguments.out / "compare.md", compared(found))
+    if arguments.json:
+        print_json(found)
+        return
     table = Table("suite", "method", "streams", "left out", "one", "other", "other better by", "p")
     for row in found["results"]:
         table.add_row(
@@ -217,6 +257,3 @@ def _compare(arguments: argparse.Namespace) -> None:
     for suite, method, kind, *cells in by_kind(found):
         kinds.add_row(*map(escape, (suite, method, kind, *cells)))
     console.print(kinds)
-    if arguments.out is not None:
-        write_json_atomic(arguments.out / "compare.json", found)
-        write_text_atomic(arguments.out / "compare.md", compared(found))

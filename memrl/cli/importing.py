@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.console import SafeConsole, print_json, wide_console
 from memrl.envs.errors import DataError
 
 if TYPE_CHECKING:
     from memrl.data.build import Job
+    from memrl.envs.building.importing import Import
 
 COLUMNS = {"text_column": "text", "label_column": "label"}
 """Options of the command, by what the source of labelled texts calls them."""
@@ -71,7 +72,7 @@ def import_jobs(arguments: argparse.Namespace, only: str | None, options: dict[s
     return [Job("logs", Path(origin), set_name(origin), {**options, **named})]
 
 
-def show_import(job: Job) -> None:
+def show_import(job: Job, *, plain: bool) -> None:
     """Print what an export holds, by which format, and what of it is dropped and why.
 
     Raises:
@@ -90,6 +91,9 @@ def show_import(job: Job) -> None:
         options.get("dates"),
     )
     found = take(str(options["path"]), columns, one_person=bool(options.get("one_person")))
+    if plain:
+        print_json(_plain(found))
+        return
     console = wide_console()
     console.print(import_table(found))
     for taken in found.taken:
@@ -105,3 +109,24 @@ def show_import(job: Job) -> None:
         errors.print(
             f"left where they are: {found.media} pictures and sounds, {found.beside} other files of the exports"
         )
+
+
+def _plain(found: Import) -> dict[str, Any]:
+    return {
+        "taken": [
+            {
+                "file": taken.where,
+                "format": taken.format,
+                "logs": len({talk.log for talk in taken.talks}),
+                "messages": taken.messages,
+                "texts": taken.texts,
+                "who": taken.speakers,
+                "from": min(taken.times, default=None),
+                "to": max(taken.times, default=None),
+                "dropped": dict(taken.noted.dropped),
+                "notes": list(taken.noted.notes),
+            }
+            for taken in found.taken
+        ],
+        "unknown": found.unknown,
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memrl.cli.console import add_json_option, next_commands, print_json, progress_console
 from memrl.errors import ConfigError, MemrlError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     show.add_argument("--wrong", action="store_true", help="the wrong answers, each with its cause")
     show.add_argument("--cause", metavar="NAME", help="with --wrong: those of one cause, e.g. never_stored")
     show.add_argument("--part", choices=PARTS, help="which episodes (default: held-out where the step has them)")
+    add_json_option(show)
     show.set_defaults(command=_show)
 
     runs = commands.add_parser(
@@ -83,7 +84,7 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
-    runs.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json_option(runs)
     runs.set_defaults(command=_runs)
 
     compare = commands.add_parser(
@@ -95,19 +96,23 @@ def add_look_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="two run folders")
-    compare.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_json_option(compare)
     compare.set_defaults(command=_compare)
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from memrl.cli.console import SafeConsole
     from memrl.look.report import write_report
     from memrl.look.texts import line
     from memrl.report.progress import RunProgress
 
-    with RunProgress(SafeConsole(stderr=True)) as progress, progress.phase("report", None) as advance:
+    with RunProgress(progress_console()) as progress, progress.phase("report", None) as advance:
         page = write_report(arguments.runs, arguments.out, episodes=arguments.episodes, advance=advance)
     _print([f"open {line(str(page), 1_000)}"])
+    first = arguments.runs[0]
+    next_commands(
+        ("what is wrong, as text", ["memrl", "show", first, "--wrong"]),
+        ("take it out", ["memrl", "export", first, "--out", f"exported/{first.name}"]),
+    )
 
 
 def _view(arguments: argparse.Namespace) -> None:
@@ -125,6 +130,7 @@ def _view(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    from memrl.look.plain import episode_plain, episodes_plain, run_plain, wrong_plain
     from memrl.look.runs import open_run
     from memrl.look.words import episode_text, episodes_text, found_in, run_text, wrong_text
     from memrl.report.causes import Cause
@@ -137,21 +143,36 @@ def _show(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"no cause {arguments.cause!r}; choose from {', '.join(Cause)}")
     run = open_run(arguments.run)
     if arguments.step is None and not arguments.wrong:
-        _print(run_text(run))
+        if arguments.json:
+            print_json(run_plain(run))
+        else:
+            _print(run_text(run))
+        next_commands(("look", ["memrl", "report", run.folder]))
         return
     part, step = _place(run, arguments.part, arguments.step)
     groups = found_in(run, part, step)
     if run.damage and not groups:
         raise ConfigError(run.damage[-1])
     if arguments.wrong:
-        _print(wrong_text(run, part, step, None if arguments.cause is None else Cause(arguments.cause)))
+        cause = None if arguments.cause is None else Cause(arguments.cause)
+        if arguments.json:
+            print_json(wrong_plain(groups, cause))
+        else:
+            _print(wrong_text(run, part, step, cause))
     elif arguments.episode is None:
-        _print(episodes_text(run, part, step))
+        if arguments.json:
+            print_json(episodes_plain(groups))
+        else:
+            _print(episodes_text(run, part, step))
+        next_commands(("look", ["memrl", "show", run.folder, "--step", str(step), "--part", part, "--episode", "0"]))
     else:
         count = sum(map(len, groups))
         if not 0 <= arguments.episode < count:
             raise ConfigError(f"step {step} has no {part} episode {arguments.episode}; it has 0 to {count - 1}")
-        _print(episode_text(run, part, step, arguments.episode, groups))
+        if arguments.json:
+            print_json(episode_plain(run, part, step, arguments.episode, groups))
+        else:
+            _print(episode_text(run, part, step, arguments.episode, groups))
 
 
 def _place(run: Run, part: Part | None, step: int | None) -> tuple[Part, int]:
@@ -180,7 +201,7 @@ def _runs(arguments: argparse.Namespace) -> None:
         except MemrlError as error:
             left_out.append(str(error))
     if arguments.json:
-        sys.stdout.write(json.dumps({"runs": rows, "left_out": left_out}, indent=2) + "\n")
+        print_json({"runs": rows, "left_out": left_out})
         return
     if not rows and not left_out:
         raise ConfigError(f"{arguments.folder} holds no run; name a folder that does, or train one: memrl train tiny")
@@ -188,6 +209,8 @@ def _runs(arguments: argparse.Namespace) -> None:
 
     _print(runs_text(rows) if rows else [])
     _print(f"! {line(why, 400)}" for why in left_out)
+    if rows:
+        next_commands(("look", ["memrl", "report", rows[0]["folder"]]))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -200,9 +223,10 @@ def _compare(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{run.folder} has no evaluation yet: there is nothing to compare")
     found = compare_runs(one, other)
     if arguments.json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        print_json(found)
     else:
         _print(compare_text(found))
+    next_commands(("look at both", ["memrl", "report", *arguments.runs]))
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -14,9 +14,11 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -24,18 +26,32 @@ from rich.table import Table
 
 import memrl
 from memrl.cli.agent import add_agent_command
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.completion import add_completion_command, complete, config_words
+from memrl.cli.console import (
+    SafeConsole,
+    add_json_option,
+    complain,
+    is_quiet,
+    next_commands,
+    print_json,
+    set_manners,
+    waiting,
+    wide_console,
+)
 from memrl.cli.data import add_data_commands
 from memrl.cli.eval import add_eval_command
 from memrl.cli.look import add_look_commands
+from memrl.cli.parser import Parser
 from memrl.cli.plugins import add_plugins_command
 from memrl.cli.profile import add_profile_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
 from memrl.cli.signals import Terminated, last_word, terminable
+from memrl.cli.start import add_start_command
 from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
 from memrl.envs.suggest import nearest
 from memrl.errors import ConfigError, DataError, MemrlError
+from memrl.packages import extra_of
 
 OK, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -48,53 +64,67 @@ QUIET_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 log = logging.getLogger("memrl")
+Step = TypeVar("Step")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors of ours are one message on stderr (`--debug`: with traceback)."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parse(words)
-    _set_up(arguments.debug)
+    _set_up(arguments)
     try:
         with nullcontext() if arguments.own_signals else terminable(), _last_word(arguments, words):
             arguments.command(arguments)
     except Terminated:
-        _complain(_stopped("Ended by SIGTERM", arguments, words))
+        complain(_stopped("Ended by SIGTERM", arguments, words))
         return TERMINATED
     except KeyboardInterrupt:
-        _complain(_stopped("Interrupted", arguments, words))
+        complain(_stopped("Interrupted", arguments, words))
         return INTERRUPTED
     except (MemrlError, OSError) as error:
         if isinstance(error, OSError) and not (error.errno in FULL or (error.errno in REFUSED and error.filename)):
             raise  # a bug of ours, or of the machine: the traceback is the message
         if arguments.debug:
             traceback.print_exc()
-        _complain(_explain(error, arguments, words))
+        complain(_explain(error, arguments, words))
         return USAGE if isinstance(error, ConfigError | DataError) else FAILED
+    except ModuleNotFoundError as error:
+        if arguments.debug or (remedy := extra_of(error)) is None:
+            raise
+        complain(f"This command needs more than is installed: {remedy}")
+        return USAGE
     return OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="memrl",
         description="Train an agent to keep a memory, and see whether it did.",
-        epilog="example: memrl train tiny train.steps=20",
+        epilog=(
+            "example: memrl train tiny train.steps=20. `memrl COMMAND --help` has the options of a command, and "
+            "`memrl config` the settings. NO_COLOR=1 takes the colours away."
+        ),
+        usage="memrl [OPTION ...] COMMAND ...",
         allow_abbrev=False,
     )
+    parser.grouped = True
     parser.set_defaults(own_signals=False)
     parser.add_argument("--version", action="version", version=f"memrl {memrl.__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    configured = argparse.ArgumentParser(add_help=False)
-    configured.add_argument(
+    _add_manners(parser, default=False)
+    common = Parser(add_help=False)
+    _add_manners(common.add_argument_group("manners"), default=argparse.SUPPRESS)
+    configured = Parser(add_help=False)
+    named = configured.add_argument(
         "words",
         nargs="*",
         metavar="CONFIG | key=value",
         help="a config file, or the name of one in configs/ (default: tiny); and any settings to change",
     )
+    named.completer = config_words  # type: ignore[attr-defined]  # argcomplete's name for it
     configured.set_defaults(configured=True)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(prog="memrl", title="commands", metavar="COMMAND", required=True)
 
+    add_start_command(commands, common)
     add_train_command(commands, configured, common)
 
     sft = commands.add_parser(
@@ -116,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     doctor.add_argument("--address", metavar="ADDRESS", help="also look at the Ray cluster there (auto, or host:port)")
-    doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_json_option(doctor)
     doctor.set_defaults(command=_doctor)
 
     add_eval_command(commands, common)
@@ -136,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         allow_abbrev=False,
     )
+    add_json_option(judge)
     judge.set_defaults(command=_judge)
 
     export = commands.add_parser(
@@ -172,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--rewards", metavar="PRESET", help="the same as rewards.preset=PRESET")
     rescore.add_argument("--metric", metavar="NAME", help="score every answer by this metric")
     rescore.add_argument("--out", type=Path, metavar="FILE", help="also write every episode's rewards, as JSON lines")
+    add_json_option(rescore)
     rescore.set_defaults(command=_rescore, configured=False)
 
     add_look_commands(commands, common)
@@ -179,6 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     add_serve_command(commands, common)
     add_agent_command(commands, common)
     add_data_commands(commands, common)
+
+    add_completion_command(commands, common)
 
     tiny = commands.add_parser("tiny", help="the embedded model", description="The embedded tiny model.")
     tiny_commands = tiny.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -196,8 +230,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_manners(options: Any, default: Any) -> None:
+    """Add what every command takes, before its name or after it."""
+    options.add_argument(
+        "--quiet", "-q", action="store_true", default=default, help="no progress, and no word of what comes next"
+    )
+    options.add_argument("--verbose", "-v", action="store_true", default=default, help="show debug messages")
+    options.add_argument(
+        "--debug", action="store_true", default=default, help="the same, and tracebacks of what went wrong"
+    )
+
+
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = _parser()
+    complete(parser)
     # argparse takes a run of positionals once; settings after an option come back as unknown words.
     arguments, rest = parser.parse_known_args(join_resume(words))
     options = [word for word in rest if word.startswith("-")]
@@ -231,37 +277,54 @@ def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> set[str]:
     return found
 
 
-def _set_up(debug: bool) -> None:
+def _set_up(arguments: argparse.Namespace) -> None:
+    if arguments.quiet and (arguments.verbose or arguments.debug):
+        raise SystemExit(_usage("--quiet does not go with --verbose or --debug"))
+    debug, verbose = arguments.debug, arguments.debug or arguments.verbose
+    set_manners(quiet=arguments.quiet, hints=not getattr(arguments, "json", False))
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     handler = RichHandler(console=SafeConsole(stderr=True), show_path=debug, rich_tracebacks=debug, show_level=debug)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
-    if not debug:
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING if arguments.quiet else logging.INFO)
+    if not verbose:
         # peft and TRL use names that transformers will rename; nothing that a user of ours could act on
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
         for noisy in ("transformers", "httpx", "huggingface_hub", "ray", "filelock", "datasets"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+def _usage(message: str) -> int:
+    complain(f"memrl: {message}")
+    return USAGE
+
+
 def _sft(arguments: argparse.Namespace) -> None:
     config = load(arguments)
+    from memrl.config import config_name
     from memrl.sft import run_sft
 
-    run_sft(config)
+    out = run_sft(config, SafeConsole(quiet=is_quiet()))
+    if not config.sft.lora:
+        next_commands(("train", ["memrl", "train", config_name(arguments.config), f"model.path={out}"]))
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
     from memrl.cli.doctor import examine, show
 
-    found = examine(arguments.config, arguments.overrides, arguments.address)
+    with waiting("looks at this machine"):
+        found = examine(arguments.config, arguments.overrides, arguments.address)
     if arguments.json:
-        sys.stdout.write(json.dumps(found.plain(), indent=2) + "\n")
+        print_json(found.plain())
     else:
         show(found, SafeConsole())
     judged = [verdict for verdict in found.verdicts if not verdict.runs]
     if arguments.config and judged:
         raise ConfigError(f"{judged[0].config} would not run here: {'; '.join(judged[0].missing)}")
+    runs = next((verdict.config for verdict in found.verdicts if verdict.runs), None)
+    if runs is not None:
+        named = [arguments.config, *arguments.overrides] if arguments.config else [runs]
+        next_commands(("what it would cost", ["memrl", "train", *named, "--dry-run"]))
 
 
 def _judge(arguments: argparse.Namespace) -> None:
@@ -273,14 +336,19 @@ def _judge(arguments: argparse.Namespace) -> None:
 
     console = wide_console()
     probes = attack_judge(config)
+    if arguments.json:
+        print_json([{**asdict(probe), "held": probe.held} for probe in probes])
     table = Table("case", "outcome", "", "why", title="the judge, attacked")
     for probe in probes:
         table.add_row(probe.name, probe.outcome, "held" if probe.held else "FAILED", escape(probe.why[:80]))
-    console.print(table)
+    if not arguments.json:
+        console.print(table)
     failed = [probe.name for probe in probes if not probe.held]
     if failed:
         raise JudgeError(f"the judge failed {len(failed)} of {len(probes)} cases: {', '.join(failed)}.")
-    console.print(f"all {len(probes)} cases held")
+    if not arguments.json:
+        console.print(f"all {len(probes)} cases held")
+    next_commands(("train", ["memrl", "train", arguments.config or "tiny", *arguments.overrides]))
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -289,17 +357,23 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if arguments.push:
         check_name(arguments.push)
-    check = export(
-        arguments.run,
-        arguments.out,
-        format=arguments.format,
-        adapter=arguments.adapter,
-        model=arguments.model,
-    )
+    with waiting("writes and checks"):
+        check = export(
+            arguments.run,
+            arguments.out,
+            format=arguments.format,
+            adapter=arguments.adapter,
+            model=arguments.model,
+        )
     console = SafeConsole()
     console.print(f"{arguments.out}: checked: {check}", markup=False)
     if arguments.push:
         console.print(f"uploaded: {push(arguments.out, arguments.push)}", markup=False)
+    if arguments.format != "gguf":
+        next_commands(
+            ("measure", ["memrl", "eval", arguments.out]),
+            ("serve it", ["memrl", "serve", arguments.out, "--store", "memory.sqlite"]),
+        )
 
 
 def _rescore(arguments: argparse.Namespace) -> None:
@@ -313,7 +387,7 @@ def _rescore(arguments: argparse.Namespace) -> None:
     rows: list[tuple[int, int, dict[str, str], float]] = []
     lines: list[str] = []
     same = True
-    for number, before, after, advantages in rescore(arguments.run, overrides, metric=arguments.metric):
+    for number, before, after, advantages in _seen(rescore(arguments.run, overrides, metric=arguments.metric)):
         was, now = reward_figures(before), reward_figures(after)
         same = same and before == after
         shown = {key: " -> ".join(f"{row[key]:.4f}" if key in row else "-" for row in (was, now)) for key in was | now}
@@ -326,17 +400,34 @@ def _rescore(arguments: argparse.Namespace) -> None:
     table = Table("step", "episodes", *names, "groups used", title="was -> is")
     for number, count, shown, used in rows:
         table.add_row(str(number), str(count), *(shown.get(key, "-") for key in keys), f"{used:.0f}")
-    console = wide_console()
-    console.print(table)
-    console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")
+    if arguments.json:
+        steps = [
+            {"step": number, "episodes": count, "was_is": shown, "groups_used": used}
+            for number, count, shown, used in rows
+        ]
+        print_json({"steps": steps, "same": same})
+    else:
+        console = wide_console()
+        console.print(table)
+        console.print("every reward is the one that was paid" if same else "rewards differ from those that were paid")
     if arguments.out:
         write_text_atomic(arguments.out, "".join(f"{line}\n" for line in lines))
+    next_commands(("look", ["memrl", "report", arguments.run]))
+
+
+def _seen(steps: Iterator[Step]) -> Iterator[Step]:
+    """Yield a run's steps, and show how many there have been."""
+    with waiting("steps") as advance:
+        for step in steps:
+            yield step
+            advance()
 
 
 def _tiny_build(arguments: argparse.Namespace) -> None:
     from memrl.tiny import build
 
-    build(out=arguments.out, quick=arguments.quick)
+    out = build(out=arguments.out, quick=arguments.quick, console=SafeConsole(quiet=is_quiet()))
+    next_commands(("train", ["memrl", "train", "tiny", f"model.path={out}"]))
 
 
 def _last_word(arguments: argparse.Namespace, words: list[str]) -> AbstractContextManager[None]:
@@ -368,7 +459,3 @@ def _explain(error: MemrlError | OSError, arguments: argparse.Namespace, words: 
     if arguments.command is train_command and not full:
         message += " Name a folder that can be written: run.dir=..."
     return message
-
-
-def _complain(message: str) -> None:
-    SafeConsole(stderr=True, soft_wrap=True, highlight=False).print(message, style="red", markup=False)

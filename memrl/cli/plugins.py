@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.cli.console import wide_console
+from memrl.cli.console import add_json_option, print_json, wide_console
 from memrl.config.registries import BY_KEY, TRACKERS
 from memrl.envs.logs import LOG_FORMATS
 from memrl.envs.registry import Registry, stray_plugins
@@ -57,7 +55,7 @@ def add_plugins_command(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog="example: pip install ./examples/plugin && memrl plugins",
         allow_abbrev=False,
     )
-    plugins.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json_option(plugins)
     plugins.set_defaults(command=_plugins)
 
 
@@ -88,7 +86,7 @@ def _plugins(arguments: argparse.Namespace) -> None:
     found = find_plugins()
     broken = [plugin for plugin in found if not plugin.ok]
     if arguments.json:
-        sys.stdout.write(json.dumps([asdict(plugin) for plugin in found], indent=2) + "\n")
+        print_json([asdict(plugin) for plugin in found])
     elif found:
         table = Table("kind", "name", "path", "from", "", title="plug-ins")
         for plugin in found:

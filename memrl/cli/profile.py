@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from memrl.cli.console import add_json_option, next_commands, print_json, wide_console
 from memrl.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_profile_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--steps", action="store_true", help="a row for each step too")
-    parser.add_argument("--json", action="store_true", help="print JSON, each step included")
+    add_json_option(parser)
     parser.add_argument(
         "--flame",
         type=Path,
@@ -64,7 +64,6 @@ def add_profile_command(commands: Any, common: argparse.ArgumentParser) -> None:
 def _profile(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
-    from memrl.cli.console import wide_console
     from memrl.training.profile import profile
 
     if arguments.flame is not None:
@@ -73,7 +72,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     if arguments.flame is not None:
         _flame(arguments.run, arguments.flame, sampler)
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
         return
     console = wide_console()
     wall = found["seconds"]["wall"]
@@ -87,6 +86,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         console.print(_counted("computed by the engine, for the steps", found["engine"], _COMPUTED))
     if arguments.steps:
         console.print(_by_step(found["by_step"]))
+    next_commands(("look", ["memrl", "report", arguments.run]))
 
 
 def _sampler(out: Path) -> str:

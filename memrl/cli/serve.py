@@ -18,7 +18,8 @@ EXAMPLES = """\
 examples:
   memrl serve exported/tiny --store memory.sqlite
   memrl serve exported/tiny --store memory.sqlite --mcp --user ann
-  MEMRL_TOKEN=... memrl serve exported/tiny --store memory.sqlite --host 0.0.0.0 --mcp --http --user ann"""
+  MEMRL_TOKEN=... memrl serve exported/tiny --store memory.sqlite \\
+    --host 0.0.0.0 --mcp --http --user ann"""
 
 
 def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,8 +29,8 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="a trained policy's memory for other programs: REST and MCP",
         description=(
-            "Serve the memory of an exported policy: REST for any number of users, or with --mcp MCP for one. "
-            "docs/serve.md has the routes and tools."
+            "Serve the memory of an exported policy: REST for any number of users, or with\n"
+            "--mcp MCP for one. docs/serve.md has the routes and tools."
         ),
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from memrl.cli.console import wide_console
+from memrl.cli.console import add_json_option, next_commands, print_json, wide_console
 from memrl.config.describe import SettingInfo, find, json_schema, settings
 
 
@@ -27,7 +27,7 @@ def add_config_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     config.add_argument("key", nargs="?", metavar="KEY", help="a setting, or a section (default: all)")
     form = config.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json_option(form)
     form.add_argument("--schema", action="store_true", help="print the JSON schema of config files, for editors")
     config.set_defaults(command=_config)
 
@@ -38,12 +38,13 @@ def _config(arguments: argparse.Namespace) -> None:
         return
     found = settings() if arguments.key is None else find(arguments.key)
     if arguments.json:
-        sys.stdout.write(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+        print_json([asdict(one) for one in found])
         return
     table = Table("setting", "type", "default", "meaning")
     for one in found:
         table.add_row(*(escape(text) for text in (one.key, one.type, shown(one.default), _meaning(one))))
     wide_console().print(table)
+    next_commands(("set it", ["memrl", "train", "tiny", f"{found[-1].key}={shown(found[-1].default)}", "--dry-run"]))
 
 
 def shown(value: Any) -> str:

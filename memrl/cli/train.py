@@ -8,15 +8,27 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from memrl.cli.absent import IN_A_FOLDER, not_checked
-from memrl.cli.console import SafeConsole, wide_console
+from memrl.cli.console import (
+    SafeConsole,
+    add_json_option,
+    is_quiet,
+    next_commands,
+    print_json,
+    progress_console,
+    wide_console,
+)
 from memrl.config import Config, check_config, config_name, load_config, save_config
 from memrl.envs.faults import gathering
 from memrl.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from memrl.engines.prompting import Prompter
 
 ALWAYS, AUTO = "always", "auto"
 """What `--resume` alone means, and `--resume auto`."""
@@ -47,6 +59,7 @@ def add_train_command(
         metavar="auto",
         help="go on with the run in run.dir; with auto: begin one where there is none yet",
     )
+    add_json_option(train)
     train.set_defaults(command=train_command)
 
 
@@ -68,6 +81,8 @@ def resume_command(words: Sequence[str]) -> str:
     program = ["memrl"]
     if called.parts[-3:] == ("memrl", "cli", "__main__.py"):
         program = [Path(sys.executable).name, "-m", "memrl.cli"]
+    elif called.parts[-2:] == ("memrl", "__main__.py"):
+        program = [Path(sys.executable).name, "-m", "memrl"]
     elif called.name == "memrl" and not _found_by_name(called):
         program = [str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)]
     resumes = any(word == "--resume" or word.startswith("--resume=") for word in words)
@@ -159,7 +174,10 @@ def train_command(arguments: argparse.Namespace) -> None:
     config = load(arguments, records=False, here=not arguments.dry_run)
     folder: Path = arguments.run_dir
     if arguments.dry_run:
-        _dry_run(config, folder)
+        _dry_run(config, folder, plain=arguments.json)
+        next_commands(
+            ("train", ["memrl", "train", *([str(arguments.config)] if arguments.config else []), *arguments.overrides])
+        )
         return
     from memrl.training.machine import check_room_for_ray
 
@@ -191,10 +209,27 @@ def train_command(arguments: argparse.Namespace) -> None:
         from memrl.training.trainer import Trainer
 
         name = name or config_name(arguments.config)
-        Trainer(config, name=name, resume=resume, console=wide_console()).run()
+        console = progress_console() if arguments.json or is_quiet() else wide_console()
+        summary = Trainer(config, name=name, resume=resume, console=console).run()
+    if arguments.json:
+        print_json(summary)
+    elif is_quiet():
+        _show_end(summary, folder)
+    next_commands(
+        ("look", ["memrl", "report", folder]),
+        ("measure", ["memrl", "eval", folder]),
+        ("take it out", ["memrl", "export", folder, "--out", f"exported/{folder.name}"]),
+    )
 
 
-def _dry_run(config: Config, folder: Path) -> None:
+def _show_end(summary: dict[str, Any], folder: Path) -> None:
+    from memrl.report.progress import final_table
+
+    console = wide_console()
+    console.print(final_table(summary, folder, console.width))
+
+
+def _dry_run(config: Config, folder: Path, *, plain: bool) -> None:
     from memrl.config.stages import stages
     from memrl.data.feed import StreamFeed
     from memrl.data.guard import guard
@@ -227,6 +262,20 @@ def _dry_run(config: Config, folder: Path) -> None:
         stats, based = measure(streams, config.model.path), f"{len(streams)} streams of the data"
     result = estimate(config, stats)
     result["not_checked"] = unchecked
+    if plain:
+        print_json(result)
+    else:
+        _show_estimate(config, result, based, prompter)
+    console = progress_console() if plain else SafeConsole()
+    if holds_run(folder):
+        console.print(f"- {folder} holds a run: nothing was written there", markup=False)
+        return
+    save_config(config, folder / CONFIG_FILE)
+    write_json_atomic(folder / ESTIMATE_FILE, result)
+    console.print(f"resolved config and estimate: {folder}", markup=False)
+
+
+def _show_estimate(config: Config, result: dict[str, Any], based: str, prompter: Prompter | None) -> None:
     console = SafeConsole()
     table = Table("", "a step", "the run", title=f"estimate from {based}")
     for key, value in result["run"].items():
@@ -250,13 +299,7 @@ def _dry_run(config: Config, folder: Path) -> None:
             lacks = escape("\n".join(card["lacking"]))
             cards.add_row(card["card"], f"{card['hours_at_most']:,}", f"{card['hours_short_completions']:,}", lacks)
         console.print(cards)
-    for line in unchecked:
+    for line in result["not_checked"]:
         console.print(f"- not checked: {line}", markup=False)
     for note in result["notes"]:
         console.print(f"- {note}", markup=False)
-    if holds_run(folder):
-        console.print(f"- {folder} holds a run: nothing was written there", markup=False)
-        return
-    save_config(config, folder / CONFIG_FILE)
-    write_json_atomic(folder / ESTIMATE_FILE, result)
-    console.print(f"resolved config and estimate: {folder}", markup=False)

@@ -13,7 +13,8 @@ from memrl.engines.adapters import versions_held
 from memrl.engines.endpoint_engine import EndpointEngine, Served
 from memrl.engines.engine import Engine
 from memrl.engines.models import end_ids, load_model
-from memrl.engines.transformers_engine import TransformersEngine
+from memrl.errors import ConfigError
+from memrl.packages import extra_of
 
 
 def open_engine(config: Config, tokenizer: Any, served: Served | None = None) -> Engine:
@@ -37,12 +38,19 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
         EngineError: vLLM did not start.
         PluginError: the engine is somebody else's, and cannot be imported or called.
     """
-    engine: Engine = ENGINES.get(config.rollout.engine)(config, ends, versions_held(config.rollout))
+    try:
+        engine: Engine = ENGINES.get(config.rollout.engine)(config, ends, versions_held(config.rollout))
+    except ModuleNotFoundError as error:
+        if (remedy := extra_of(error)) is None:
+            raise
+        raise ConfigError(f"rollout.engine={config.rollout.engine} computes here, and {remedy}") from error
     return engine
 
 
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
-    """Open the engine `transformers`."""
+    """Open the engine `transformers`; torch waits until here, for who asks a server needs none."""
+    from memrl.engines.transformers_engine import TransformersEngine
+
     rollout = config.rollout
     return TransformersEngine(
         load_model(config.model),

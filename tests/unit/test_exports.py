@@ -421,9 +421,10 @@ def test_looking_shows_all_and_builds_nothing(tmp_path: Path, capsys: pytest.Cap
     path = exports.whatsapp(tmp_path / "WhatsApp Chat with Ben.txt", PERSON)
     out = tmp_path / "sets"
     assert main(["data", "build", "--from", str(path), "--out", str(out), "--look"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr()
+    told = " ".join(shown.out.split())
     assert all(word in told for word in ("whatsapp", "Ada", "Ben Ode", "2025-03-01", "09:00", "61"))
-    assert "dropped 1 lines of the program" in told and "take it: memrl data build --from" in told
+    assert "dropped 1 lines of the program" in told and "take it: memrl data build --from" in shown.err
     assert not out.exists()
 
 
