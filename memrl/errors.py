@@ -78,7 +78,11 @@ class Closed(MemrlError):
 
 
 class Erased(MemrlError):
-    """The user was erased while a text of theirs was read."""
+    """The user was erased while a text of theirs was read, or something of them since a request with the same key."""
+
+
+class KeyReused(MemrlError):
+    """The key of a request was given with another request before."""
 
 
 class FormatError(DataError):
@@ -101,6 +105,7 @@ __all__ = [
     "FormatError",
     "InfrastructureError",
     "JudgeError",
+    "KeyReused",
     "LearnerError",
     "MemrlError",
     "NothingLearned",

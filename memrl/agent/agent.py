@@ -6,6 +6,8 @@
         agent.read("I have moved to Lisbon.", time="2 May")
         print(agent.ask("Where do I live?").text)
 
+or in the words of other libraries of memories: `add`, `search`, `get`, `get_all`, `update`, `delete`, `history`.
+
 The memory is a `MemoryFile`: it outlives the program, several processes may share it, and users never see each other's.
 Invariant: the model is asked in one event loop alone, and the file never used in it: whoever waits for a file that
 another process holds keeps nobody else from reading, asking or writing.
@@ -14,20 +16,30 @@ another process holds keeps nobody else from reading, asking or writing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import TypeAdapter
+
 from memrl.agent.history import Change, History
 from memrl.agent.loaded import LoadedPolicy
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
+from memrl.agent.once import Once, once
+from memrl.agent.progress import Progress
+from memrl.agent.said import Message, said
+from memrl.agent.stored import Filters, Metadata, StoredItem, metadata_text
+from memrl.agent.twins import Twin
+from memrl.agent.users import Users
 from memrl.config import MemoryConfig
 from memrl.config.registries import ENGINES
 from memrl.engines.endpoint_engine import Served
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs import MemoryItem, MemoryView
+from memrl.envs.designs.stores import DELETE, INSERT
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import ConfigError, DataError
 from memrl.frozen.reader import Answer
@@ -36,14 +48,19 @@ from memrl.policies.exported import open_exported
 WHO = "agent"
 CUT = " [...]"
 """The end of a reason that is longer than the history holds."""
+_RESULTS = TypeAdapter(list[ToolResult])
 
 
 class MemoryAgent:
     """Reads texts into one user's memory and answers from it. `open` makes one, `for_user` another of the same model.
 
     An adapter's agent answers by the base model, as in training; that of a merged model by the policy itself, since
-    there is no other. Each method that asks a model has an async twin (`aread`, `aask`). Any thread may call any
-    method; texts of one agent are read one after another.
+    there is no other. Methods have async twins (`aread`, `aask`, `aadd`, ...). Any thread may call any method; texts of
+    one agent are read one after another.
+
+    `user=` names another user of the same file for one call; without it, all is of the user that the agent was opened
+    for. `key=` names a request that is carried out once: asked for again within a day, also after a crash and by
+    another process, it is answered as the first time.
     """
 
     def __init__(self, policy: LoadedPolicy, file: MemoryFile, *, owns_policy: bool) -> None:
@@ -51,6 +68,7 @@ class MemoryAgent:
         self._file = file
         self._owns_policy = owns_policy
         self._reading = asyncio.Lock()
+        self._users = Users(self)
 
     @classmethod
     def open(
@@ -110,7 +128,20 @@ class MemoryAgent:
         """An agent for another user of the same file, with the same loaded model. Closing it leaves the model alone."""
         return MemoryAgent(self._policy, self._file.for_user(user), owns_policy=False)
 
-    def read(self, text: str, *, time: str | None = None) -> list[ToolResult]:
+    @property
+    def user(self) -> str:
+        """The user that the agent was opened for."""
+        return self._file.user
+
+    def read(
+        self,
+        text: str,
+        *,
+        time: str | None = None,
+        metadata: Metadata | None = None,
+        key: str | None = None,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> list[ToolResult]:
         """Read a text and remember what is worth it; what became of each memory operation.
 
         A text longer than the policy's chunks is read in pieces, cut between lines and sentences; each is one
@@ -118,16 +149,20 @@ class MemoryAgent:
 
         Args:
             time: when it was said, as text.
+            metadata: of the items that are written.
+            key: of the request; one that was cut short goes on where it was.
+            progress: called after each piece, in another thread; it must not wait.
 
         Raises:
             ConfigError: a single sentence is longer than the policy's prompt allows; nothing was changed.
-            TooLong: the time is; nothing was changed.
+            TooLong: the time, the metadata or the key is; nothing was changed.
             EngineError: the model failed; the pieces before are read.
             StoreBusy, StoreFailed: the file is held, or its disk full; the pieces before are read.
             Erased: the user was erased meanwhile; nothing of the text is remembered.
+            KeyReused: the key was given with another request.
             Closed: the agent is closed, or was meanwhile; the pieces before are read.
         """
-        return self._policy.wait(self._read(text, time))
+        return self._policy.wait(self._read(text, time=time, metadata=metadata, key=key, progress=progress))
 
     def ask(self, question: str) -> Answer:
         """Answer from the memory alone.
@@ -139,16 +174,116 @@ class MemoryAgent:
         """
         return self._policy.wait(self._ask(question))
 
-    async def aread(self, text: str, *, time: str | None = None) -> list[ToolResult]:
-        """`read`, awaited."""
-        return await self._policy.awaited(self._read(text, time))
+    def add(
+        self,
+        messages: str | Message | Sequence[Message],
+        *,
+        user: str | None = None,
+        metadata: Metadata | None = None,
+        infer: bool = True,
+        time: str | None = None,
+        key: str | None = None,
+    ) -> list[ToolResult]:
+        """Remember what was said: the policy reads it, a line a message with who says it, and decides what to store.
 
-    async def aask(self, question: str) -> Answer:
-        """`ask`, awaited."""
-        return await self._policy.awaited(self._ask(question))
+        Args:
+            messages: a text, a message (`role`, `content`), or a list of messages. What systems and tools say is left
+                out; where nobody else says anything, there is nothing to remember.
+            metadata: of the items that are written.
+            infer: False stores each message as an item, word for word, and asks no model; one that has a `time` is
+                episodic.
+
+        Raises:
+            DataError: the text is empty, or a message has no role.
+            All that `read` raises.
+        """
+        work = self._add(messages, user=user, metadata=metadata, infer=infer, time=time, key=key)
+        return self._policy.wait(work)
+
+    def get(self, item_id: str, *, user: str | None = None) -> StoredItem | None:
+        """Return an item, with its metadata and times; None: there is none of that id."""
+        with self._of(user) as agent:
+            return agent._file.stored(item_id)
+
+    def get_all(
+        self,
+        *,
+        filters: Filters | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        user: str | None = None,
+    ) -> list[StoredItem]:
+        """Return items in the order of their ids.
+
+        Args:
+            filters: what their metadata must be: a value for each name, or a list of values of which one must fit.
+            after: the id after which they begin.
+            limit: items at most; None: all.
+        """
+        found: list[StoredItem] = []
+        following = after
+        while limit is None or len(found) < limit:
+            most = 1000 if limit is None else min(1000, limit - len(found))
+            items, following = self.get_page(filters=filters, after=following, limit=most, user=user)
+            found += items
+            if following is None:
+                break
+        return found
+
+    def get_page(
+        self,
+        *,
+        filters: Filters | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+        user: str | None = None,
+    ) -> tuple[list[StoredItem], str | None]:
+        """Return a page of `get_all`, and the id after which the next begins (None: there is none). One of long texts
+        has fewer than `limit` items."""
+        with self._of(user) as agent:
+            return agent._file.stored_page(after, limit, filters)
+
+    def update(
+        self,
+        item_id: str,
+        text: str | None = None,
+        *,
+        metadata: Metadata | None = None,
+        user: str | None = None,
+        by: str = "user",
+        why: str = "",
+        key: str | None = None,
+    ) -> ToolResult:
+        """Replace an item's text, its metadata (all of them; `{}`: none), or both.
+
+        Returns:
+            A result whose code is not `ok` where that could not be: `unknown_id`, `duplicate`, `over_budget`, `empty`.
+        """
+        asked = once(key, "update", item_id, text, metadata)
+        with self._of(user) as agent:
+            return agent._file.revise(item_id, text, metadata=metadata, by=by, why=why, asked=asked)
+
+    def delete(
+        self, item_id: str, *, user: str | None = None, by: str = "user", why: str = "", key: str | None = None
+    ) -> ToolResult:
+        """Delete an item: `undo` brings it back. `erase` removes it for good.
+
+        Returns:
+            A result whose code is not `ok` where there is no such item (`unknown_id`).
+        """
+        call = ToolCall(name=DELETE.name, arguments={"memory_id": item_id})
+        with self._of(user) as agent:
+            return agent._file.execute([call], by=by, why=why, asked=once(key, "delete", item_id))[0]
 
     def execute(
-        self, calls: Sequence[ToolCall], *, time: str | None = None, by: str = "user", why: str = ""
+        self,
+        calls: Sequence[ToolCall],
+        *,
+        time: str | None = None,
+        by: str = "user",
+        why: str = "",
+        metadata: Metadata | None = None,
+        key: str | None = None,
     ) -> list[ToolResult]:
         """Carry out memory operations without asking the policy, in one transaction.
 
@@ -156,16 +291,31 @@ class MemoryAgent:
             time: stamped on episodic items that name none.
             by: who asks for it, for the history.
             why: the reason, for the history.
+            metadata: of the items that are written.
 
         Raises:
-            TooLong: `time`, `by` or `why` is.
+            TooLong: `time`, `by`, `why`, `metadata` or `key` is.
+            KeyReused: the key was given with another request.
             StoreBusy, StoreFailed: the file is held, or its disk full; nothing was changed.
         """
-        return self._file.execute(calls, time=time, by=by, why=why)
+        asked = once(key, "execute", [call.model_dump(mode="json") for call in calls], time, metadata) if key else None
+        return self._file.execute(calls, time=time, by=by, why=why, metadata=metadata, asked=asked)
 
-    def search(self, query: str) -> MemoryView:
-        """Return what the reader would be shown for a question."""
-        return self._file.retrieve(clean_text(query), self._policy.config.memory.retrieve_budget)
+    def search(
+        self, query: str, *, limit: int | None = None, filters: Filters | None = None, user: str | None = None
+    ) -> MemoryView:
+        """Return what the reader would be shown for a question, in the order of writing.
+
+        Args:
+            limit, filters: with either, the items that match the query, best first, with their metadata: `limit` at
+                most (10 unless given), and those alone whose metadata have what `filters` names, as in `get_all`.
+        """
+        query = clean_text(query)
+        with self._of(user) as agent:
+            if limit is None and not filters:
+                return agent._file.retrieve(query, self._policy.config.memory.retrieve_budget)
+            found = tuple(agent._file.best(query, 10 if limit is None else limit, filters))
+            return MemoryView(found, 0, found[0] if found else None)
 
     @property
     def memory(self) -> tuple[MemoryItem, ...]:
@@ -180,14 +330,17 @@ class MemoryAgent:
         """Tokens of a text as the policy reads it: what budgets are counted in."""
         return self._policy.prompter.count_tokens(clean_text(text))
 
-    def history(self, item_id: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Change]:
+    def history(
+        self, item_id: str | None = None, *, after: int = 0, limit: int | None = None, user: str | None = None
+    ) -> list[Change]:
         """Every change that is kept, or those of one item: when, who, why (the text that was read), before and after.
 
         Args:
             after: the `number` of the change after which they begin.
             limit: changes at most; None: all.
         """
-        return self._file.history(item_id, after=after, limit=limit)
+        with self._of(user) as agent:
+            return agent._file.history(item_id, after=after, limit=limit)
 
     def history_page(
         self, item_id: str | None = None, after: int = 0, limit: int = 1000
@@ -195,10 +348,10 @@ class MemoryAgent:
         """Return what `history` does, and the number after which the next page begins (None: there is none)."""
         return self._file.history_page(item_id, after, limit)
 
-    def undo(self) -> list[Change]:
+    def undo(self, *, key: str | None = None) -> list[Change]:
         """Take back the newest change that is not undone: what one text did (of a long one: its last piece), or one
-        `execute`. Empty where nothing is left."""
-        return self._file.undo(by="user")
+        `execute`, `update`, `delete`. Empty where nothing is left."""
+        return self._file.undo(by="user", asked=once(key, "undo"))
 
     def erase(self, item_id: str) -> int:
         """Remove an item for good: from the memory, from the history with the reasons of its changes, and from the
@@ -241,6 +394,7 @@ class MemoryAgent:
 
     def close(self) -> None:
         """Let go of the file, and of the model where `open` made this agent; what was read is kept."""
+        self._users.close()
         if self._owns_policy:
             self._file.hurry()  # a file that others hold keeps nobody from ending
             self._policy.close()
@@ -254,19 +408,83 @@ class MemoryAgent:
     ) -> None:
         self.close()
 
-    async def _read(self, text: str, time: str | None) -> list[ToolResult]:
+    @contextmanager
+    def _of(self, user: str | None) -> Iterator[MemoryAgent]:
+        """The agent of a user; None: this one."""
+        if user is None or user == self._file.user:
+            yield self
+        else:
+            with self._users.of(user) as agent:
+                yield agent
+
+    @asynccontextmanager
+    async def _awaited_of(self, user: str | None) -> AsyncIterator[MemoryAgent]:
+        if user is None or user == self._file.user:
+            yield self
+        else:
+            async with self._users.awaited(user) as agent:
+                yield agent
+
+    async def _add(
+        self,
+        messages: str | Message | Sequence[Message],
+        *,
+        user: str | None = None,
+        metadata: Metadata | None = None,
+        infer: bool = True,
+        time: str | None = None,
+        key: str | None = None,
+    ) -> list[ToolResult]:
+        lines = said(messages)
+        if not lines:
+            return []
+        async with self._awaited_of(user) as agent:
+            if infer:
+                return await agent._read("\n".join(lines), time=time, metadata=metadata, key=key)
+            store = "semantic" if time is None else "episodic"
+            calls = [
+                ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": line, "time": time})
+                for line in lines
+            ]
+            asked = once(key, "add", lines, time, metadata)
+            write = partial(agent._file.execute, calls, time=time, by="user", metadata=metadata, asked=asked)
+            return await self._policy.write(write)
+
+    async def _read(
+        self,
+        text: str,
+        *,
+        time: str | None = None,
+        metadata: Metadata | None = None,
+        key: str | None = None,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> list[ToolResult]:
         policy, file = self._policy, self._file
+        asked = once(key, "read", text, time, metadata)
+        if metadata is not None:
+            metadata_text(metadata)  # before a model is asked
         text, time = clean_text(text), None if time is None else clean_text(time)
         async with self._reading:
             pieces = await policy.cut(text, time)
             life = await policy.write(file.begin)
             results: list[ToolResult] = []
-            for piece in pieces:
-                calls = await policy.calls(await policy.look(self._prompt, piece, time))
-                why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
-                write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
-                results += await policy.write(write)
+            for number, piece in enumerate(pieces, 1):
+                part = None if asked is None else asked.part(number, piece)
+                done = None if part is None else await self._answered(part)
+                if done is None:
+                    calls = await policy.calls(await policy.look(self._prompt, piece, time))
+                    why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
+                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
+                    done = await policy.write(partial(write, metadata=metadata, asked=part))
+                results += done
+                if progress is not None:
+                    progress(Progress(number, len(pieces), done))
             return results
+
+    async def _answered(self, asked: Once) -> list[ToolResult] | None:
+        """Return the results of what was done already under a key."""
+        reply = await self._policy.look(self._file.replied, asked)
+        return None if reply is None else _RESULTS.validate_json(reply)
 
     def _prompt(self, piece: str, time: str | None) -> list[int]:
         """Return what the policy is shown of a text."""
@@ -279,6 +497,21 @@ class MemoryAgent:
         question = clean_text(question)
         view = await self._policy.look(self._file.retrieve, question, self._policy.config.memory.retrieve_budget)
         return await self._policy.answer(question, view)
+
+    aread = Twin(_read)
+    aask = Twin(_ask)
+    aadd = Twin(_add)
+    asearch = Twin(search)
+    aget = Twin(get)
+    aget_all = Twin(get_all)
+    aget_page = Twin(get_page)
+    aupdate = Twin(update, writes=True)
+    adelete = Twin(delete, writes=True)
+    aexecute = Twin(execute, writes=True)
+    ahistory = Twin(history)
+    aundo = Twin(undo, writes=True)
+    aerase = Twin(erase, writes=True)
+    aerase_user = Twin(erase_user, writes=True)
 
 
 def _open_file(

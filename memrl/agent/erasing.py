@@ -9,18 +9,25 @@ import sqlite3
 from collections.abc import Iterable
 
 from memrl.agent.layout import mark
+from memrl.agent.once import forget_replies
 
 _TEXTS_OF = """
 SELECT text FROM items WHERE user = :user AND id = :item
 UNION SELECT before FROM changes WHERE user = :user AND item = :item AND before IS NOT NULL
 UNION SELECT after FROM changes WHERE user = :user AND item = :item AND after IS NOT NULL
 """
+_METADATA_OF = """
+SELECT metadata FROM items WHERE user = :user AND id = :item AND metadata IS NOT NULL
+UNION SELECT before_metadata FROM changes WHERE user = :user AND item = :item AND before_metadata IS NOT NULL
+UNION SELECT after_metadata FROM changes WHERE user = :user AND item = :item AND after_metadata IS NOT NULL
+"""
 _GONE_TWINS = """
 SELECT DISTINCT item FROM changes WHERE user = :user AND (before = :text OR after = :text)
 AND item NOT IN (SELECT id FROM items WHERE user = :user)
 """
 _EARLIER = """
-SELECT number, version, before, after FROM changes WHERE user = :user AND (before = :text OR after = :text)
+SELECT number, version, before, after, before_metadata, after_metadata FROM changes
+WHERE user = :user AND (before = :text OR after = :text)
 AND item NOT IN (SELECT id FROM items WHERE user = :user AND text = :text)
 """
 _REASONS = """
@@ -32,6 +39,9 @@ DELETE FROM texts WHERE number IN (SELECT number FROM temp.loose) AND number NOT
     SELECT text FROM items WHERE user = :user
     UNION ALL SELECT before FROM changes WHERE user = :user AND before IS NOT NULL
     UNION ALL SELECT after FROM changes WHERE user = :user AND after IS NOT NULL
+    UNION ALL SELECT metadata FROM items WHERE user = :user AND metadata IS NOT NULL
+    UNION ALL SELECT before_metadata FROM changes WHERE user = :user AND before_metadata IS NOT NULL
+    UNION ALL SELECT after_metadata FROM changes WHERE user = :user AND after_metadata IS NOT NULL
     UNION ALL SELECT why FROM versions WHERE user = :user AND why IS NOT NULL)
 """
 _AT_ONCE = 8
@@ -48,7 +58,8 @@ def forget(database: sqlite3.Connection, user: str, keep: int) -> None:
     old = "user = ? AND version <= ?"
     given = (user, gone[-1][0])
     loose: set[int] = set()
-    for column, table in (("before", "changes"), ("after", "changes"), ("why", "versions")):
+    of_changes = [(column, "changes") for column in ("before", "after", "before_metadata", "after_metadata")]
+    for column, table in (*of_changes, ("why", "versions")):
         found = database.execute(f"SELECT {column} FROM {table} WHERE {old} AND {column} IS NOT NULL", given)
         loose |= {number for (number,) in found}
     database.execute(f"DELETE FROM changes WHERE {old}", given)
@@ -58,7 +69,7 @@ def forget(database: sqlite3.Connection, user: str, keep: int) -> None:
 
 def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | None:
     """Remove an item, its history, the history of items that are gone and said the same, what others say no longer
-    of the same, and reasons that spell out what it said; mark the file as not clean.
+    of the same, reasons that spell out what it said, and what was answered to requests; mark the file as not clean.
 
     Returns:
         How many items and changes were removed; None where nothing is known of the item.
@@ -74,7 +85,8 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
         versions |= {version for (version,) in database.execute(_REASONS, given)}
     removed = 0
     for item in items:
-        said |= {text for (text,) in database.execute(_TEXTS_OF, {"user": user, "item": item})}
+        for which in (_TEXTS_OF, _METADATA_OF):
+            said |= {text for (text,) in database.execute(which, {"user": user, "item": item})}
         touched = database.execute("SELECT version FROM changes WHERE user = ? AND item = ?", (user, item))
         versions |= {version for (version,) in touched}
         removed += database.execute("DELETE FROM changes WHERE user = ? AND item = ?", (user, item)).rowcount
@@ -92,6 +104,7 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
         empty = f"NOT EXISTS (SELECT 1 FROM changes WHERE {which})"
         database.execute(f"DELETE FROM versions WHERE {which} AND {empty}", given)
     _drop(database, user, said)
+    forget_replies(database, user)
     mark(database)
     return removed
 
@@ -105,7 +118,7 @@ def erase_user(database: sqlite3.Connection, user: str) -> int | None:
     if database.execute("SELECT 1 FROM users WHERE user = ?", (user,)).fetchone() is None:
         return None
     removed = 0
-    for table in ("items", "changes", "versions", "texts", "users"):
+    for table in ("items", "changes", "versions", "texts", "replies", "users"):
         count = database.execute(f"DELETE FROM {table} WHERE user = ?", (user,)).rowcount
         removed += count if table in ("items", "changes") else 0
     mark(database)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from memrl.envs.designs import MemoryItem
 
@@ -17,11 +18,14 @@ Each = TypeVar("Each")
 Name = TypeVar("Name")
 _CHANGES = """
 SELECT changes.number, changes.version, at, by, coalesce(why.text, ''), item, store,
-    before.text, before_time, before_place, after.text, after_time, after_place, undoes
+    before.text, before_time, before_place, after.text, after_time, after_place, undoes,
+    was.text, became.text
 FROM changes JOIN versions ON versions.user = changes.user AND versions.version = changes.version
 LEFT JOIN texts AS why ON why.number = versions.why
 LEFT JOIN texts AS before ON before.number = changes.before
 LEFT JOIN texts AS after ON after.number = changes.after
+LEFT JOIN texts AS was ON was.number = changes.before_metadata
+LEFT JOIN texts AS became ON became.number = changes.after_metadata
 WHERE changes.user = :user AND changes.number > :after
 """
 
@@ -51,10 +55,15 @@ class Change:
     """The version that it takes back, where it is an undoing."""
     number: int = 0
     """The change's place among all of the file."""
+    before_metadata: dict[str, Any] | None = None
+    """What the item bore (None: nothing, or it was not there)."""
+    after_metadata: dict[str, Any] | None = None
 
     def characters(self) -> int:
         """Return the length of its texts."""
-        return len(self.why) + sum(len(state.content) for state in (self.before, self.after) if state is not None)
+        states = sum(len(state.content) for state in (self.before, self.after) if state is not None)
+        told = sum(len(json.dumps(each)) for each in (self.before_metadata, self.after_metadata) if each)
+        return len(self.why) + states + told
 
 
 def changes(
@@ -79,9 +88,10 @@ def changes(
     which = "" if item_id is None else " AND item = :item"
     which += "" if version is None else " AND changes.version = :version"
     rows = database.execute(f"{_CHANGES}{which} ORDER BY changes.number LIMIT :limit", given)
-    for number, version_, at, by, why, item, store, *states, undoes in rows:
+    for number, version_, at, by, why, item, store, *states, undoes, was, became in rows:
         before, after_ = (_item(item, store, *states[place : place + 3]) for place in (0, 3))
-        yield Change(version_, at, by, why, item, before, after_, undoes, number)
+        told = (None if text is None else json.loads(text) for text in (was, became))
+        yield Change(version_, at, by, why, item, before, after_, undoes, number, *told)
 
 
 def page(

@@ -25,25 +25,47 @@ CREATE TABLE users (
     user TEXT PRIMARY KEY, life INTEGER, version INTEGER, writes INTEGER, counters TEXT) WITHOUT ROWID;
 CREATE TABLE texts (number INTEGER PRIMARY KEY, user TEXT, digest BLOB, text TEXT, UNIQUE (user, digest));
 CREATE TABLE items (
-    user TEXT, id TEXT, store TEXT, text INTEGER, time TEXT, place INTEGER, PRIMARY KEY (user, id)) WITHOUT ROWID;
+    user TEXT, id TEXT, store TEXT, text INTEGER, time TEXT, place INTEGER,
+    metadata INTEGER, added REAL, changed REAL, PRIMARY KEY (user, id)) WITHOUT ROWID;
 CREATE TABLE versions (
     user TEXT, version INTEGER, at REAL, by TEXT, why INTEGER, undoes INTEGER, PRIMARY KEY (user, version))
     WITHOUT ROWID;
 CREATE TABLE changes (
     number INTEGER PRIMARY KEY, user TEXT, version INTEGER, item TEXT, store TEXT,
-    before INTEGER, before_time TEXT, before_place INTEGER, after INTEGER, after_time TEXT, after_place INTEGER);
+    before INTEGER, before_time TEXT, before_place INTEGER, after INTEGER, after_time TEXT, after_place INTEGER,
+    before_metadata INTEGER, after_metadata INTEGER, added REAL);
 CREATE TABLE marks (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE replies (user TEXT, key BLOB, request BLOB, at REAL, reply TEXT, PRIMARY KEY (user, key)) WITHOUT ROWID;
 CREATE INDEX changes_of_version ON changes (user, version);
 CREATE INDEX changes_of_item ON changes (user, item);
 """
 # `life`: a number of its own for each user from the first write to the erasing, so that no version is taken for one of
-# an earlier life. `text`, `why`, `before`, `after`: numbers in `texts`.
-_OURS = {"users", "texts", "items", "versions", "changes", "marks", "changes_of_version", "changes_of_item"}
+# an earlier life. `text`, `why`, `before`, `after`, `metadata`: numbers in `texts`. `added`: when the item came,
+# the same in all its lives, since ids are not used again. `replies`: what was answered to requests that bore a key.
+_SECOND = {"users", "texts", "items", "versions", "changes", "marks", "changes_of_version", "changes_of_item"}
+_OURS = _SECOND | {"replies"}
+_FROM_SECOND = """
+ALTER TABLE items ADD COLUMN metadata INTEGER;
+ALTER TABLE items ADD COLUMN added REAL;
+ALTER TABLE items ADD COLUMN changed REAL;
+ALTER TABLE changes ADD COLUMN before_metadata INTEGER;
+ALTER TABLE changes ADD COLUMN after_metadata INTEGER;
+ALTER TABLE changes ADD COLUMN added REAL;
+CREATE TABLE replies (user TEXT, key BLOB, request BLOB, at REAL, reply TEXT, PRIMARY KEY (user, key)) WITHOUT ROWID;
+"""
+_TIMES = """
+UPDATE items SET (added, changed) = (
+    SELECT min(at), max(at) FROM changes JOIN versions USING (user, version)
+    WHERE changes.user = items.user AND changes.item = items.id);
+UPDATE changes SET added = (
+    SELECT min(at) FROM changes AS all_of JOIN versions USING (user, version)
+    WHERE all_of.user = changes.user AND all_of.item = changes.item)
+"""
 _OLDER = {"users", "items", "history", "history_of"}
 
 
 def kind_of(database: sqlite3.Connection, path: Path) -> str:
-    """Return what a file is: `new` (it is empty), `ours`, or `older` (of format 1 or before).
+    """Return what a file is: `new` (it is empty), `ours`, `second` (of format 2) or `older` (of format 1 or before).
 
     Raises:
         DataError: it is another program's.
@@ -56,8 +78,8 @@ def kind_of(database: sqlite3.Connection, path: Path) -> str:
     names = {name for name in names if not name.startswith("sqlite_")}
     if application == APPLICATION:
         check_format("memory", version, path)
-        if names == _OURS:
-            return "ours"
+        if names == (_SECOND if version == 2 else _OURS):
+            return "second" if version == 2 else "ours"
         raise DataError(f"{path} is damaged: its tables are not those of a memory. Restore it from a copy.")
     if not application and names == _OLDER:
         check_format("memory", version, path)
@@ -78,15 +100,22 @@ def adopt(database: sqlite3.Connection, path: Path) -> None:
     if kind == "older":
         for table in ("users", "items", "history"):
             database.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
-    for statement in filter(str.strip, _TABLES.split(";")):
-        database.execute(statement)
+    _run(database, _FROM_SECOND if kind == "second" else _TABLES)
+    if kind == "second":
+        _run(database, _TIMES)
     if kind == "older":
         _bring_up(database)
+        _run(database, _TIMES)
         for table in ("users", "items", "history"):
             database.execute(f"DROP TABLE old_{table}")
         mark(database)  # texts stood there many times
     database.execute(f"PRAGMA application_id = {APPLICATION}")
     database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
+
+
+def _run(database: sqlite3.Connection, statements: str) -> None:
+    for statement in filter(str.strip, statements.split(";")):
+        database.execute(statement)
 
 
 def mark(database: sqlite3.Connection) -> None:
@@ -120,7 +149,7 @@ def _bring_up(database: sqlite3.Connection) -> None:
         database.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?)", (user, new_life(), version, writes, counters))
     for user, name, store, content, time, place in database.execute("SELECT * FROM old_items"):
         row = (user, name, store, number_of(database, user, content), time, place)
-        database.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
+        database.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, NULL)", row)
     columns = "number, user, version, at, by, why, item, before, after, undoes"
     for number, user, version, at, by, why, item, before, after, undoes in database.execute(
         f"SELECT {columns} FROM old_history ORDER BY number"
@@ -132,7 +161,8 @@ def _bring_up(database: sqlite3.Connection) -> None:
         store = next((state["store"] for state in states if state), "")
         parts = [part for state in states for part in _parts(database, user, state)]
         database.execute(
-            "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, user, version, item, store, *parts)
+            "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
+            (number, user, version, item, store, *parts),
         )
 
 

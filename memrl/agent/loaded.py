@@ -116,6 +116,18 @@ class LoadedPolicy:
         """Do `work`, which may wait for its turn to write, in a thread."""
         return await self._loop.run_in_executor(self._writers, work)
 
+    async def elsewhere(self, work: Callable[[], Result], *, writes: bool) -> Result:
+        """Do `work` in a thread, awaited in another loop.
+
+        Raises:
+            Closed: the policy is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Closed(_CLOSED)
+            begun = (self._writers if writes else self._lookers).submit(work)
+        return await asyncio.wrap_future(begun)
+
     def close(self) -> None:
         """End what is under way, but for writes that have begun, and let go of the model."""
         with self._lock:

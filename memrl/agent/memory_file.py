@@ -8,28 +8,44 @@ statement names its user. Any thread may call any method.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import threading
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from memrl.agent import erasing
 from memrl.agent.database import Database
 from memrl.agent.history import Change, History, changes, page, place_of
 from memrl.agent.layout import marks, new_life, number_of
+from memrl.agent.once import Once, keep_reply, reply_to
+from memrl.agent.stored import (
+    Filters,
+    Metadata,
+    StoredItem,
+    ids_that_match,
+    metadata_of,
+    metadata_text,
+    stored_item,
+    stored_items,
+)
 from memrl.envs.designs import MemoryItem, MemoryView, TokenCounter, count_words
-from memrl.envs.designs.stores import StoreMemory
-from memrl.envs.tools import ToolCall, ToolResult, clean_text
+from memrl.envs.designs.stores import DELETE, UPDATE, StoreMemory
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult, clean_text
 from memrl.errors import Closed, DataError, Erased, StoreBusy, StoreFailed, TooLong
 
 LONGEST_WHY = 1 << 16
 """Characters of a reason."""
 LONGEST_NAME = 256
 """Characters of a time, of who asks for a change, and of a user's name."""
+_RESULTS = TypeAdapter(list[ToolResult])
+_CHANGES = TypeAdapter(list[Change])
 _ITEMS = """
 SELECT id, store, texts.text, time, place FROM items JOIN texts ON number = items.text WHERE items.user = ? ORDER BY id
 """
@@ -111,10 +127,9 @@ class MemoryFile:
         Raises:
             Closed, StoreBusy, StoreFailed, DataError: as the names say.
         """
-        self._check_open()
         with self._guard:
-            with self._database.reading() as database:
-                self._refresh(database)
+            with self._seen():
+                pass
             yield self._memory
 
     def state(self) -> StoreMemory:
@@ -145,6 +160,33 @@ class MemoryFile:
         begin = None if after is None else place_of(after)
         rest = (item for item in self.items if begin is None or place_of(item) > begin)
         return page(rest, limit, lambda item: len(item.content), lambda item: item.id)
+
+    def stored(self, item_id: str) -> StoredItem | None:
+        """Return an item with its metadata; None: there is none of that id."""
+        self._check_open()
+        with self._database.reading() as database:
+            return stored_item(database, self.user, clean_text(item_id).strip())
+
+    def stored_page(
+        self, after: str | None = None, limit: int = 1000, filters: Filters | None = None
+    ) -> tuple[list[StoredItem], str | None]:
+        """Return what `page` does, with metadata; of the items alone whose metadata match."""
+        begin = None if after is None else place_of(after)
+        with self._seen() as database:
+            fit = ids_that_match(database, self.user, filters) if filters else None
+            core = self._memory.get("core")
+            held = ((core,) if core else ()) + self._memory.items
+            names = [item.id for item in sorted(held, key=place_of) if begin is None or place_of(item) > begin]
+            names = [name for name in names if fit is None or name in fit][: limit + 1]
+            found = stored_items(database, self.user, names)
+        return page(found, limit, lambda item: len(item.content) + len(str(item.metadata)), lambda item: item.id)
+
+    def best(self, query: str, limit: int = 10, filters: Filters | None = None) -> list[StoredItem]:
+        """Return the items that match a query, the best first; of those alone whose metadata match."""
+        with self._seen() as database:
+            fit = ids_that_match(database, self.user, filters) if filters else None
+            found = (item.id for item in self._memory.relevant(query) if fit is None or item.id in fit)
+            return stored_items(database, self.user, itertools.islice(found, limit))
 
     def history(self, item_id: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Change]:
         """Return the changes of this user's memory that are kept, or those of one item, oldest first.
@@ -183,6 +225,8 @@ class MemoryFile:
         by: str = "",
         why: str = "",
         life: int | None = None,
+        metadata: Metadata | None = None,
+        asked: Once | None = None,
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 
@@ -190,10 +234,13 @@ class MemoryFile:
             time: stamped on episodic items that name none.
             by, why: for the history.
             life: what `begin` has returned; nothing is done where the user was erased since.
+            metadata: of the items that are written; what they bore under other names stays.
+            asked: the request whose work this is; where it was carried out before, its results.
 
         Raises:
-            TooLong: `time`, `by` or `why` is.
-            Erased: the user was, since `begin`.
+            TooLong: `time`, `by`, `why` or `metadata` is.
+            Erased: the user was, since `begin`; or something of the user, since the same request.
+            KeyReused: the key was another request's.
             StoreBusy: another process holds the file; nothing was changed.
             StoreFailed: the disk is full, or fails; nothing was changed.
         """
@@ -203,18 +250,77 @@ class MemoryFile:
         check_length("who asks for a change (by)", by)
         check_length("the reason (why)", why, LONGEST_WHY)
         calls = [_cleaned(call) for call in calls]
+        if metadata is not None:
+            metadata = json.loads(metadata_text(metadata))
         with self._writing() as database:
             if life is not None and life != (self._known or (0,))[0]:
                 raise Erased("the user was erased while a text was read; it is not remembered.")
+            if asked is not None and (reply := reply_to(database, self.user, asked)) is not None:
+                database.execute("COMMIT")
+                return _RESULTS.validate_json(reply)
             with self._memory.open_journal() as journal:
                 results = [self._memory.execute(call, time=time) for call in calls]
-                known = self._write(database, journal.touched(), by, why)
+                written = {str(result.item_id) for result in results if result.ok and result.name != DELETE.name}
+                bears: dict[str, int | None] = {}
+                for name in written if metadata else ():
+                    bears[name] = self._number(database, {**metadata_of(database, self.user, name), **(metadata or {})})
+                known = self._write(database, journal.touched(), by, why, bears=bears)
+                known = self._reply(database, known, asked, _RESULTS.dump_json(results).decode())
                 database.execute("COMMIT")
                 self._known = known
         return results
 
-    def undo(self, *, by: str = "") -> list[Change]:
+    def revise(
+        self,
+        item_id: str,
+        text: str | None = None,
+        *,
+        metadata: Metadata | None = None,
+        by: str = "",
+        why: str = "",
+        asked: Once | None = None,
+    ) -> ToolResult:
+        """Replace an item's text, its metadata, or both, in one transaction.
+
+        Raises:
+            As `execute`.
+        """
+        by, why = clean_text(by), clean_text(why)
+        check_length("who asks for a change (by)", by)
+        check_length("the reason (why)", why, LONGEST_WHY)
+        told = None if metadata is None else json.loads(metadata_text(metadata))
+        call = _cleaned(ToolCall(name=UPDATE.name, arguments={"memory_id": item_id, "content": text}))
+        with self._writing() as database:
+            if asked is not None and (reply := reply_to(database, self.user, asked)) is not None:
+                database.execute("COMMIT")
+                return _RESULTS.validate_json(reply)[0]
+            with self._memory.open_journal() as journal:
+                item = self._memory.get(item_id)
+                if item is not None and (text is None or " ".join(call.arguments["content"].split()) == item.content):
+                    result = ToolResult(
+                        name=call.name, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content
+                    )
+                elif text is None:
+                    result = ToolResult(name=call.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
+                else:
+                    result = self._memory.execute(call)
+                touched = journal.touched()
+                bears: dict[str, int | None] = {}
+                if result.ok and told is not None:
+                    bears[str(result.item_id)] = self._number(database, told)
+                    touched.setdefault(str(result.item_id), item)
+                known = self._write(database, touched, by, why, bears=bears)
+                known = self._reply(database, known, asked, _RESULTS.dump_json([result]).decode())
+                database.execute("COMMIT")
+                self._known = known
+        return result
+
+    def undo(self, *, by: str = "", asked: Once | None = None) -> list[Change]:
         """Take back the newest change that is not an undoing, nor undone: all that one `execute` did.
+
+        Args:
+            by: who asks for it, for the history.
+            asked: as in `execute`.
 
         Returns:
             What was taken back; empty where nothing is left. The undoing is itself in the history.
@@ -225,10 +331,19 @@ class MemoryFile:
         by = clean_text(by)
         check_length("who asks for a change (by)", by)
         with self._writing() as database:
+            if asked is not None and (reply := reply_to(database, self.user, asked)) is not None:
+                database.execute("COMMIT")
+                return _CHANGES.validate_json(reply)
             (last,) = database.execute(_LAST, {"user": self.user}).fetchone()
-            if last is None:
+            taken = [] if last is None else list(changes(database, self.user, version=last))
+            if not taken and asked is None:
                 return []
-            taken = list(changes(database, self.user, version=last))
+            borne = {
+                name: (number, added)
+                for name, number, added in database.execute(
+                    "SELECT item, before_metadata, added FROM changes WHERE user = ? AND version = ?", (self.user, last)
+                )
+            }
             state = self._memory.snapshot()
             held = {item["id"]: item for item in state["items"]}
             now = {change.item_id: self._memory.get(change.item_id) for change in taken}
@@ -237,10 +352,23 @@ class MemoryFile:
                 if change.before is not None:
                     held[change.item_id] = dict(vars(change.before))
             self._memory.restore({**state, "items": list(held.values())})
-            known = self._write(database, now, by, "", undoes=last)
+            bears = {name: number for name, (number, _) in borne.items()}
+            came = {name: added for name, (_, added) in borne.items()}
+            known = self._write(database, now, by, "", undoes=last, bears=bears, came=came)
+            known = self._reply(database, known, asked, _CHANGES.dump_json(taken).decode())
             database.execute("COMMIT")
             self._known = known
             return taken
+
+    def replied(self, asked: Once) -> str | None:
+        """Return what was answered to a request with a key; None: it was not carried out yet.
+
+        Raises:
+            Erased, KeyReused: as `execute`.
+        """
+        self._check_open()
+        with self._database.reading() as database:
+            return reply_to(database, self.user, asked)
 
     def begin(self) -> int:
         """Return the number of this user's life, which ends when the user is erased; it begins here if it must."""
@@ -349,6 +477,14 @@ class MemoryFile:
     # Parts ------------------------------------------------------------------------------------------------------
 
     @contextmanager
+    def _seen(self) -> Iterator[sqlite3.Connection]:
+        """A look at the file, of which the memory is."""
+        self._check_open()
+        with self._guard, self._database.reading() as database:
+            self._refresh(database)
+            yield database
+
+    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction in which the memory is the newest, and nobody looks at it. The block ends it by COMMIT; else
         the memory is read again."""
@@ -409,38 +545,74 @@ class MemoryFile:
         why: str,
         *,
         undoes: int | None = None,
+        bears: Mapping[str, int | None] | None = None,
+        came: Mapping[str, float | None] | None = None,
     ) -> tuple[int, int]:
         """Bring the file to the state in memory.
 
         Args:
             touched: items that may have changed, and what they were.
             undoes: the version that this takes back.
+            bears: the numbers of metadata that items then have; those of others stay.
+            came: when items came that are brought back.
 
         Returns:
             The life and version that it then is of.
         """
         life, version = self._known or (0, 0)
-        changed = {name: before for name, before in touched.items() if before != self._memory.get(name)}
+        user, at = self.user, clock.time()
+        bears, came = bears or {}, came or {}
+        held_rows = {
+            name: database.execute(
+                "SELECT metadata, added FROM items WHERE user = ? AND id = ?", (user, name)
+            ).fetchone()
+            for name in touched
+        }
+        changed = {
+            name: before
+            for name, before in touched.items()
+            if before != self._memory.get(name)
+            or (before is not None and name in bears and bears[name] != held_rows[name][0])
+        }
         if not changed:
             return life, version
         known = (life or new_life(), version + 1)
-        user = self.user
-        told = (user, known[1], clock.time(), by, number_of(database, user, why) if why else None, undoes)
+        told = (user, known[1], at, by, number_of(database, user, why) if why else None, undoes)
         database.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", told)
         for name, before in changed.items():
             now = self._memory.get(name)
+            was, added = held_rows[name] or (None, came.get(name, at))
+            becomes = None
             if now is None:
                 database.execute("DELETE FROM items WHERE user = ? AND id = ?", (user, name))
             else:
+                becomes = bears.get(name, was)
                 held = (user, name, now.store, number_of(database, user, now.content), now.time, now.order)
-                database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)", held)
+                row = (*held, becomes, added, at)
+                database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             store = (now or before).store  # type: ignore[union-attr]  # one of them is there: they differ
             states = [part for state in (before, now) for part in _parts(database, user, state)]
-            row = (user, known[1], name, store, *states)
-            database.execute("INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            change = (user, known[1], name, store, *states, was, becomes, added)
+            database.execute("INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", change)
         self._note(database, *known)
         if self._keep is not None:
             erasing.forget(database, user, self._keep)
+        return known
+
+    def _number(self, database: sqlite3.Connection, metadata: Metadata) -> int | None:
+        """Return the number of metadata in the file; None where there are none."""
+        return number_of(database, self.user, metadata_text(metadata)) if metadata else None
+
+    def _reply(
+        self, database: sqlite3.Connection, known: tuple[int, int], asked: Once | None, reply: str
+    ) -> tuple[int, int]:
+        """Write what is answered to a request with a key; return the life and version that the file is then of."""
+        if asked is None:
+            return known
+        if not known[0]:  # a user who has a reply is known, and can be erased
+            known = (new_life(), known[1])
+            self._note(database, *known)
+        keep_reply(database, self.user, asked, reply)
         return known
 
     def _note(self, database: sqlite3.Connection, life: int, version: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memrl.cli.served import add_served_options, named_server
+from memrl.config.keys import read_key
 from memrl.config.registries import ENGINES
 from memrl.errors import ConfigError
 
@@ -18,6 +19,8 @@ EXAMPLES = """\
 examples:
   memrl serve exported/tiny --store memory.sqlite
   memrl serve exported/tiny --store memory.sqlite --mcp --user ann
+  memrl serve exported/tiny --store memory.sqlite --chat-model gpt-5 \\
+    --chat https://api.openai.com/v1 --chat-key-env OPENAI_API_KEY
   MEMRL_TOKEN=... memrl serve exported/tiny --store memory.sqlite \\
     --host 0.0.0.0 --mcp --http --user ann"""
 
@@ -52,6 +55,13 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="N",
         help="changes of each user that history and undo go back (default: 1000)",
     )
+    serve.add_argument(
+        "--chat",
+        metavar="URL",
+        help="an OpenAI-compatible server whose model answers /v1/chat/completions (default: the policy's own reader)",
+    )
+    serve.add_argument("--chat-model", metavar="NAME", help="what that server calls the model")
+    serve.add_argument("--chat-key-env", metavar="VARIABLE", help="environment variable with that server's key")
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
     serve.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(serve)
@@ -68,12 +78,19 @@ def _serve(arguments: argparse.Namespace) -> None:
     over_http = {"--max-body": arguments.max_body, "--rate": arguments.rate, "--token-env": arguments.token_env}
     if arguments.mcp and not arguments.http and (vain := [name for name, value in over_http.items() if value]):
         raise ConfigError(f"{vain[0]} is for requests over HTTP; --mcp alone uses standard input and output.")
+    if bool(arguments.chat) != bool(arguments.chat_model):
+        raise ConfigError("--chat and --chat-model go together: where the server is, and what it calls the model")
+    if arguments.chat_key_env and not arguments.chat:
+        raise ConfigError("--chat-key-env is the key of the server that --chat names")
+    if arguments.chat and arguments.mcp and not arguments.http:
+        raise ConfigError("--chat answers requests over HTTP; --mcp alone uses standard input and output.")
     if arguments.history_keep is not None and arguments.history_keep < 0:
         raise ConfigError(f"--history-keep is {arguments.history_keep}; it must be at least 0")
     for name, value in (("--max-body", arguments.max_body), ("--rate", arguments.rate)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
     try:
+        from memrl.serve.chat import Upstream
         from memrl.serve.limits import Limits
         from memrl.serve.run import serve_http, serve_stdio
     except ModuleNotFoundError as error:
@@ -81,6 +98,10 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     given = {"body_bytes": arguments.max_body, "per_minute": arguments.rate}
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
+
+    chat = Upstream(arguments.chat, arguments.chat_model, arguments.chat_key_env) if arguments.chat else None
+    if chat is not None and chat.api_key_env:
+        read_key(chat.api_key_env)  # before anything slow
 
     def open_agent() -> MemoryAgent:
         from memrl.agent.agent import MemoryAgent
@@ -108,4 +129,5 @@ def _serve(arguments: argparse.Namespace) -> None:
                 port=arguments.port,
                 token_env=arguments.token_env,
                 mcp=arguments.mcp,
+                chat=chat,
             )

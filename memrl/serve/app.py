@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -15,14 +15,19 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 
 import memrl
+from memrl.agent.users import Users
 from memrl.envs.tools import ToolCall
-from memrl.errors import ConfigError, Erased, MemrlError, PromptTooLong, TooLong
+from memrl.errors import ConfigError, Erased, KeyReused, MemrlError, PromptTooLong, TooLong
 from memrl.frozen.reader import Answer
+from memrl.serve.chat import Chats, Upstream, add_chat
+from memrl.serve.described import described_page
 from memrl.serve.limits import OPEN, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
+from memrl.serve.mem0 import add_mem0
+from memrl.serve.memories import Key, add_memories
 from memrl.serve.messages import (
     MOST_OF_A_PAGE,
     After,
@@ -43,7 +48,6 @@ from memrl.serve.messages import (
     complaints,
     told,
 )
-from memrl.serve.users import Users
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
@@ -54,7 +58,7 @@ REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON.",
     HTTPStatus.FORBIDDEN: "There is no token, and the request names another machine or comes from a web page.",
     HTTPStatus.REQUEST_TIMEOUT: "The body has not arrived in time.",
-    HTTPStatus.CONFLICT: "The user was erased while the text was read.",
+    HTTPStatus.CONFLICT: "The user was erased while the text was read, or the key is another request's.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, the question, the time, or a sentence of the text is too long.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "There is no token, and a POST that is no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The path, query or body is not as described here.",
@@ -65,42 +69,50 @@ NO_TOKEN = {HTTPStatus.UNAUTHORIZED: "The token is missing or wrong."}
 
 
 def create_app(
-    agent: MemoryAgent, *, token: str | None = None, limits: Limits | None = None, mcp: bool = False
+    agent: MemoryAgent,
+    *,
+    token: str | None = None,
+    limits: Limits | None = None,
+    mcp: bool = False,
+    chat: Upstream | None = None,
 ) -> FastAPI:
     """The REST API over an agent, for as many users as callers name. The agent stays the caller's to close.
 
     Args:
         token: what callers must bear; None: anybody on this machine may call (see `Guard`).
         mcp: serve the agent's own user over MCP too (streamable HTTP, at `/mcp`), under the same token and limits.
+        chat: the model that answers in conversations; None: the agent's own reader, from the memory alone.
     """
     limits = limits or Limits()
     users = Users(agent)
     calls = ModelCalls(limits)
+    chats = Chats(users, calls, agent.user, chat)
     mounted = _mcp_app(agent, calls, limits) if mcp else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with mounted.router.lifespan_context(mounted) if mounted else nullcontext():
             yield
+        await chats.close()
         users.close()
 
     app = FastAPI(title="memrl", version=memrl.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Guard, token=token, limits=limits)
-    _explain_errors(app)
     described = REFUSALS | ({} if token is None else NO_TOKEN)
-    router = APIRouter(
-        prefix="/v1/users/{user}",
-        # Guard checks the token, before a body is parsed; this says so in the OpenAPI document.
-        dependencies=[] if token is None else [Security(HTTPBearer(auto_error=False))],
-        responses={int(status): {"model": Refusal, "description": text} for status, text in described.items()},
-    )
+    # Guard checks the token, before a body is parsed; this says so in the OpenAPI document.
+    bearer = [] if token is None else [Security(HTTPBearer(auto_error=False))]
+    refusals: dict[int | str, dict[str, Any]] = {
+        int(status): {"model": Refusal, "description": text} for status, text in described.items()
+    }
+    router = APIRouter(prefix="/v1/users/{user}", dependencies=bearer, responses=refusals)
 
     @router.post("/read")
-    async def read(user: UserName, body: Read) -> Results:
+    async def read(user: UserName, body: Read, key: Key = None) -> Results:
         """Have the policy read a text and remember what is worth it."""
         with calls.turn(user):
             async with users.awaited(user) as agent:
-                return Results(results=await agent.aread(body.text, time=body.time))
+                work = agent.aread(body.text, time=body.time, metadata=body.metadata, key=key)
+                return Results(results=await work)
 
     @router.post("/ask")
     async def ask(user: UserName, body: Ask) -> Answer:
@@ -123,11 +135,12 @@ def create_app(
             return Items(items=agent.search(body.query).items)
 
     @router.post("/memory/operations")
-    def operations(user: UserName, body: Operations) -> Results:
+    def operations(user: UserName, body: Operations, key: Key = None) -> Results:
         """Carry out memory operations without asking the policy, in one transaction."""
         asked = [ToolCall(name=operation.name, arguments=dict(operation.arguments)) for operation in body.operations]
         with users.of(user) as agent:
-            return Results(results=agent.execute(asked, time=body.time, by="rest", why=body.why))
+            results = agent.execute(asked, time=body.time, by="rest", why=body.why, metadata=body.metadata, key=key)
+            return Results(results=results)
 
     @router.get("/history")
     def history(
@@ -139,17 +152,30 @@ def create_app(
             return ChangesPage(changes=changes, next=following)
 
     @router.post("/undo")
-    def undo(user: UserName) -> Changes:
+    def undo(user: UserName, key: Key = None) -> Changes:
         """Take back the newest change that is not undone; none where nothing is left."""
         with users.of(user) as agent:
-            return Changes(changes=agent.undo())
+            return Changes(changes=agent.undo(key=key))
 
     @router.delete("")
     def erase(user: UserName) -> Erasure:
         """Remove all that is known of a user, for good: memory, history, and every byte of them in the file."""
         return Erasure(erased=agent.erase_user(user))
 
+    add_memories(router, users, calls)
     app.include_router(router)
+    conversations = APIRouter(prefix="/v1", dependencies=bearer, responses=refusals)
+    add_chat(conversations, chats)
+    app.include_router(conversations)
+    others = APIRouter(include_in_schema=False)  # described by whose they are
+    add_mem0(others, users, calls)
+    app.include_router(others)
+    _explain_errors(app, [*router.routes, *conversations.routes, *others.routes])
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        """The same as `/openapi.json`, to be read."""
+        return described_page(app.openapi())
 
     opened = (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -181,12 +207,15 @@ async def _no_stream(request: Request) -> Response:
     return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "there are no sessions and no streams here; POST.", {"Allow": "POST"})
 
 
-def _explain_errors(app: FastAPI) -> None:
+def _explain_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Every error in the one shape, and only what the caller may know."""
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return refusal(error.status_code, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # a path's methods may be several routes'
+            headers["Allow"] = ", ".join(sorted(_methods([*routes, *app.router.routes], request)))
+        return refusal(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def wrong(request: Request, error: RequestValidationError) -> Response:
@@ -196,10 +225,19 @@ def _explain_errors(app: FastAPI) -> None:
     async def failed(request: Request, error: MemrlError) -> Response:
         if isinstance(error, ConfigError | PromptTooLong | TooLong):
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, told(error))
-        if isinstance(error, Erased):
+        if isinstance(error, Erased | KeyReused):
             return refusal(HTTPStatus.CONFLICT, told(error))
         return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:
         return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the server has failed; its log says how.")
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> set[str]:
+    """Return the methods that the path of a request has."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found

@@ -25,6 +25,8 @@ from memrl.errors import InfrastructureError
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 OPEN = "/health"
 """The one path that needs no token."""
+SCHEMES = ("bearer", "token")
+"""How a token may be called: mem0's clients say `Token`."""
 MOST_CLIENTS = 10_000
 CLOSE = {"Connection": "close"}
 
@@ -202,7 +204,7 @@ class Guard:
             return refusal(HTTPStatus.TOO_MANY_REQUESTS, error, {"Retry-After": str(seconds)})
         if self._token is not None and scope["path"] != OPEN:
             scheme, _, given = headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            if scheme.lower() not in SCHEMES or not hmac.compare_digest(given.strip().encode(), self._token):
                 error = "a token is needed: Authorization: Bearer TOKEN."
                 return refusal(HTTPStatus.UNAUTHORIZED, error, {"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "")

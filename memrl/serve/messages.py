@@ -6,10 +6,21 @@ import logging
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StringConstraints,
+)
 
 from memrl.agent.history import Change
 from memrl.agent.memory_file import LONGEST_WHY
+from memrl.agent.once import LONGEST_KEY
+from memrl.agent.stored import LONGEST_METADATA, StoredItem, metadata_text
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolResult, clean_text
 from memrl.errors import (
@@ -17,6 +28,7 @@ from memrl.errors import (
     ConfigError,
     DataError,
     Erased,
+    KeyReused,
     MemrlError,
     PromptTooLong,
     StoreBusy,
@@ -36,11 +48,22 @@ def _clean(value: Any) -> Any:
     return clean_text(value) if isinstance(value, str) else value
 
 
+def _bearable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        metadata_text(value)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_clean)]
 # \x1c to \x1f are white space to Python alone
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
 Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_PAGE, description="Of a page; one of long texts has fewer.")]
 After = Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before.")]
+ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]{1,19})?$")]
+KeyText = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_KEY, pattern=r"^[\x21-\x7e]+$")]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_bearable)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
 
 
@@ -53,7 +76,7 @@ def complaints(errors: Iterable[Any]) -> str:
 def told(error: MemrlError) -> str:
     """Return what a caller is told of an error: its own words where the caller can do something about it. Any other
     names paths and addresses of this machine, and goes to the log."""
-    if isinstance(error, ConfigError | PromptTooLong | TooLong | Erased | Busy):
+    if isinstance(error, ConfigError | PromptTooLong | TooLong | Erased | KeyReused | Busy):
         return clean_text(str(error))
     if isinstance(error, Closed):
         return "the server is ending. Try again when it runs."
@@ -75,6 +98,55 @@ class Read(_Given):
 
     text: Said = Field(description="What was said or written, in any length.")
     time: Text | None = Field(None, description="When it was said, as text.")
+    metadata: Metadata | None = Field(None, description="Of the items that are written.")
+
+
+class ChatMessage(BaseModel):
+    """A message as OpenAI's API has it; what else it has is taken too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+    content: Text | list[JsonValue] | None = None
+    name: Text | None = None
+
+
+Spoken = list[ChatMessage]
+
+
+class Add(_Given):
+    """Something that was said, to remember."""
+
+    messages: Said | Spoken = Field(description="A text, or messages with role and content.")
+    metadata: Metadata | None = Field(
+        None, description=f"Of the items that are written; up to {LONGEST_METADATA} characters as JSON."
+    )
+    infer: StrictBool = Field(
+        True, description="Whether the policy decides what to store; false: each message, word for word."
+    )
+    time: Text | None = Field(None, description="When it was said, as text.")
+
+    def spoken(self) -> Any:
+        """Return the messages as an agent takes them."""
+        return self.messages if isinstance(self.messages, str) else [each.model_dump() for each in self.messages]
+
+
+class Find(_Given):
+    """A query for items, best first."""
+
+    query: Said
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    filters: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Names of metadata, and the value of each or a list of which one must fit."
+    )
+
+
+class Revision(_Given):
+    """What an item is to say, to bear, or both; what is not given stays."""
+
+    text: Said | None = None
+    metadata: Metadata | None = Field(None, description="In place of all that it bears.")
+    why: Text = Field("", description=f"For the history; up to {LONGEST_WHY} characters.")
 
 
 class Ask(_Given):
@@ -102,6 +174,7 @@ class Operations(_Given):
     operations: list[Operation] = Field(min_length=1, max_length=MOST_OPERATIONS)
     time: Text | None = Field(None, description="Stamped on episodic items that name none.")
     why: Text = Field("", description=f"For the history; up to {LONGEST_WHY} characters.")
+    metadata: Metadata | None = Field(None, description="Of the items that are written.")
 
 
 class Results(BaseModel):
@@ -119,6 +192,22 @@ class ItemsPage(BaseModel):
 
     items: list[MemoryItem]
     next: str | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class StoredItems(BaseModel):
+    items: list[StoredItem]
+
+
+class StoredPage(BaseModel):
+    """A page of items in the order of their ids."""
+
+    items: list[StoredItem]
+    next: str | None = Field(description="Give it as `after` for the next page; null: there is none.")
+
+
+class Deletion(BaseModel):
+    id: str
+    erased: int = Field(description="Items and changes that are gone for good; 0: undo brings it back.")
 
 
 class ChangesPage(BaseModel):

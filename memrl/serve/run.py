@@ -15,6 +15,7 @@ from mcp.server.stdio import stdio_server
 
 from memrl.serve.answered import Answered, bounded_lines
 from memrl.serve.app import MCP_PATH, create_app
+from memrl.serve.chat import Upstream
 from memrl.serve.connections import GRACE, Seldom, Server, bounded
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
@@ -51,6 +52,7 @@ def serve_http(
     port: int,
     token_env: str | None = None,
     mcp: bool = False,
+    chat: Upstream | None = None,
 ) -> None:
     """Serve REST, and with `mcp` MCP beside it, until a signal ends it: within seconds, and all that was acknowledged
     is on the disk.
@@ -58,6 +60,7 @@ def serve_http(
     Args:
         port: 0 takes a free one.
         token_env: the environment variable that holds the token. None: MEMRL_TOKEN, if it is set.
+        chat: the model that answers in conversations; None: the agent's own reader.
 
     Raises:
         ConfigError: no token, and a host that others can reach; or the address cannot be listened at.
@@ -65,7 +68,7 @@ def serve_http(
     """
     token = read_token(host, token_env)
     with listen(host, port) as listening, open_agent() as agent:
-        app = create_app(agent, token=token, limits=limits, mcp=mcp)
+        app = create_app(agent, token=token, limits=limits, mcp=mcp, chat=chat)
         settings = uvicorn.Config(
             app,
             http=bounded(limits),

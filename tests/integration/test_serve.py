@@ -26,13 +26,13 @@ from starlette.testclient import TestClient
 
 import memrl.serve.run
 from memrl import MemoryAgent
+from memrl.agent.users import Users
 from memrl.cli import main as cli
 from memrl.envs.tools import ResultCode, ToolResult
 from memrl.serve.app import create_app
 from memrl.serve.connections import Server
 from memrl.serve.limits import Busy, Limits, ModelCalls, Rate
 from memrl.serve.mcp_server import _told
-from memrl.serve.users import Users
 from tests.support import ROOT
 
 TOKEN = "only-for-this-test"
@@ -288,7 +288,7 @@ def test_rest_is_as_its_openapi_document_says(port: int, tmp_path: Path) -> None
         cwd=tmp_path,
     )
     assert tried.returncode == 0, tried.stdout
-    assert "Tested: 9" in tried.stdout
+    assert "Tested: 20" in tried.stdout
 
 
 MINE = (["acorn", "amber", "arrow"], ["basil", "birch", "bronze"])

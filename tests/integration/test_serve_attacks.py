@@ -34,10 +34,10 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from memrl import MemoryAgent
+from memrl.agent.users import Users
 from memrl.errors import Closed
 from memrl.serve.app import create_app
 from memrl.serve.limits import Guard, Limits
-from memrl.serve.users import Users
 from tests.support import ROOT
 
 HERE = "127.0.0.1"

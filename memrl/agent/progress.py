@@ -1,0 +1,18 @@
+"""How far the reading of a text has come, told after each piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memrl.envs.tools import ToolResult
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the reading of a text has come."""
+
+    piece: int
+    """Pieces that are read."""
+    pieces: int
+    results: list[ToolResult]
+    """What became of the operations of the last of them."""
