@@ -53,7 +53,7 @@ class Added(_Given):
     timestamp: int | None = None
 
 
-class Asked(_Given):
+class Mem0Query(_Given):
     """What `get_all` and `search` send."""
 
     query: Said | None = None
@@ -89,7 +89,7 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
 
     @router.post("/v3/memories/")
     def get_all(
-        body: Asked,
+        body: Mem0Query,
         page: Annotated[int, Query(ge=1, le=10**6)] = 1,
         page_size: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
         return {"count": len(found), "next": following, "previous": before, "results": told}
 
     @router.post("/v3/memories/search/")
-    def search(body: Asked) -> dict[str, Any]:
+    def search(body: Mem0Query) -> dict[str, Any]:
         if body.query is None:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "query: it is missing.")
         user, filters = _whose(body.filters)

@@ -320,9 +320,9 @@ def use_mem0(client: Any) -> None:
     got = client.get(name)
     assert got["memory"] == "user: I live in Bern." and got["metadata"] == {"chat": 1} and got["user_id"] == "mia"
     found = client.search("Who has a dog?", filters={"user_id": "mia"}, top_k=1)["results"]
-    assert [one["memory"] for one in found] == ["Mia has a dog."]
+    assert [one["memory"] for one in found] == ["user: Mia has a dog."]
     found = client.search("dog", filters={"AND": [{"user_id": "mia"}, {"metadata": {"chat": 1}}]})["results"]
-    assert "Mia has a dog." not in [one["memory"] for one in found]
+    assert "user: Mia has a dog." not in [one["memory"] for one in found]
     listed = client.get_all(filters={"user_id": "mia"}, page=1, page_size=2)
     assert len(listed["results"]) == 2 and listed["count"] > 2 and listed["next"]
     client.update(name, text="Mia lives in Rome.", metadata={"chat": 3})
