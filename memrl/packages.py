@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 _TRAIN = (
     "torch", "trl", "peft", "accelerate", "ray", "datasets", "safetensors", "matplotlib", "numpy", "psutil", "pyarrow",
     "datasketch",
@@ -28,6 +26,8 @@ def extra_of(error: ImportError) -> str | None:
 
 def installed_version(name: str) -> str | None:
     """The version of a distribution; None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # which takes longer than all that help needs
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""How far the reading of a text has come, told after each piece."""
+"""The progress of reading a text, told after each piece."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from memrl.envs.tools import ToolResult
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the reading of a text has come."""
+    """The progress of reading a text."""
 
     piece: int
     """Pieces that are read."""

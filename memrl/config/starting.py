@@ -29,7 +29,7 @@ Settings = Mapping[str, tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Wish:
-    """What the four questions were answered with."""
+    """The answers to the four questions."""
 
     train: Mapping[str, Any]
     """A source of streams."""

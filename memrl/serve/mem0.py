@@ -40,7 +40,7 @@ class _Given(BaseModel):
 
 
 class Added(_Given):
-    """What `add` sends."""
+    """The body that `add` sends."""
 
     messages: Spoken
     user_id: UserName | None = None
@@ -54,7 +54,7 @@ class Added(_Given):
 
 
 class Mem0Query(_Given):
-    """What `get_all` and `search` send."""
+    """The body that `get_all` and `search` send."""
 
     query: Said | None = None
     filters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -62,7 +62,7 @@ class Mem0Query(_Given):
 
 
 class Updated(_Given):
-    """What `update` sends."""
+    """The body that `update` sends."""
 
     text: Said | None = None
     metadata: Metadata | None = None

@@ -142,7 +142,7 @@ class Find(_Given):
 
 
 class Revision(_Given):
-    """What an item is to say, to bear, or both; what is not given stays."""
+    """The new text of an item, its metadata, or both; what is not given stays."""
 
     text: Said | None = None
     metadata: Metadata | None = Field(None, description="In place of all that it bears.")
