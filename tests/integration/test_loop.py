@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from peft import PeftModel
 
-import memrl.engines.build
+import memrl.engines.transformers_engine
 from memrl.config import Config
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place, Sampling
@@ -33,7 +33,7 @@ from tests.support import STALE_ROW, Outcomes, quiet, rows, small_config, stale
 
 
 def make_trainer(config: Config, monkeypatch: pytest.MonkeyPatch, engine: type = TransformersEngine) -> Trainer:
-    monkeypatch.setattr(memrl.engines.build, "TransformersEngine", engine)
+    monkeypatch.setattr(memrl.engines.transformers_engine, "TransformersEngine", engine)
     return Trainer(config, name="small", resume=False, console=quiet())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import memrl.engines.build
+import memrl.engines.transformers_engine
 from memrl.data.feed import StreamFeed
 from memrl.engines.engine import ANYWHERE, Place
 from memrl.engines.transformers_engine import TransformersEngine
@@ -183,7 +183,7 @@ def test_a_failure_ahead_stops_the_run_when_its_step_comes(
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(memrl.engines.build, "TransformersEngine", Fails)
+        patch.setattr(memrl.engines.transformers_engine, "TransformersEngine", Fails)
         with pytest.raises(EngineError, match=r"8 of 8 episodes failed.*the accelerator fell off"):
             make_trainer(quick_model, folder, rollout__on_failure="min_viable").run()
     assert [row["step"] for row in rows(folder)] == [0, 1, 2]  # what was learned meanwhile is kept
