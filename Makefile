@@ -12,6 +12,8 @@ GPU_VENV := .venv-gpu
 GPU_BIN := $(GPU_VENV)/bin
 GPU_STAMP := $(GPU_VENV)/.memrl-installed
 FRESH_VENV := .venv-fresh
+RECIPES_VENV := .venv-recipes
+RECIPES_STAMP := $(RECIPES_VENV)/.memrl-installed
 DOCS_VENV := .venv-docs
 DOCS_BIN := $(DOCS_VENV)/bin
 DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
@@ -19,7 +21,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-gpu train report page bench quick test test-slow test-vllm fresh lint lock licences docs dist clean
+.PHONY: help setup setup-gpu train report page bench quick test test-slow test-vllm test-recipes fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -88,6 +90,16 @@ test-slow: setup ## the tests that take long
 
 test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in an environment of its own
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} $(VLLM_BIN)/python -m pytest -m vllm $$(grep -rl --include='test_*.py' 'mark.vllm' tests)
+
+# The clients of others, which the lock does not have: an environment that sees all of .venv, and what they need besides.
+$(RECIPES_STAMP): $(STAMP)
+	test -x $(RECIPES_VENV)/bin/python || $(BIN)/python -m venv $(RECIPES_VENV)
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' > "$$($(RECIPES_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/memrl-seen.pth"
+	$(RECIPES_VENV)/bin/python -m pip install --quiet 'mem0ai>=2.2'
+	@touch $@
+
+test-recipes: $(RECIPES_STAMP) ## the tests with the clients of others (mem0's), in an environment of their own
+	$(RECIPES_VENV)/bin/python -m pytest -q -p no:xdist -p no:schemathesis tests/integration/test_serve_memories.py -k mem0
 
 # What a user gets who has no lock: the newest of everything that pyproject.toml allows; torch alone is pinned, to a build
 # without CUDA. Prints what differs from the lock.

@@ -295,7 +295,34 @@ MINE = (["acorn", "amber", "arrow"], ["basil", "birch", "bronze"])
 BOTH = ("dog lives in Bern", "the dog", "works as a baker", "Bern")
 NAMES = (("ann", "bob"), ("ann", "Ann"), ("ann", "ann."), ("ann", "ann@x"), ("ann", "anna"), ("a_b", "a-b"))
 ACTIONS = ("insert", "insert", "update", "delete", "search", "read", "ask", "memory", "history", "undo")
+ITEM_ACTIONS = ("add", "add", "revise", "find", "list", "get", "item history", "remove", "chat", "mem0")
+NAMED = ("revise", "get", "remove")  # of an item that need not be there
 counter = itertools.count()
+
+
+def ask_for_items(client: TestClient, user: str, action: str, item: str, text: str, others: list[str], key: str) -> Any:
+    """Do what the routes of single items, of conversations and of mem0 do."""
+    url = f"/v1/users/{user}"
+    mine = {"word": text.split()[0]}
+    if action == "add":
+        body = {"messages": text, "infer": False, "metadata": mine}
+        return client.post(f"{url}/memories", json=body, headers={"Idempotency-Key": key})
+    if action == "revise":
+        return client.patch(f"{url}/memories/{item}", json={"metadata": mine})
+    if action == "find":
+        return client.post(f"{url}/search", json={"query": " ".join(others), "filters": {"word": others}})
+    if action == "list":
+        return client.get(f"{url}/memories")
+    if action == "get":
+        return client.get(f"{url}/memories/{item}")
+    if action == "item history":
+        return client.get(f"{url}/memories/{item}/history")
+    if action == "remove":
+        return client.delete(f"{url}/memories/{item}")
+    if action == "chat":
+        asked = {"messages": [{"role": "user", "content": f"{text}. Who {text}?"}], "user": user}
+        return client.post("/v1/chat/completions", json=asked)
+    return client.post("/v3/memories/search/", json={"query": "dog", "filters": {"user_id": user}})
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -304,7 +331,7 @@ counter = itertools.count()
     st.lists(
         st.tuples(
             st.integers(0, 1),
-            st.sampled_from(ACTIONS),
+            st.sampled_from(ACTIONS + ITEM_ACTIONS),
             st.integers(0, 2),
             st.sampled_from(BOTH),
             st.sampled_from(["sem_0001", "sem_0002", "epi_0001", "core"]),
@@ -316,7 +343,8 @@ counter = itertools.count()
 def test_nothing_of_one_user_is_ever_told_to_another(client: TestClient, names: Any, steps: Any) -> None:
     number = next(counter)
     kept: tuple[list[str], list[str]] = ([], [])
-    for who, action, word, shared, item in [*steps, *((w, a, 0, "dog", "core") for w in (0, 1) for a in ACTIONS[6:9])]:
+    last = (*ACTIONS[6:9], "list", "chat", "mem0")
+    for who, action, word, shared, item in [*steps, *((w, a, 0, "dog", "core") for w in (0, 1) for a in last)]:
         url = f"/v1/users/{number}{names[who]}"
         text = f"{MINE[who][word]} {shared}"
         operations = {
@@ -337,9 +365,14 @@ def test_nothing_of_one_user_is_ever_told_to_another(client: TestClient, names: 
             assert set(reply.json()["retrieved"]) <= held
         elif action == "undo":
             reply = client.post(f"{url}/undo", json={})
+        elif action in ITEM_ACTIONS:
+            key = f"{word}-{shared.replace(' ', '-')}"  # both users have the same keys
+            reply = ask_for_items(client, f"{number}{names[who]}", action, item, text, MINE[1 - who], key)
+            if action == "add":
+                kept[who].extend(result["content"] for result in reply.json()["results"] if result["content"])
         else:
             reply = client.get(f"{url}/{action}")
-        assert reply.status_code == 200, reply.text
+        assert reply.status_code == 200 or (action in NAMED and reply.status_code in (404, 409)), reply.text
         assert not any(private in reply.text for private in MINE[1 - who])
     for who, name in enumerate(names):
         told = client.get(f"/v1/users/{number}{name}/history").text

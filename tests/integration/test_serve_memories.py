@@ -302,7 +302,7 @@ def test_no_route_tells_one_user_of_another(agent: MemoryAgent, client: TestClie
 def test_mem0s_own_client_talks_to_it(agent: MemoryAgent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MEM0_TELEMETRY", "False")
     monkeypatch.setenv("MEM0_DIR", str(tmp_path))
-    mem0 = pytest.importorskip("mem0", reason="mem0ai is not installed: pip install 'mem0ai>=2.2'")
+    mem0 = pytest.importorskip("mem0", reason="mem0ai is not installed: make test-recipes")
     with running(agent, token=TOKEN) as url:
         use_mem0(mem0.MemoryClient(api_key=TOKEN, host=url))
         with pytest.raises(ValueError):
