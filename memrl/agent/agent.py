@@ -195,7 +195,7 @@ class MemoryAgent:
 
         Raises:
             DataError: the text is empty, or a message has no role.
-            All that `read` raises.
+            MemrlError: whatever `read` raises.
         """
         work = self._add(messages, user=user, metadata=metadata, infer=infer, time=time, key=key)
         return self._policy.wait(work)
@@ -307,8 +307,9 @@ class MemoryAgent:
         """Return what the reader would be shown for a question, in the order of writing.
 
         Args:
-            limit, filters: with either, the items that match the query, best first, with their metadata: `limit` at
-                most (10 unless given), and those alone whose metadata have what `filters` names, as in `get_all`.
+            limit: with it or `filters`, the items that match the query, best first, with their metadata; so many at
+                most, 10 unless given.
+            filters: those alone whose metadata have what it names, as in `get_all`.
         """
         query = clean_text(query)
         with self._of(user) as agent:
