@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from memrl.envs.dialects.calls import call_of, failed_call, json_span, json_spans, listed_schemas, stray_call
 from memrl.envs.dialects.thoughts import speech
@@ -15,11 +16,19 @@ _OPENING = re.compile(_OPENS)
 
 
 class HermesDialect:
-    """`<tool_call>` blocks with one JSON object each, as Qwen and Hermes models write them."""
+    """`<tool_call>` blocks with one JSON object each, as Qwen and Hermes models write them.
+
+    Args:
+        arguments_first: write the arguments before the name, and the content before all else, so that a model decides
+            what becomes of a sentence when it has written it. Both orders are read.
+    """
 
     name = "hermes"
     own_tools = False
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
+
+    def __init__(self, *, arguments_first: bool = False) -> None:
+        self._arguments_first = arguments_first
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
@@ -49,10 +58,16 @@ class HermesDialect:
     def format(self, calls: Sequence[ToolCall]) -> str:
         blocks = []
         for call in calls:
-            body = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+            body = json.dumps(self._ordered(call), ensure_ascii=False)
             body = clean_text(self._tag.sub(r"\\u003c", body))  # our own tags in a content must not end the call
             blocks.append(f"<tool_call>\n{body}\n</tool_call>")
         return "\n".join(blocks)
+
+    def _ordered(self, call: ToolCall) -> dict[str, Any]:
+        if not self._arguments_first:
+            return {"name": call.name, "arguments": call.arguments}
+        arguments = dict(sorted(call.arguments.items(), key=lambda argument: argument[0] != "content"))
+        return {"arguments": arguments, "name": call.name}
 
     def describe(self, tools: Sequence[ToolSchema]) -> str:
         example = '<tool_call>\n{"name": <tool name>, "arguments": <arguments as a JSON object>}\n</tool_call>'

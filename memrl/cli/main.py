@@ -226,6 +226,9 @@ def _parser() -> Parser:
     )
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
     build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
+    build.add_argument(
+        "--edition", type=int, choices=(1, 2), default=1, help="1: the one that ships (default); 2: the next one"
+    )
     build.set_defaults(command=_tiny_build)
     return parser
 
@@ -426,7 +429,8 @@ def _seen(steps: Iterator[Step]) -> Iterator[Step]:
 def _tiny_build(arguments: argparse.Namespace) -> None:
     from memrl.tiny import build
 
-    out = build(out=arguments.out, quick=arguments.quick, console=SafeConsole(quiet=is_quiet()))
+    console = SafeConsole(quiet=is_quiet())
+    out = build(out=arguments.out, quick=arguments.quick, edition=arguments.edition, console=console)
     next_commands(("train", ["memrl", "train", "tiny", f"model.path={out}"]))
 
 

@@ -1,4 +1,4 @@
-"""Held-out evaluation: one greedy episode a stream, and the two gates that a warm start must pass."""
+"""Held-out evaluation: one greedy episode a stream, and the gates that a warm start must pass."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from memrl.envs.designs.stores import UPDATE
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError
 from memrl.evaluation.kinds import Fall
-from memrl.evaluation.statistics import SCORES, Interval, Unit, interval_over, stream_interval
+from memrl.evaluation.statistics import SCORES, Interval, Unit, interval_over, mean, stream_interval
 from memrl.records import AnswerRecord, Episode, part_values
 
 _PARTS_BEFORE = ("qa", "tool_success", "compression")
@@ -148,3 +149,31 @@ def faithful_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> fl
         if result.ok and result.content
     ]
     return sum(verdicts) / len(verdicts) if verdicts else None
+
+
+def update_id_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> float | None:
+    """Share of the updates by a sentence that replaces an earlier one in sight, which name the item of that one.
+
+    For sources that say what a sentence replaces (`metadata["notes"]`); None without any such update.
+    """
+    by_id = {(stream.source, stream.id): stream for stream in streams}
+    right: list[bool] = []
+    for episode in episodes:
+        notes = by_id[episode.source, episode.stream_id].metadata.get("notes") or []
+        for step in episode.steps:
+            replaced = {note["text"]: note["replaces"] for note in (notes[step.chunk] if notes else ())}
+            named = {change["id"]: change["before"] for change in step.diff}
+            for call in step.calls:
+                old = replaced.get(" ".join(str(call.arguments.get("content", "")).split()))
+                if call.name == UPDATE.name and old and f": {old}" in step.seen:
+                    right.append(named.get(str(call.arguments.get("memory_id")).strip()) == old)
+    return sum(right) / len(right) if right else None
+
+
+def best_scores(answers: Sequence[AnswerRecord]) -> dict[str, float | None]:
+    """Return the reader's ceiling as gates: over all answers, None without any, and by kind of question."""
+    by_kind: dict[str, list[float]] = {}
+    for answer in answers:
+        by_kind.setdefault(answer.kind, []).append(answer.score)
+    best = {f"reader_ceiling_{kind}": mean(scores) for kind, scores in sorted(by_kind.items())}
+    return {"reader_ceiling": mean([answer.score for answer in answers]) if answers else None, **best}

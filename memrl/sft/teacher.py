@@ -49,10 +49,7 @@ def demonstrate(
             continue
         old = shown.get(note.get("replaces") or "")
         if old and rng.random() < habits.update:
-            if note.get("ends"):  # nothing of it holds any more
-                calls.append(ToolCall(name="memory_delete", arguments={"memory_id": old}))
-            else:
-                calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
+            calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
             continue
         store = note.get("store", "semantic")
         if rng.random() < habits.misfile:

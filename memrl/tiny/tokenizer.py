@@ -7,6 +7,7 @@ headings, the JSON of a tool call) is one token a piece: on two cores the cost o
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -103,6 +104,11 @@ def words() -> list[str]:
 
 def build_tokenizer(out: Path) -> PreTrainedTokenizerFast:
     """Train the BPE and save it to `out` as an ordinary tokenizer folder."""
+    return train_tokenizer(out, words(), fixed_text())
+
+
+def train_tokenizer(out: Path, spoken: Sequence[str], fixed: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Train a BPE in which the words of `spoken` and the pieces of `fixed` are one token each, and save it to `out`."""
     tokenizer = Tokenizer(models.BPE())
     # The prefix space makes a word the same token at the start of a line, inside a call and in mid-sentence.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True)
@@ -111,8 +117,8 @@ def build_tokenizer(out: Path) -> PreTrainedTokenizerFast:
         vocab_size=4096, min_frequency=2, special_tokens=[PAD, START, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
     )  # fmt: skip
-    tokenizer.train_from_iterator([f" {word}" for word in words() for _ in range(2)], trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in fixed_text()])
+    tokenizer.train_from_iterator([f" {word}" for word in spoken for _ in range(2)], trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in fixed])
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, additional_special_tokens=[START],
         clean_up_tokenization_spaces=False, model_max_length=2048,

@@ -26,7 +26,7 @@ from memrl.engines.canary import first_canary
 from memrl.engines.models import carries_state, load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.errors import CheckpointError, MemrlError, NothingLearned, RewardHacked
-from memrl.evaluation.evaluate import Evaluation, faithful_share, summarise
+from memrl.evaluation.evaluate import Evaluation, best_scores, faithful_share, summarise, update_id_share
 from memrl.evaluation.kinds import BEST_RULE, falls, kind_scores
 from memrl.evaluation.statistics import mean
 from memrl.frozen.build import open_endpoint_judge
@@ -315,8 +315,11 @@ class Trainer:
                 self._see_calls(played)
                 with self._progress.phase("the reader's ceiling", None):
                     ceiling = self.pool.ceiling(self.eval_streams)
-                best = mean([answer.score for answer in ceiling]) if ceiling else None
-                self.state.gates = {"faithful": faithful_share(played, self.eval_streams), "reader_ceiling": best}
+                self.state.gates = {
+                    "faithful": faithful_share(played, self.eval_streams),
+                    "update_id": update_id_share(played, self.eval_streams),
+                    **best_scores(ceiling),
+                }
                 answers += ceiling
         self.state.evaluations.append(evaluation)
         self._played = played

@@ -106,16 +106,16 @@ def test_a_missing_embedded_model(refused: Refused, tmp_path: Path, monkeypatch:
 
 
 def test_a_budget_smaller_than_the_prompt(refused: Refused) -> None:
-    message = refused({"rollout.max_prompt_tokens": 40})
+    message = refused({"rollout.max_prompt_tokens": 40, "memory.render_budget": 36})
     assert "of synthetic, chunk" in message
     assert "rollout.max_prompt_tokens is 40. Raise it to" in message
     # The prompt fits while the memory is empty, and would not once it has filled.
     wanted = int(message.split("Raise it to ")[1].split(",")[0])
-    assert f"Raise it to {wanted}" in refused({"rollout.max_prompt_tokens": wanted - 20})
+    assert f"Raise it to {wanted}" in refused({"rollout.max_prompt_tokens": wanted - 20, "memory.render_budget": 36})
 
 
 def test_a_reader_budget_smaller_than_its_prompt(refused: Refused) -> None:
-    message = refused({"reader.max_prompt_tokens": 30})
+    message = refused({"reader.max_prompt_tokens": 30, "memory.retrieve_budget": 12})
     assert "question 'q" in message
     assert "reader.max_prompt_tokens is 30. Raise it to" in message
 

@@ -170,7 +170,7 @@ def test_some_failures_are_counted_and_their_episodes_removed(server: OpenAIServ
     made = trainer(tmp_path / "run", at(server) | {"rollout.on_failure": "min_viable", "rollout.max_failure_rate": 0.9})
 
     def struck(text: str) -> bool:
-        return hashlib.sha256(text.encode()).digest()[0] < 16
+        return hashlib.sha256(text.encode()).digest()[0] < 40
 
     def chat(messages: judges.Messages) -> str:
         stored = judges.parts_of(messages).get("Stored text")

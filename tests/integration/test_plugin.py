@@ -91,6 +91,7 @@ def test_a_run_by_somebody_elses_design_dialect_engine_reader_and_tracker(
         "rollout.engine": "their_doors:engine",
         "reader.type": "their_doors:Reader",
         "run.trackers": "['their_doors:Tracker']",
+        "rollout.max_prompt_tokens": 320,
     }
     config = small_config(quick_model, tmp_path / "run", {**doors, "train.steps": 1, "eval.every": 0})
     Trainer(config, name="theirs", resume=False, console=quiet()).run()
