@@ -154,6 +154,6 @@ def learn(model: Any, head: Head | None, examples: Sequence[Example], max_tokens
     total = 0.0
     for batch in make_micro_batches(samples, max_tokens, shared=True):
         loss: Tensor = -completion_scores(model, batch, 1.0, head).logprobs_BC.sum() / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += float(loss.detach())
     return total
