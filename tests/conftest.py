@@ -18,6 +18,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The models are small and the processes many: threads that wait for each other's cores cost minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where tests run two at a time the width of a terminal is set, which messages would be broken to.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
