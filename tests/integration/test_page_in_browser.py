@@ -121,6 +121,13 @@ def test_the_counts_of_causes_are_those_of_the_file_and_filter_the_list(watched:
     assert f"cause={cause}" in place(page)
 
 
+def press(page: Page, key: str, there: re.Pattern[str]) -> None:
+    """Press a key that leads there, when keys are those of the view that is shown: they follow it a moment later."""
+    page.wait_for_timeout(700)
+    page.keyboard.press(key)
+    page.wait_for_url(there)
+
+
 def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: Watched) -> None:
     page = watched.go("#/episode/run/training/00004/0000-0")
     page.locator("#chunk-0").wait_for()
@@ -128,8 +135,7 @@ def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: W
         ("c", "c=0"), ("c", "c=1"), ("j", "c=2"), ("C", "c=1"), ("k", "c=0"), ("q", "q=q0"), ("q", "q=q1"),
         ("Q", "q=q0"),
     ):  # fmt: skip
-        page.keyboard.press(key)
-        page.wait_for_url(re.compile(rf"\b{there}\b"))
+        press(page, key, re.compile(rf"\b{there}\b"))
     for key, there in (
         ("e", "training/00004/0000-1"), ("E", "training/00004/0000-0"), ("s", "training/00005/0000-0"),
         ("S", "training/00004/0000-0"), ("u", "/group/run/training/00004/0000"), ("u", "/groups/run/training/4"),
@@ -137,9 +143,7 @@ def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: W
     ):  # fmt: skip
         if name := {"e": "next episode", "E": "previous episode", "s": "next step", "S": "previous step"}.get(key):
             page.get_by_label(name, exact=True).wait_for()
-        page.wait_for_timeout(500)  # until keys are those of the new view
-        page.keyboard.press(key)
-        page.wait_for_url(re.compile(re.escape(there)))
+        press(page, key, re.compile(re.escape(there)))
     page.keyboard.press("?")
     page.locator("dialog").get_by_text("next chunk").wait_for()
     page.get_by_label("single keys act").uncheck()
