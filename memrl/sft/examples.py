@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
+from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import UNKNOWN, reader_messages
@@ -23,22 +24,32 @@ class Example:
     completion_ids: list[int]
 
 
-def _example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
+def example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
+    """Return the example in which a prompt is answered by a text."""
     ids = prompter.tokenizer.encode(text, add_special_tokens=False) if text else []
     return Example(prompt_ids, [*ids, prompter.end_id])
 
 
 def memorising(
-    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, habits: Carelessness
+    stream: Stream,
+    config: Config,
+    prompter: Prompter,
+    rng: random.Random,
+    habits: Carelessness,
+    memory: MemoryDesign | None = None,
 ) -> Iterator[Example]:
-    """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt."""
-    memory = new_memory(config.memory, prompter)
+    """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt.
+
+    Args:
+        memory: an empty one; None: as the config says.
+    """
+    memory = memory or new_memory(config.memory, prompter)
     env = new_env(config.memory, config.rollout, prompter, stream, memory)
     while not env.done:
         observation = env.observe()
         view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
         text = prompter.dialect.format(demonstrate(stream, env.position, view, rng, habits))
-        yield _example(prompter, prompter.encode(observation.messages, observation.tools), text)
+        yield example(prompter, prompter.encode(observation.messages, observation.tools), text)
         env.step(text)
 
 
@@ -61,7 +72,7 @@ def answering(
         else:
             text = UNKNOWN
         messages = reader_messages(question.text, view, config.reader)
-        yield _example(prompter, prompter.encode(messages), text)
+        yield example(prompter, prompter.encode(messages), text)
 
 
 def demonstrations(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,27 +94,37 @@ QUICK = Recipe(
 
 def new_model(recipe: Recipe, tokenizer: Any) -> Qwen3ForCausalLM:
     """A Qwen3 of the recipe's shape that can copy and knows nothing."""
-    torch.manual_seed(recipe.seed)
-    model = Qwen3ForCausalLM(
+    model = fresh_model(
+        tokenizer, seed=recipe.seed, hidden_size=recipe.hidden_size, intermediate_size=recipe.intermediate_size,
+        layers=recipe.layers, heads=recipe.heads, theta=10_000.0,
+    )  # fmt: skip
+    initialise_copying(model, seed=recipe.seed)
+    return model
+
+
+def fresh_model(
+    tokenizer: Any, *, seed: int, hidden_size: int, intermediate_size: int, layers: int, heads: int, theta: float
+) -> Qwen3ForCausalLM:
+    """A Qwen3 with random weights, attention biases, tied embeddings and the rotary base `theta`."""
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=len(tokenizer),
-            hidden_size=recipe.hidden_size,
-            intermediate_size=recipe.intermediate_size,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads,
-            num_key_value_heads=recipe.heads,
-            head_dim=recipe.hidden_size // recipe.heads,
+            hidden_size=hidden_size,
+            intermediate_size=intermediate_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            head_dim=hidden_size // heads,
             tie_word_embeddings=True,
             attention_bias=True,
-            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            rope_parameters={"rope_type": "default", "rope_theta": theta},
             max_position_embeddings=2048,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
         )
     )
-    initialise_copying(model, seed=recipe.seed)
-    return model
 
 
 def build_model(
@@ -130,13 +141,34 @@ def build_model(
         CheckpointError: the folder cannot be written.
     """
     recipe = recipe or (QUICK if quick else Recipe())
-    # The prompts must be those of the default config, whatever the user changed elsewhere.
-    config = load_config(find_config("tiny"), [f"memory.budget={recipe.memory_budget}"], check=False)
+    settings = [f"memory.budget={recipe.memory_budget}"]
+    return build_folder(out, recipe, settings, partial(_make, recipe), console)
+
+
+def build_folder(
+    out: Path,
+    recipe: Any,
+    settings: Sequence[str],
+    make: Callable[[Path, Config, RunProgress], dict[str, Any]],
+    console: Console | None,
+) -> Path:
+    """Have a model made in the folder `out`, which appears when it is complete, and record how beside the weights.
+
+    Args:
+        out: the folder; an older one is replaced.
+        recipe: a dataclass.
+        settings: what the lessons change in the default config, whose prompts they have, whatever users set elsewhere.
+        make: writes tokenizer and model into a folder and returns the losses.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    config = load_config(find_config("tiny"), settings, check=False)
     progress = RunProgress(console or Console())
     began = time.monotonic()
     try:
         with new_folder(out) as folder, progress:
-            losses = _make(folder, recipe, config, progress)
+            losses = make(folder, config, progress)
             record = {
                 "recipe": asdict(recipe),
                 "losses": losses,
@@ -151,7 +183,7 @@ def build_model(
     return out
 
 
-def _make(folder: Path, recipe: Recipe, config: Config, progress: RunProgress) -> dict[str, float]:
+def _make(recipe: Recipe, folder: Path, config: Config, progress: RunProgress) -> dict[str, float]:
     tokenizer = build_tokenizer(folder)
     prompter = Prompter(tokenizer, HermesDialect())
     model = new_model(recipe, tokenizer)

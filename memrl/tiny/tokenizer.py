@@ -33,22 +33,26 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
+TEXT, QUESTION = "# Text (", "\n# Question\n"
 IDS = 40
 """Item ids of each store that are one token; later ones are spelt."""
 
 
-def fixed_text() -> list[str]:
-    """Text that stands the same in many prompts or calls."""
+def fixed_text(dialect: HermesDialect | None = None, ids: int = IDS) -> list[str]:
+    """Text that stands the same in many prompts or in calls as `dialect` writes them, and so many ids of each store."""
     mark = "\0"
-    dialect = HermesDialect()
-    semantic, episodic = (
-        dialect.format([ToolCall(name="memory_insert", arguments={"memory_type": store, "content": mark})])
-        for store in ("semantic", "episodic")
-    )
-    update = dialect.format([ToolCall(name="memory_update", arguments={"memory_id": mark, "content": mark})])
-    delete = dialect.format([ToolCall(name="memory_delete", arguments={"memory_id": mark})])
+    dialect = dialect or HermesDialect()
+    texts = [
+        dialect.format([ToolCall(name=name, arguments=arguments)])
+        for name, arguments in (
+            ("memory_insert", {"memory_type": "semantic", "content": mark}),
+            ("memory_insert", {"memory_type": "episodic", "content": mark}),
+            ("memory_update", {"memory_id": mark, "content": mark}),
+            ("memory_delete", {"memory_id": mark}),
+        )
+    ]
     # json.dumps spells the mark as an escape.
-    pieces = itertools.chain.from_iterable(text.split("\\u0000") for text in (semantic, episodic, update, delete))
+    pieces = itertools.chain.from_iterable(text.split("\\u0000") for text in texts)
     tools = "".join(
         f"{name}({parameters})\n"
         for name, parameters in (
@@ -57,22 +61,14 @@ def fixed_text() -> list[str]:
             ("memory_delete", "memory_id"),
         )
     )
-    headings = [
-        "# Memory\n",
-        "# Memory (",
-        "% full, ",
-        " hidden)",
-        "# Text (",
-        ")\n",
-        "\n# Question\n",
-        "(empty)",
-        ": ",
-        " (",
-        "): ",
-    ]
+    headings = ["# Memory\n", "# Memory (", "% full, ", " hidden)", TEXT, ")\n", QUESTION, "(empty)", ": ", " (", "): "]
     prompts = [f"system\n{memory_env.INSTRUCTION}\n# Tools\n{tools}", f"system\n{reader.INSTRUCTION}"]
-    ids = [f"{prefix}_{number:04d}" for prefix in ("sem", "epi") for number in range(1, IDS + 1)]
-    return list(dict.fromkeys([*pieces, *prompts, *headings, "user\n", "assistant\n", "\n", *ids]))
+    return list(dict.fromkeys([*pieces, *prompts, *headings, "user\n", "assistant\n", "\n", *item_ids(ids)]))
+
+
+def item_ids(count: int) -> list[str]:
+    """Return the first ids of items, so many of each store."""
+    return [f"{prefix}_{number:04d}" for prefix in ("sem", "epi") for number in range(1, count + 1)]
 
 
 def words() -> list[str]:

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from memrl.cli import main as cli
 from memrl.envs.tools import ToolCall
 from memrl.tiny.second.recipe import LookUpRecipe, new_model
-from memrl.tiny.second.tokenizer import DIALECT, SPARE, build_tokenizer, fixed_text, item_ids, words
+from memrl.tiny.second.tokenizer import DIALECT, IDS, SPARE, build_tokenizer, words
+from memrl.tiny.tokenizer import fixed_text, item_ids
 
 
 def test_the_recipe_of_the_second_edition_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,11 +26,11 @@ def test_the_recipe_of_the_second_edition_runs(tmp_path: Path, capsys: pytest.Ca
 
 def test_ids_and_the_words_of_other_designs_are_one_token(tmp_path: Path) -> None:
     tokenizer = build_tokenizer(tmp_path)
-    ids = item_ids()
+    ids = item_ids(IDS)
     assert (len(ids), ids[0], ids[-1]) == (1024, "sem_0001", "epi_0512")
     assert [
         text
-        for text in [*ids, *SPARE, *words(), *fixed_text()]
+        for text in [*ids, *SPARE, *words(), *fixed_text(DIALECT, IDS)]
         if len(tokenizer.encode(text, add_special_tokens=False)) != 1
     ] == []
     assert {"link", "supersede", "triple", "page", "search"} <= set(SPARE)

@@ -25,9 +25,7 @@ from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.learner.batching import make_micro_batches
 from memrl.learner.logprobs import completion_scores
 from memrl.records import Sample
-from memrl.rollout.environment import new_env
-from memrl.sft.examples import Example
-from memrl.sft.teacher import Carelessness, demonstrate
+from memrl.sft.examples import Example, example
 from memrl.tiny.second.tokenizer import IDS
 
 
@@ -50,23 +48,9 @@ class World:
         return stream
 
 
-def memorising(
-    stream: Stream, config: Config, prompter: Prompter, rng: random.Random, habits: Carelessness
-) -> Iterator[Example]:
-    """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt."""
-    memory = _memory(config, prompter, rng)
-    env = new_env(config.memory, config.rollout, prompter, stream, memory)
-    while not env.done:
-        observation = env.observe()
-        view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
-        text = prompter.dialect.format(demonstrate(stream, env.position, view, rng, habits))
-        yield _example(prompter, prompter.encode(observation.messages, observation.tools), text)
-        env.step(text)
-
-
 def answering(stream: Stream, config: Config, prompter: Prompter, rng: random.Random, asked: int) -> Iterator[Example]:
     """One example a question over one memory: a few items, some of them replaced by newer ones, some beside them."""
-    memory = _memory(config, prompter, rng, room=10)
+    memory = new_lesson_memory(config, prompter, rng, room=10)
     held: dict[str, str] = {}
     most = rng.randint(1, 9)
     notes = [(note, chunk) for chunk, told in enumerate(stream.metadata["notes"]) for note in told]
@@ -92,7 +76,7 @@ def answering(stream: Stream, config: Config, prompter: Prompter, rng: random.Ra
     known = [row for row in pool if row[2] != UNKNOWN][:asked]
     unknown = [row for row in pool if row[2] == UNKNOWN][: max(1, len(known) // 3)]
     for question, view, answer in known + unknown:
-        yield _example(prompter, prompter.encode(reader_messages(question.text, view, config.reader)), answer)
+        yield example(prompter, prompter.encode(reader_messages(question.text, view, config.reader)), answer)
 
 
 def said_of(stream: Stream, question: Question, view: MemoryView) -> str | None:
@@ -127,16 +111,12 @@ def _chosen(notes: Sequence[tuple[dict[str, Any], int]], most: int, rng: random.
     return chosen
 
 
-def _memory(config: Config, prompter: Prompter, rng: random.Random, room: int = 1) -> StoreMemory:
+def new_lesson_memory(config: Config, prompter: Prompter, rng: random.Random, room: int = 1) -> StoreMemory:
+    """Return an empty memory whose ids begin anywhere; with `room` times the budget."""
     memory = StoreMemory(room * config.memory.budget, config.memory.core_budget, prompter.count_tokens)
     for store in memory.held.counters:
         memory.held.counters[store] = int(IDS * rng.random() ** 3 * 0.95)
     return memory
-
-
-def _example(prompter: Prompter, prompt_ids: list[int], text: str) -> Example:
-    ids = prompter.tokenizer.encode(text, add_special_tokens=False) if text else []
-    return Example(prompt_ids, [*ids, prompter.end_id])
 
 
 def learn(model: Any, head: Head | None, examples: Sequence[Example], max_tokens: int) -> float:

@@ -7,30 +7,28 @@ The parts that look things up are changed slowly, so that they are used before t
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import random
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import nn
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
-from memrl.config import Config, find_config, load_config
+from memrl.config import Config
 from memrl.engines.heads import head_of
 from memrl.engines.prompting import Prompter
-from memrl.errors import CheckpointError
 from memrl.report.progress import RunProgress
-from memrl.sft.examples import Example
+from memrl.sft.examples import Example, memorising
 from memrl.sft.teacher import Carelessness
-from memrl.storage.files import new_folder, sha256_file
-from memrl.tiny.second.initialise import HEAD, HEADS, HIDDEN, THETA, initialise
-from memrl.tiny.second.lessons import World, answering, learn, memorising
+from memrl.tiny.recipe import build_folder, fresh_model
+from memrl.tiny.second.initialise import HEADS, HIDDEN, THETA, initialise
+from memrl.tiny.second.lessons import World, answering, learn, new_lesson_memory
 from memrl.tiny.second.tokenizer import DIALECT, build_tokenizer, marked
 
 log = logging.getLogger(__name__)
@@ -69,25 +67,10 @@ _SLOW = ("embed_tokens", "layers.0.", "layers.1.", "layers.2.self_attn.q_", "lay
 
 def new_model(recipe: LookUpRecipe, tokenizer: Any) -> Qwen3ForCausalLM:
     """A Qwen3 of the recipe's shape that can look things up and knows nothing."""
-    torch.manual_seed(recipe.seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=HIDDEN,
-            intermediate_size=recipe.intermediate_size,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=HEADS,
-            num_key_value_heads=HEADS,
-            head_dim=HEAD,
-            tie_word_embeddings=True,
-            attention_bias=True,
-            rope_parameters={"rope_type": "default", "rope_theta": THETA},
-            max_position_embeddings=2048,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-        )
-    )
+    model = fresh_model(
+        tokenizer, seed=recipe.seed, hidden_size=HIDDEN, intermediate_size=recipe.intermediate_size,
+        layers=recipe.layers, heads=HEADS, theta=THETA,
+    )  # fmt: skip
     initialise(model, marked(tokenizer), seed=recipe.seed)
     return model
 
@@ -106,36 +89,15 @@ def build_model(
         CheckpointError: the folder cannot be written.
     """
     recipe = recipe or (QUICK if quick else LookUpRecipe())
-    # The prompts must be those of the default config, whatever the user changed elsewhere.
-    config = load_config(
-        find_config("tiny"),
-        [
-            f"memory.budget={recipe.memory_budget}",
-            f"memory.retrieve_budget={4 * recipe.memory_budget}",
-            "memory.render_budget=80",
-        ],
-        check=False,
-    )
-    progress = RunProgress(console or Console())
-    began = time.monotonic()
-    try:
-        with new_folder(out) as folder, progress:
-            losses = _make(folder, recipe, config, progress)
-            record = {
-                "recipe": asdict(recipe),
-                "losses": losses,
-                "minutes": round((time.monotonic() - began) / 60, 1),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-                "sha256": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
-            }
-            (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"cannot write the tiny model to {out}: {error}") from error
-    return out
+    settings = [
+        f"memory.budget={recipe.memory_budget}",
+        f"memory.retrieve_budget={4 * recipe.memory_budget}",
+        "memory.render_budget=80",
+    ]
+    return build_folder(out, recipe, settings, partial(_make, recipe), console)
 
 
-def _make(folder: Path, recipe: LookUpRecipe, config: Config, progress: RunProgress) -> dict[str, list[float]]:
+def _make(recipe: LookUpRecipe, folder: Path, config: Config, progress: RunProgress) -> dict[str, list[float]]:
     tokenizer = build_tokenizer(folder)
     prompter = Prompter(tokenizer, DIALECT)
     model = new_model(recipe, tokenizer)
@@ -175,7 +137,9 @@ def _lesson(recipe: LookUpRecipe, config: Config, prompter: Prompter, step: int)
     kept: list[Example] = []
     for _ in range(recipe.played):
         world = World(people=8, changes=0.3) if rng.random() < 0.5 else World()
-        kept += memorising(world.stream(_seed(rng)), config, prompter, rng, habits)
+        stream = world.stream(_seed(rng))
+        memory = new_lesson_memory(config, prompter, rng)
+        kept += memorising(stream, config, prompter, rng, habits, memory)
     return {"answering": answers, "memorising": kept}
 
 

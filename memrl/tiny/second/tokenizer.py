@@ -9,17 +9,14 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from memrl.envs import memory_env
 from memrl.envs.building import lives
 from memrl.envs.dialects.hermes import HermesDialect
-from memrl.envs.tools import ToolCall
 from memrl.frozen import reader
 from memrl.tiny.second.initialise import Marked
-from memrl.tiny.tokenizer import START, train_tokenizer
+from memrl.tiny.tokenizer import QUESTION, START, TEXT, fixed_text, item_ids, train_tokenizer
 
 DIALECT = HermesDialect(arguments_first=True)
 """How the model has learned to write calls: it decides what becomes of a sentence behind it."""
-TEXT, QUESTION = "# Text (", "\n# Question\n"
 IDS = 512
 """Item ids of each store that are one token; later ones are spelt."""
 SPARE = (
@@ -34,50 +31,6 @@ ASKED = {
 """How a sentence says what is said of somebody, and how a question does."""
 OTHER_VERBS = (*lives.MOODS, *lives.HAPPENINGS, "looked", "moved", "talked", "was")
 """What is said by the way."""
-
-
-def fixed_text() -> list[str]:
-    """Text that stands the same in many prompts or calls."""
-    mark = "\0"
-    texts = [
-        DIALECT.format([ToolCall(name=name, arguments=arguments)])
-        for name, arguments in (
-            ("memory_insert", {"memory_type": "semantic", "content": mark}),
-            ("memory_insert", {"memory_type": "episodic", "content": mark}),
-            ("memory_update", {"memory_id": mark, "content": mark}),
-            ("memory_delete", {"memory_id": mark}),
-        )
-    ]
-    # json.dumps spells the mark as an escape.
-    pieces = itertools.chain.from_iterable(text.split("\\u0000") for text in texts)
-    tools = "".join(
-        f"{name}({parameters})\n"
-        for name, parameters in (
-            ("memory_insert", "memory_type, content, time"),
-            ("memory_update", "memory_id, content"),
-            ("memory_delete", "memory_id"),
-        )
-    )
-    headings = [
-        "# Memory\n",
-        "# Memory (",
-        "% full, ",
-        " hidden)",
-        TEXT,
-        ")\n",
-        QUESTION,
-        "(empty)",
-        ": ",
-        " (",
-        "): ",
-    ]
-    prompts = [f"system\n{memory_env.INSTRUCTION}\n# Tools\n{tools}", f"system\n{reader.INSTRUCTION}"]
-    return list(dict.fromkeys([*pieces, *prompts, *headings, "user\n", "assistant\n", "\n", *item_ids()]))
-
-
-def item_ids() -> list[str]:
-    """Return the ids of items that are one token."""
-    return [f"{prefix}_{number:04d}" for prefix in ("sem", "epi") for number in range(1, IDS + 1)]
 
 
 def words() -> list[str]:
@@ -120,12 +73,14 @@ def marked(tokenizer: PreTrainedTokenizerFast) -> Marked:
     said = list(ASKED.items()) + [(verb, verb) for verb in dict.fromkeys(OTHER_VERBS)]
     verbs = {one(form): number for number, forms in enumerate(said) for form in forms}
     memory = ["# Memory\n", "# Memory ("]
-    [opening] = {text for text in fixed_text() if text.startswith("<tool_call>") and text.endswith('"content": "')}
+    [opening] = {
+        text for text in fixed_text(DIALECT, IDS) if text.startswith("<tool_call>") and text.endswith('"content": "')
+    }
     return Marked(
         names=[one(word) for word in names()],
         verbs=verbs,
         values=[one(word) for word in values()],
-        items=[one(name) for name in item_ids()],
+        items=[one(name) for name in item_ids(IDS)],
         headings=[one(text) for text in (*memory, TEXT, QUESTION, opening)],
         memory=[one(text) for text in memory],
         months=[one(word) for word in lives.MONTHS],
@@ -136,4 +91,4 @@ def marked(tokenizer: PreTrainedTokenizerFast) -> Marked:
 
 def build_tokenizer(out: Path) -> PreTrainedTokenizerFast:
     """Train the BPE and save it to `out` as an ordinary tokenizer folder."""
-    return train_tokenizer(out, words(), fixed_text())
+    return train_tokenizer(out, words(), fixed_text(DIALECT, IDS))
