@@ -62,10 +62,12 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
 	@touch $@
 
-# Node is needed by who changes the page alone: what it is built to is in the repository (memrl/report/page/).
-page: setup ## build the report's page from web/report/ (needs Node 18 or newer)
+# Node is needed by who changes a page alone: what they are built to is in the repository (memrl/report/page/,
+# memrl/serve/page/).
+page: setup ## build the pages of the report and the demo from web/ (needs Node 18 or newer)
 	PYTHONPATH=. $(BIN)/python web/report/records.py
 	cd web/report && npm ci --no-audit --no-fund --silent && npm run --silent build
+	cd web/demo && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 bench: setup ## the speed benchmarks, in their short form
 	$(BIN)/python benchmarks/bench.py
