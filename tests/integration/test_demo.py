@@ -92,6 +92,7 @@ def insert(address: str, *texts: str) -> None:
 
 def say(page: Page, text: str) -> Locator:
     """Type a message and send it; return the reply, once it is whole."""
+    page.locator(".examples button").first.wait_for()  # it knows whose memory it is
     entries = page.locator(".entry")
     before = entries.count()
     page.get_by_label("Say or ask").fill(text)
@@ -132,7 +133,7 @@ def test_one_types_an_item_appears_is_corrected_used_and_undone(watched: Watched
     assert reply.locator(".says .to-item").first.inner_text() == name
     assert "used: says the answer" in item.inner_text()
     reply.locator(".says .to-item").first.click()
-    assert page.evaluate("() => document.activeElement.dataset.item") == name
+    page.wait_for_function("name => document.activeElement.dataset.item === name", arg=name)
 
     page.get_by_label(f"undo the last change of {name}").click()
     page.wait_for_function(
@@ -189,22 +190,25 @@ def test_the_keyboard_is_enough(watched: Watched, empty: str) -> None:
     page.keyboard.press("Enter")
     page.locator(".you", has_text="baker.\nFelix").wait_for()
     page.locator(".agent .who", has_text="kept").wait_for()
-    focused = "() => document.activeElement.ariaLabel"
-    assert page.evaluate(focused) == "Say or ask"
+
+    def focused(label: str) -> None:
+        page.wait_for_function("label => document.activeElement.ariaLabel === label", arg=label)
+
+    focused("Say or ask")
     page.get_by_label("correct sem_0001").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate(focused) == "new text of sem_0001"
+    focused("new text of sem_0001")
     page.keyboard.press("Escape")
-    assert page.evaluate(focused) == "correct sem_0001"
+    focused("correct sem_0001")
     page.keyboard.press("Enter")
     page.keyboard.type("Mara lives in Rome.")
     page.keyboard.press("Enter")
     page.locator("[data-item=sem_0001] ins", has_text="Rome.").wait_for()
-    assert page.evaluate(focused) == "correct sem_0001"
+    focused("correct sem_0001")
     page.get_by_label("forget sem_0001").focus()
     page.keyboard.press("Enter")
     page.locator("[data-item=sem_0001]").wait_for(state="detached")
-    assert page.evaluate("() => document.activeElement.innerText") == "Memory"
+    page.wait_for_function("() => document.activeElement.innerText === 'Memory'")
 
 
 def test_examples_are_one_click_each_and_follow_each_other(watched: Watched) -> None:
@@ -282,7 +286,7 @@ def test_the_theme_is_the_systems_until_one_chooses(browser: Browser, empty: str
 
 
 def test_hostile_text_is_shown_and_never_run(browser: Browser, empty: str) -> None:
-    insert(empty, *HOSTILE, "<b>" + "A" * 100_000)
+    insert(empty, *HOSTILE, "<b>" + "A" * 50_000)
     watched = Watched(browser, empty)
     page = watched.go("")
     items(page).nth(len(HOSTILE)).wait_for()

@@ -66,9 +66,7 @@ function EntryView({ entry, point }: { entry: Entry; point: (item: string) => vo
       return (
         <div class="entry agent">
           <span class="who">answer</span>
-          <p class="answer">
-            <T>{entry.text}</T>
-          </p>
+          <p class="answer">{entry.text.trim() ? <T>{entry.text}</T> : <span class="faint">no word</span>}</p>
           <Sources shown={entry.shown} point={point} />
         </div>
       );
@@ -188,7 +186,7 @@ function Box({ state, actions }: { state: State; actions: Actions }) {
     if (what.trim() && !state.busy && state.facts) void actions.say(what.trim(), ask, day.trim());
   };
   const sendOwn = () => {
-    if (state.busy) return;
+    if (state.busy || !state.facts) return;
     send(text, asked);
     write("");
     box.current?.focus();

@@ -1,5 +1,5 @@
 // The memory: what is kept, what has just changed, what an answer was read from; each item with its history.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { T } from "../../report/src/text";
 import type { Change, Item } from "./api";
 import { ChangeText, kindOf, Said, Sign, type Kind } from "./change";
@@ -139,17 +139,17 @@ function ItemView({ item, state, actions, fresh, top, pointed, afterwards }: Ite
   const classes = ["item", kind, used === undefined ? "" : used ? "used says" : "used", pointed ? "pointed" : ""];
   return (
     <li id={`item-${item.id}`} tabIndex={-1} class={classes.filter(Boolean).join(" ")} data-item={item.id}>
-      <div class="item-head">
+      <div key="head" class="item-head">
         <span class="id">{item.id}</span>
         {kind && <Sign kind={kind} />}
         {used !== undefined && <span class={used ? "tag" : "faint tag"}>{used ? "used: says the answer" : "shown for the answer"}</span>}
       </div>
       {writing ? (
-        <Correction item={item} actions={actions} close={close} />
+        <Correction key="correction" item={item} actions={actions} close={close} />
       ) : (
-        <div class="content">{fresh?.before && fresh.after ? <ChangeText change={fresh} /> : <Said item={item} />}</div>
+        <div key="content" class="content">{fresh?.before && fresh.after ? <ChangeText change={fresh} /> : <Said item={item} />}</div>
       )}
-      <div class="tools">
+      <div key="tools" class="tools">
         <button ref={correction} aria-label={`correct ${item.id}`} aria-expanded={writing} onClick={() => write(!writing)}>
           Correct
         </button>
@@ -196,7 +196,7 @@ function Correction({ item, actions, close }: { item: Item; actions: Actions; cl
   const [text, write] = useState(item.content);
   const [wrong, tell] = useState("");
   const box = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     box.current?.focus();
     box.current?.select();
   }, []);
