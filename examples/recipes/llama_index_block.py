@@ -32,6 +32,8 @@ class AgentBlock(BaseMemoryBlock[str]):
         await self.agent.aadd(said, infer=self.infer)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """Return what is left of the block: whole items, those written last."""
-        lines = content.splitlines()
-        return "\n".join(lines[max(1, tokens_to_truncate // 8) :]) or None
+        """Return what is left of the block: whole items, those written last. A token is counted as three characters."""
+        lines, over = content.splitlines(), 3 * tokens_to_truncate
+        while lines and over > 0:
+            over -= len(lines.pop(0))
+        return "\n".join(lines) or None
