@@ -226,9 +226,6 @@ def _parser() -> Parser:
     )
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
     build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
-    build.add_argument(
-        "--edition", type=int, choices=(1, 2), default=1, help="1: the one that ships (default); 2: the next one"
-    )
     build.set_defaults(command=_tiny_build)
     return parser
 
@@ -430,7 +427,7 @@ def _tiny_build(arguments: argparse.Namespace) -> None:
     from memrl.tiny import build
 
     console = SafeConsole(quiet=is_quiet())
-    out = build(out=arguments.out, quick=arguments.quick, edition=arguments.edition, console=console)
+    out = build(out=arguments.out, quick=arguments.quick, console=console)
     next_commands(("train", ["memrl", "train", "tiny", f"model.path={out}"]))
 
 
