@@ -65,8 +65,8 @@ class HermesDialect:
 
 
 class ContentFirstDialect(HermesDialect):
-    """`hermes` in another order: the arguments before the name, and the content before all else, so that a model decides
-    what becomes of a sentence when it has written it. Both read either order."""
+    """`hermes` in another order: the arguments before the name, and the content before all else, so that a model can
+    decide what becomes of a sentence when it has written it. Both read either order."""
 
     name = "hermes_content_first"
     _shown = '{"arguments": <arguments as a JSON object>, "name": <tool name>}'

@@ -84,16 +84,3 @@ def demonstrations(
         if habits is not None:
             yield from memorising(stream, config, prompter, rng, habits)
         yield from answering(stream, config, prompter, rng)
-
-
-def copying(vocabulary: Sequence[int], separator: Sequence[int], end: int, count: int, seed: int) -> Iterator[Example]:
-    """Segments of random tokens, then the same in another order: only a segment's first token tells which comes next.
-
-    Teaches a new model to copy before it has anything to say.
-    """
-    rng = random.Random(f"copying/{seed}")
-    for _ in range(count):
-        segments = [rng.sample(vocabulary, rng.randint(3, 7)) for _ in range(rng.randint(1, 5))]
-        prompt = [token for segment in segments for token in segment]
-        rng.shuffle(segments)
-        yield Example([*prompt, *separator], [*(token for segment in segments for token in segment), end])
