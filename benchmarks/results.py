@@ -48,8 +48,10 @@ HEADINGS = {
 """The sections of docs/results.md, by the part that they are of."""
 SEEDS = (101, 102)
 """Of the streams; no decision of this project has looked at them."""
-BUDGET, CHUNKS = 55, 6
+BUDGET, CHUNKS = 52, 6
 """Of the embedded default's memory and streams, in training."""
+WORLD = "sentences=3,changes=0.2,corrections=0.15,retractions=0.1"
+"""What happens in the streams of the embedded default."""
 LENGTHS = (1, 4, 8, 16)
 """Times the training length; the memory may grow with the text."""
 REAL = {
@@ -65,9 +67,7 @@ def longer(times: int, chunks: int = CHUNKS) -> str:
     """The suite of streams so many times as long as in training, with as many more people; its memory's budget is not
     said."""
     people = min(16 * times, 60)
-    # The embedded tokenizer has tokens for ids up to 48; a longer memory's items cost 6 to 8 tokens more to show.
-    shown = ",memory.retrieve_budget=20,memory.render_budget=60" if times >= 8 else ""
-    return f"synthetic:chunks={chunks * times},sentences=3,people={people}{shown}"
+    return f"synthetic:chunks={chunks * times},{WORLD},people={people}"
 
 
 def grown(times: int) -> str:
