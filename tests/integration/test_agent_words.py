@@ -20,7 +20,7 @@ SAID = [
     {"role": "user", "name": "Nora", "content": "I live in Bern."},
     {"role": "assistant", "content": [{"type": "text", "text": "Nice."}]},
 ]
-LONG = "\n".join(f"Nora lives in Bern. Karl has a dog. It rained {day} days." for day in range(40))
+LONG = "\n".join(f"Nora lives in Oslo. Carl owns a dog. It rained {day} days." for day in range(40))
 
 
 @pytest.fixture
