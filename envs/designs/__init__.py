@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memrl.envs.designs.design import MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words, diff
+from memrl.envs.designs.design import (
+    MemoryDesign,
+    MemoryItem,
+    MemoryView,
+    TokenCounter,
+    check_snapshot,
+    count_words,
+    diff,
+)
 from memrl.envs.designs.journal import Journal, open_journal
 from memrl.envs.registry import Registry, shape
 
@@ -19,6 +27,7 @@ __all__ = [
     "MemoryItem",
     "MemoryView",
     "TokenCounter",
+    "check_snapshot",
     "count_words",
     "diff",
     "open_journal",
@@ -29,7 +38,21 @@ DESIGNS: Registry[Callable[[int, int, TokenCounter], MemoryDesign]] = Registry(
     "memrl.designs",
     shape(
         takes=3,
-        members=("tools", "example", "execute", "render", "retrieve", "snapshot", "restore", "token_count"),
+        members=(
+            "tools",
+            "example",
+            "execute",
+            "items",
+            "get",
+            "relevant",
+            "keep",
+            "drop",
+            "render",
+            "retrieve",
+            "snapshot",
+            "restore",
+            "token_count",
+        ),
     ),
 )
 DESIGNS.add("stores", "memrl.envs.designs.stores:StoreMemory")

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, count_words
+from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, check_snapshot, count_words
 from memrl.envs.designs.held import HeldItems, ItemJournal, counted
 from memrl.envs.errors import EnvironmentFault
 from memrl.envs.retrieval import WANTED
@@ -68,6 +68,8 @@ class StoreMemory:
         recent: items of the last writes that are shown beside the relevant ones while reading.
     """
 
+    name = "stores"
+    version = 1
     tools: Sequence[ToolSchema] = (INSERT, UPDATE, DELETE)
     example: tuple[str, Sequence[ToolCall]] = (_EXAMPLE_TEXT, _EXAMPLE_CALLS)
 
@@ -160,6 +162,17 @@ class StoreMemory:
         self.held.write(item, tokens)
         return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content)
 
+    def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
+        """Return the call that keeps a sentence, an event in episodic memory."""
+        if instead_of is not None:
+            return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
+        store = "episodic" if event else "semantic"
+        return [ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": sentence})]
+
+    def drop(self, item: MemoryItem) -> list[ToolCall]:
+        """Return the call that deletes an item; the core stays."""
+        return [] if item.id == "core" else [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
+
     # Views ------------------------------------------------------------------------------------------------------
 
     def render(self, chunk: str, budget: int) -> MemoryView:
@@ -224,7 +237,8 @@ class StoreMemory:
 
     def snapshot(self) -> dict[str, Any]:
         held = ([self.held.core] if self.held.core else []) + list(self.items)
-        return {"items": [dict(vars(item)) for item in held], **self.counts()}
+        stamp = {"design": self.name, "version": self.version}
+        return {**stamp, "items": [dict(vars(item)) for item in held], **self.counts()}
 
     def counts(self) -> dict[str, Any]:
         """Return what `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
@@ -234,8 +248,10 @@ class StoreMemory:
         """Become what `snapshot` described.
 
         Raises:
+            DataError: it is a snapshot of another design, or of another version.
             EnvironmentFault: a journal is open.
         """
+        check_snapshot(state, self.name, self.version)
         if self.held.journals:
             raise EnvironmentFault("a memory cannot be restored while its journal is open; leave the journal first")
         self.held = HeldItems(self._count)
