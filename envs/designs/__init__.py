@@ -56,3 +56,11 @@ DESIGNS: Registry[Callable[[int, int, TokenCounter], MemoryDesign]] = Registry(
     ),
 )
 DESIGNS.add("stores", "memrl.envs.designs.stores:StoreMemory")
+DESIGNS.add("typed", "memrl.envs.designs.typed:TypedMemory")
+DESIGNS.add("ledger", "memrl.envs.designs.ledger:Ledger")
+DESIGNS.add("text", "memrl.envs.designs.text:RunningText")
+DESIGNS.add("compact_verbatim", "memrl.envs.designs.compact_verbatim:CompactVerbatim")
+DESIGNS.add("linked", "memrl.envs.designs.linked:LinkedNotes")
+DESIGNS.add("triples", "memrl.envs.designs.triples:Triples")
+DESIGNS.add("hierarchy", "memrl.envs.designs.hierarchy:Hierarchy")
+DESIGNS.add("pages", "memrl.envs.designs.pages:Pages")

@@ -79,7 +79,8 @@ class MemoryDesign(Protocol):
 
     @property
     def items(self) -> Sequence[MemoryItem]:
-        """All items, in a stable order."""
+        """All items, in a stable order, but for one that is always shown and has no place among them: the core, which
+        `get("core")` has where a design keeps one."""
         ...
 
     def get(self, item_id: str) -> MemoryItem | None:
@@ -140,17 +141,21 @@ class MemoryDesign(Protocol):
 
 def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or
-    delete."""
+    delete. An item that was only written again as it was has not changed."""
     old = {item["id"]: item for item in before["items"]}
     new = {item["id"]: item for item in after["items"]}
     changes: list[dict[str, Any]] = []
     for item_id in [*old, *(item_id for item_id in new if item_id not in old)]:
         was, now = old.get(item_id), new.get(item_id)
-        if was == now:
+        if _but_its_order(was) == _but_its_order(now):
             continue
         op = "insert" if was is None else "delete" if now is None else "update"
         changes.append({"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]})
     return changes
+
+
+def _but_its_order(item: dict[str, Any] | None) -> dict[str, Any] | None:
+    return item and {key: value for key, value in item.items() if key != "order"}
 
 
 def check_snapshot(state: dict[str, Any], design: str, version: int) -> None:
