@@ -5,8 +5,8 @@
     def test_my_design() -> None:
         check_design("my_package.my_module:MyMemory")
 
-A design is played with calls drawn from its own tools, sound and broken, and after each step everything is looked at
-that the rest of the project relies on: results are typed, budgets kept, snapshots exact, shown ids known, changes told and
+A design is played with calls drawn from its own tools, sound and broken. After each step everything is looked at that
+the rest of the project relies on: results are typed, budgets kept, snapshots exact, shown ids known, changes told and
 undone, and `keep` and `drop` do what they say.
 """
 
