@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from memrl.envs.designs.design import MemoryDesign, MemoryItem
 from memrl.envs.designs.journal import open_journal
+from memrl.envs.stream import Stream
 from memrl.envs.text import words
 from memrl.envs.tools import ToolCall
 
@@ -52,6 +54,26 @@ def calls_that_keep(memory: MemoryDesign, wishes: Sequence[Wish], time: str | No
                 memory.execute(call, time=time)
         journal.undo()
     return calls
+
+
+def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) -> None:
+    """Write into a memory what is worth keeping of a stream, as a perfect writer would: changes in the place of what
+    they change, and what ends removed.
+
+    Args:
+        stream: of a source that lists noteworthy sentences (`metadata["notes"]`).
+        chunks: of the first so many; None: of all.
+    """
+    listed = stream.metadata["notes"]
+    for chunk, notes in itertools.islice(zip(stream.chunks, listed, strict=True), chunks):
+        for note in notes:
+            old = holder(memory.items, note["replaces"]) if note["replaces"] else None
+            if note.get("ends"):
+                calls = memory.drop(old) if old else []
+            else:
+                calls = _calls(memory, Wish(note["text"], note["store"] == "episodic", old))
+            for call in calls:
+                memory.execute(call, time=chunk.time)
 
 
 def _calls(memory: MemoryDesign, wish: Wish) -> list[ToolCall]:

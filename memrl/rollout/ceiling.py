@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from memrl.engines.engine import Place
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign
-from memrl.envs.designs.keeping import holder
+from memrl.envs.designs.keeping import keep_notes
 from memrl.envs.stream import Question, Stream
 from memrl.records import AnswerRecord
 from memrl.rollout.worker import RolloutWorker
@@ -22,26 +22,16 @@ async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> li
     """
     asked = []
     for position, stream in enumerate(streams):
-        shared = _ideal(worker.new_memory(), stream) if "notes" in stream.metadata else None
+        shared = None
+        if "notes" in stream.metadata:
+            shared = worker.new_memory()
+            keep_notes(shared, stream)
         for number, question in enumerate(stream.questions):
             if question.evidence is None:
                 continue
             memory = shared or _evidence(worker.new_memory(), stream, question)
             asked.append(worker.ask(stream.source, question, memory, Place(Place.EVALUATION, position).under(number)))
     return await asyncio.gather(*asked)
-
-
-def _ideal(memory: MemoryDesign, stream: Stream) -> MemoryDesign:
-    for chunk, notes in zip(stream.chunks, stream.metadata["notes"], strict=True):
-        for note in notes:
-            old = holder(memory.items, note["replaces"]) if note["replaces"] else None
-            if note.get("ends"):
-                calls = memory.drop(old) if old else []
-            else:
-                calls = memory.keep(note["text"], event=note["store"] == "episodic", instead_of=old)
-            for call in calls:
-                memory.execute(call, time=chunk.time)
-    return memory
 
 
 def _evidence(memory: MemoryDesign, stream: Stream, question: Question) -> MemoryDesign:

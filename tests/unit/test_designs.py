@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import random
+import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memrl.cli.main import main
+from memrl.config import load_config
 from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, count_words
 from memrl.envs.designs.conformance import (
     Nonconformity,
@@ -19,6 +26,7 @@ from memrl.envs.designs.conformance import (
     check_texts,
     hostile_text,
 )
+from memrl.envs.designs.describe import describe, designs_page
 from memrl.envs.designs.hierarchy import Hierarchy
 from memrl.envs.designs.keeping import Wish, calls_that_keep, holder
 from memrl.envs.designs.ledger import Ledger, held_at
@@ -29,8 +37,10 @@ from memrl.envs.designs.text import RunningText
 from memrl.envs.designs.triples import Triples, cut
 from memrl.envs.designs.typed import TypedMemory
 from memrl.envs.dialects.hermes import HermesDialect
-from memrl.envs.errors import DataError
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
+from memrl.errors import ConfigError, DataError
+
+ROOT = Path(__file__).parents[2]
 
 HERMES = HermesDialect()
 EVERY = pytest.mark.parametrize("name", DESIGNS.shipped)
@@ -401,3 +411,46 @@ def test_triples_of_one_subject_are_not_read_all() -> None:
     for number in range(300):
         do(memory, "triple", subject="Ann", relation="saw", object=f"bird {number}")
     assert next(memory.relevant("bird 299 of Ann")).content == "Ann | saw | bird 299"
+
+
+# What is told of them ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_designs_is_what_the_code_says() -> None:
+    written = (ROOT / "docs" / "designs.md").read_text(encoding="utf-8")
+    assert written == designs_page(), "run: python -m memrl.envs.designs.describe > docs/designs.md"
+
+
+@EVERY
+def test_a_design_says_what_it_is_whose_and_what_was_left_out(name: str) -> None:
+    one = describe(name)
+    assert one.line and one.paper.startswith("After ") and "arXiv" in one.paper and one.left_out
+    assert len(inspect.getsource(sys.modules[DESIGNS.get(name).__module__]).splitlines()) < 200
+
+
+def test_memrl_designs_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["designs", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found] == DESIGNS.shipped
+    assert found[0]["tools"] == ["memory_insert", "memory_update", "memory_delete"]
+    assert main(["designs"]) == 0
+    assert "memory_supersede" in capsys.readouterr().out
+
+
+def test_the_nearest_design_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"memory.design is 'leger'; did you mean 'ledger'\?"):
+        load_config("tiny", ["memory.design=leger"])
+
+
+def cookbook() -> str:
+    """The design that docs/designs.md shows."""
+    page = (ROOT / "docs" / "designs.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+
+
+def test_the_design_of_the_cookbook_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "diary.py").write_text(cookbook(), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    check_design("diary:Diary", seeds=range(5))
+    assert describe("diary:Diary").line == "The memory design `diary`: one line a day, which grows as the day does."
+    load_config("tiny", ["memory.design=diary:Diary"])
