@@ -38,7 +38,7 @@ from memrl.config.registries import ENGINES
 from memrl.engines.endpoint_engine import Served
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.envs.designs import MemoryItem, MemoryView
+from memrl.envs.designs import DESIGNS, MemoryItem, MemoryView
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema, clean_text
 from memrl.errors import ConfigError, DataError
 from memrl.frozen.reader import Answer
@@ -99,10 +99,10 @@ class MemoryAgent:
             history: how much of it is kept; None: the last 1000 changes of each user.
 
         Raises:
-            ConfigError: the folder is no exported policy, or its model cannot be loaded.
+            ConfigError: the folder is no exported policy, its model cannot be loaded, or the design of its memory is
+                somebody else's and not installed here.
             DataError: the file is no memory file, damaged, or cannot be written; or it holds memories of another design
                 than the policy's.
-            PluginError: the policy's design is somebody else's, and not installed here.
             StoreBusy: the file is new or of an older version, and another process holds it.
             EngineError: vLLM did not start, or the server does not have the policy.
         """
@@ -114,6 +114,8 @@ class MemoryAgent:
         exported.config.rollout.engine = engine
         if budget is not None:
             exported.config.memory.budget = budget
+        if complaint := DESIGNS.complaint(exported.config.memory.design):
+            raise ConfigError(f"{policy}: {complaint}")
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
         file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
@@ -268,8 +270,8 @@ class MemoryAgent:
         """Delete an item: `undo` brings it back. `erase` removes it for good.
 
         Returns:
-            A result whose code is not `ok` where there is no such item (`unknown_id`), or the memory's design has no tool
-            that removes it (`unknown_tool`).
+            A result whose code is not `ok` where there is no such item (`unknown_id`), or the memory's design has no
+            tool that removes it (`unknown_tool`).
         """
         with self._of(user) as agent:
             return agent._file.drop([item_id], by=by, why=why, asked=once(key, "delete", item_id))[0]
@@ -377,6 +379,7 @@ class MemoryAgent:
             erasure that was not finished.
 
         Raises:
+            NotOffered: the memory's design cannot remove it, or holds elsewhere what it said; nothing was erased.
             StoreBusy, StoreFailed: nothing was erased; or `erased`: bytes may be left, until it is asked for again, or
                 the file vacuumed.
         """

@@ -51,8 +51,9 @@ CREATE TABLE part_changes (
 # `life`: a number of its own for each user from the first write to the erasing, so that no version is taken for one of
 # an earlier life. `text`, `why`, `before`, `after`, `metadata`: numbers in `texts`. `added`: when the item came,
 # the same in all its lives, since ids are not used again. `replies`: what was answered to requests that bore a key.
-# `about`: the design of the memories, under DESIGN. `parts`: the state of a memory of another design than `stores`, whose
-# items are listed in `items` all the same; `part_changes`: what a version's parts were before it (NULL: not there).
+# `about`: the design of the memories, under DESIGN. `parts`: the state of a memory that is more than items and counters
+# (`memrl.agent.states`); its items stand in `items` all the same. `part_changes`: what a version's parts were before it
+# (NULL: not there).
 _SECOND = {"users", "texts", "items", "versions", "changes", "marks", "changes_of_version", "changes_of_item"}
 _THIRD = _SECOND | {"replies"}
 _OURS = _THIRD | {"about", "parts", "part_changes"}
@@ -78,8 +79,8 @@ _OLDER = {"users", "items", "history", "history_of"}
 
 
 def kind_of(database: sqlite3.Connection, path: Path) -> str:
-    """Return what a file is: `new` (it is empty), `ours`, `third`, `second` (of these formats) or `older` (of format 1 or
-    before).
+    """Return what a file is: `new` (it is empty), `ours`, `third`, `second` (of these formats) or `older` (of format 1
+    or before).
 
     Raises:
         DataError: it is another program's.

@@ -225,7 +225,10 @@ class MemoryFile(OpenMemory):
             How many items and changes are gone; 0 where nothing is known of that item, and no byte is left of an
             erasure that was not finished.
 
+        Of a design whose state is more than items and counters, what was before an erasing can no longer be taken back.
+
         Raises:
+            NotOffered: the design cannot remove the item, or holds elsewhere what it said; nothing was erased.
             StoreBusy, StoreFailed: nothing was erased; or `erased`: bytes may be left, until it is asked for again, or
                 the file vacuumed.
         """

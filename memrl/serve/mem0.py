@@ -127,8 +127,8 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
     def update(memory_id: MemoryId, body: Updated) -> dict[str, Any]:
         user, _, name = memory_id.partition(":")
         with users.of(user) as agent:
-            done(agent.update(name, body.text, metadata=body.metadata, by=BY))
-            return _memory(user, _there(agent, name))
+            result = done(agent.update(name, body.text, metadata=body.metadata, by=BY))
+            return _memory(user, _there(agent, result.item_id or name))  # a design may give it another id
 
     @router.delete("/v1/memories/{memory_id}/")
     def delete(memory_id: MemoryId) -> dict[str, str]:
