@@ -12,7 +12,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -56,9 +56,8 @@ class State(Protocol):
         """
         ...
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """A time in which `touched` tells what has changed since it began."""
+    def watching(self) -> AbstractContextManager[None]:
+        """Return a time in which `touched` tells what has changed since it began."""
         ...
 
     def touched(self) -> Touched:
