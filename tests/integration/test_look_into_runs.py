@@ -155,9 +155,10 @@ def test_names_lead_from_the_index_to_every_record(run: Path) -> None:
 def test_what_was_read_written_and_kept_is_found_by_a_search(run: Path) -> None:
     found = data(run / "report")
     sought = {
-        (row["at"], row["what"], row["place"]): row["text"]
+        (some["at"], some["what"], place): text
         for step in (*found["run/overview"]["evaluations"], *found["run/overview"]["training"])
-        for row in found[step["search"]]["rows"]
+        for some in found[step["search"]]["texts"]
+        for place, text in zip(some["places"], some["texts"], strict=True)
     }
     assert {what for _, what, _ in sought} == {"chunk", "question", "completion", "item", "answer"}
     kept = [(name, item) for name, record in found.items() if "answers" in record for item in record["items"]]
@@ -208,7 +209,7 @@ def test_causes_agree_in_page_terminal_and_json_and_add_up(run: Path, capsys: py
         assert len(listed) == sum(answer.score < 0.5 for one in episodes for answer in one.answers)
         assert main(["show", str(run), "--wrong", "--step", str(evaluation["step"])]) == 0
         shown = capsys.readouterr().out.splitlines()
-        assert [int(cell) for cell in shown[2].split()] == list(counts.values())
+        assert [int(text.split()[0]) for text in shown[1 : 1 + len(counts)]] == list(counts.values())
         wrong += len(listed)
     assert wrong
 
