@@ -1,10 +1,13 @@
-"""A memory agent at length: retrieval from many items, and a long stream read in flat memory.
+"""A memory agent at length: retrieval from many items, a write among many, and a long stream read in flat memory.
 
     .venv/bin/python benchmarks/agent_scale.py retrieval --items 100000
+    .venv/bin/python benchmarks/agent_scale.py step --design ledger
     .venv/bin/python benchmarks/agent_scale.py stream exported/tiny --tokens 1000000
 
 Prints one JSON line. `retrieval` fills a memory file with sentences of long dialogues and asks questions of these
-dialogues: milliseconds from a question to what the reader is shown, out of all items. `stream` has an exported policy
+dialogues: milliseconds from a question to what the reader is shown, out of all items. `step` writes one sentence to a
+file of few items and of many: milliseconds of the processor, since other work on the machine lengthens the others.
+`stream` has an exported policy
 read that many of its own tokens, text by text, and reports the process's memory on the way.
 """
 
@@ -98,6 +101,27 @@ def retrieval(items: int, questions: int, budget: int, phase: Any) -> dict[str, 
     }
 
 
+def step(design: str, items: list[int], writes: int) -> dict[str, Any]:
+    """Milliseconds of the processor that a write takes, by the number of items that are held."""
+    took: dict[str, float] = {}
+    with TemporaryDirectory() as folder:
+        file = MemoryFile(Path(folder) / "memory.sqlite", design=design)
+        for count in items:
+            held = len(file.items)
+            for place in range(held, count, BATCH):
+                file.keep(
+                    [f"Person {number} lives in town {number * 7919 % 1000}." for number in range(place, count)][:BATCH]
+                )
+            spent = []
+            for number in range(writes):
+                began = time.process_time()
+                file.keep([f"Guest {count} {number} came from town {number}."])
+                spent.append(1000 * (time.process_time() - began))
+            took[str(count)] = round(float(np.median(spent)), 2)
+        file.close()
+    return {"design": design, "cpu_ms_by_items": took}
+
+
 def stream(folder: Path, tokens: int, budget: int | None, piece_tokens: int | None, phase: Any) -> dict[str, Any]:
     """Resident memory while an exported policy reads `tokens` tokens."""
     from memrl import MemoryAgent
@@ -151,6 +175,10 @@ def main() -> None:
     one.add_argument("--items", type=int, default=100_000)
     one.add_argument("--questions", type=int, default=500)
     one.add_argument("--budget", type=int, default=1024, help="tokens shown for a question (default: 1024)")
+    many = parts.add_parser("step")
+    many.add_argument("--design", default="stores", help="of the memory (default: stores)")
+    many.add_argument("--items", type=int, nargs="+", default=[100, 10_000])
+    many.add_argument("--writes", type=int, default=50)
     other = parts.add_parser("stream")
     other.add_argument("folder", type=Path, help="an exported policy")
     other.add_argument("--tokens", type=int, default=1_000_000)
@@ -161,6 +189,8 @@ def main() -> None:
     with progress:
         if asked.part == "retrieval":
             found = retrieval(asked.items, asked.questions, asked.budget, progress.phase)
+        elif asked.part == "step":
+            found = step(asked.design, asked.items, asked.writes)
         else:
             found = stream(asked.folder, asked.tokens, asked.budget, asked.piece_tokens, progress.phase)
     print(json.dumps({"part": asked.part, "machine": platform.processor() or platform.machine(), **found}))

@@ -48,8 +48,10 @@ HEADINGS = {
 """The sections of docs/results.md, by the part that they are of."""
 SEEDS = (101, 102)
 """Of the streams; no decision of this project has looked at them."""
-BUDGET, CHUNKS = 55, 6
-"""Of the embedded default's memory and streams, in training."""
+BUDGET, SHOWN, CHUNKS = 52, 48, 6
+"""Of the embedded default: tokens of its memory, tokens shown to its reader, chunks of a stream in training."""
+WORLD = "sentences=3,changes=0.2,corrections=0.15,retractions=0.1"
+"""What happens in the streams of the embedded default."""
 LENGTHS = (1, 4, 8, 16)
 """Times the training length; the memory may grow with the text."""
 REAL = {
@@ -65,9 +67,7 @@ def longer(times: int, chunks: int = CHUNKS) -> str:
     """The suite of streams so many times as long as in training, with as many more people; its memory's budget is not
     said."""
     people = min(16 * times, 60)
-    # The embedded tokenizer has tokens for ids up to 48; a longer memory's items cost 6 to 8 tokens more to show.
-    shown = ",memory.retrieve_budget=20,memory.render_budget=60" if times >= 8 else ""
-    return f"synthetic:chunks={chunks * times},sentences=3,people={people}{shown}"
+    return f"synthetic:chunks={chunks * times},{WORLD},people={people}"
 
 
 def grown(times: int) -> str:
@@ -97,6 +97,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with the raw files of the real sets")
     parser.add_argument("--model", type=Path, help="folder of SmolLM2-135M-Instruct")
     parser.add_argument("--embedder", help="model folder of the baselines dense and hybrid (default: eval.embedder)")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        choices=BASELINES,
+        default=[],
+        help="baselines to leave out (dense and hybrid: no embedder)",
+    )
     parser.add_argument("--streams", type=int, default=64, help="of each seed at the training length (default: 64)")
     parser.add_argument("--long-streams", type=int, default=8, help="of each seed at other lengths (default: 8)")
     parser.add_argument("--real-streams", type=int, default=8, help="of each real set (default: 8)")
@@ -126,14 +133,16 @@ def main() -> None:
 
 def measure_synthetic(asked: argparse.Namespace) -> dict[str, Any]:
     """The figures at the training length."""
-    plan = Plan([grown(1)], EVERYTHING, asked.out / "synthetic", asked.streams, SEEDS, _embedder(asked))
+    methods = [name for name in EVERYTHING if name not in asked.without]
+    plan = Plan([grown(1)], methods, asked.out / "synthetic", asked.streams, SEEDS, _embedder(asked))
     return measured(open_policy(asked.run), plan)
 
 
 def measure_lengths(asked: argparse.Namespace) -> dict[str, Any]:
     """The figures at the training length and at others."""
     # The embedded model cannot write the texts of these two (they score 0), and takes longest over them.
-    without_texts = [name for name in EVERYTHING if name not in ("rolling_summary", "extract_update")]
+    left_out = {"rolling_summary", "extract_update", *asked.without}
+    without_texts = [name for name in EVERYTHING if name not in left_out]
     suites = [grown(times) for times in LENGTHS]
     plan = Plan(suites, without_texts, asked.out / "lengths", asked.long_streams, SEEDS, _embedder(asked))
     return measured(open_policy(asked.run), plan)
@@ -171,14 +180,12 @@ SYNTHETIC_TEXT = """\
 The run of `make train` (seed 0, one thread), on streams that no decision of this project has looked at. At **equal
 budget** stand `policy`, `untrained`, `verbatim`, `rolling_summary` and `extract_update`: they may hold {budget} tokens.
 `bm25`, `dense`, `hybrid` and `full_context` hold all of the text. All are asked by the same reader, the embedded model
-without adapter, which is shown 12 tokens for a question. The embedded model has never learned to write free text,
+without adapter, which is shown {shown} tokens for a question. The embedded model has never learned to write free text,
 so `rolling_summary` and `extract_update` get nothing from it; from a model that can write, they would.
 """
 LENGTHS_TEXT = """\
 {chunks} chunks in training, up to {most} here. The memory may grow with the text ({budget} tokens for each {chunks}
-chunks, at equal budget), and so do the people in it, up to 60. From {shown} chunks on 20 tokens are shown for a
-question instead of 12: the embedded tokenizer has tokens for item ids up to 48 only. Longer ids the model has never
-seen, and the scores of all methods that show such ids drop there.
+chunks, at equal budget), and so do the people in it, up to 60.
 
 ![score by the length of streams](results.png)
 """
@@ -206,10 +213,11 @@ def sections(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return the sections of docs/results.md of these parts, by their headings."""
     made: dict[str, str] = {}
     if "synthetic" in found:
-        text = SYNTHETIC_TEXT.format(budget=BUDGET)
-        made[HEADINGS["synthetic"]] = _section(found["synthetic"], text, markdown(found["synthetic"]))
+        text = SYNTHETIC_TEXT.format(budget=BUDGET, shown=SHOWN)
+        tables = markdown(found["synthetic"]), _by_kind(found["synthetic"])
+        made[HEADINGS["synthetic"]] = _section(found["synthetic"], text, *tables)
     if "lengths" in found:
-        text = LENGTHS_TEXT.format(chunks=CHUNKS, most=CHUNKS * LENGTHS[-1], budget=BUDGET, shown=CHUNKS * 8)
+        text = LENGTHS_TEXT.format(chunks=CHUNKS, most=CHUNKS * LENGTHS[-1], budget=BUDGET)
         made[HEADINGS["lengths"]] = _section(found["lengths"], text, *_by_length(found["lengths"]))
     if "real" in found:
         made[HEADINGS["real"]] = _section(found["real"], REAL_TEXT, markdown(found["real"]))
@@ -238,6 +246,16 @@ def _section(part: dict[str, Any], text: str, *tables: str) -> str:
     numbers = f", in {part['dtype']}" if "dtype" in part else ""
     measured_on = f"Measured on {part['machine']}, {part['date']}{numbers}."
     return "\n\n".join(one.strip() for one in (text, measured_on, *tables))
+
+
+def _by_kind(found: dict[str, Any]) -> str:
+    """Return the table of scores by kind of question."""
+    kinds = sorted({kind for row in found["results"] for kind in row["by_kind"]})
+    lines = [f"| method | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for row in found["results"]:
+        if row["score"]["value"] > 0:
+            lines.append(f"| {row['method']} | {' | '.join(shown(row['by_kind'][kind]) for kind in kinds)} |")
+    return "\n".join(lines)
 
 
 def _by_length(found: dict[str, Any]) -> tuple[str, str]:

@@ -73,6 +73,10 @@ class TooLong(DataError):
     """A text is longer than its place allows. Nothing was changed."""
 
 
+class NotOffered(DataError):
+    """The design of a memory has no way to do what is asked of it. Nothing was changed."""
+
+
 class Closed(MemrlError):
     """An agent or a memory's file was used after it was closed, or closed while it was used."""
 
@@ -108,6 +112,7 @@ __all__ = [
     "KeyReused",
     "LearnerError",
     "MemrlError",
+    "NotOffered",
     "NothingLearned",
     "PluginError",
     "PromptTooLong",

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memrl.envs.designs.design import MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words, diff
+from memrl.envs.designs.design import (
+    MemoryDesign,
+    MemoryItem,
+    MemoryView,
+    TokenCounter,
+    check_snapshot,
+    count_words,
+    diff,
+)
 from memrl.envs.designs.journal import Journal, open_journal
 from memrl.envs.registry import Registry, shape
 
@@ -19,6 +27,7 @@ __all__ = [
     "MemoryItem",
     "MemoryView",
     "TokenCounter",
+    "check_snapshot",
     "count_words",
     "diff",
     "open_journal",
@@ -29,7 +38,29 @@ DESIGNS: Registry[Callable[[int, int, TokenCounter], MemoryDesign]] = Registry(
     "memrl.designs",
     shape(
         takes=3,
-        members=("tools", "example", "execute", "render", "retrieve", "snapshot", "restore", "token_count"),
+        members=(
+            "tools",
+            "example",
+            "execute",
+            "items",
+            "get",
+            "relevant",
+            "keep",
+            "drop",
+            "render",
+            "retrieve",
+            "snapshot",
+            "restore",
+            "token_count",
+        ),
     ),
 )
 DESIGNS.add("stores", "memrl.envs.designs.stores:StoreMemory")
+DESIGNS.add("typed", "memrl.envs.designs.typed:TypedMemory")
+DESIGNS.add("ledger", "memrl.envs.designs.ledger:Ledger")
+DESIGNS.add("text", "memrl.envs.designs.text:RunningText")
+DESIGNS.add("compact_verbatim", "memrl.envs.designs.compact_verbatim:CompactVerbatim")
+DESIGNS.add("linked", "memrl.envs.designs.linked:LinkedNotes")
+DESIGNS.add("triples", "memrl.envs.designs.triples:Triples")
+DESIGNS.add("hierarchy", "memrl.envs.designs.hierarchy:Hierarchy")
+DESIGNS.add("pages", "memrl.envs.designs.pages:Pages")

@@ -1,4 +1,4 @@
-"""The items that a memory of stores holds: found by id, by their age and by their words, and what was changed undone.
+"""The items that a memory holds: found by id, by their age and by their words, and what was changed undone.
 
 A write costs the item that is written, whatever else is held: nothing here looks at all items but `snapshot`, and the
 order of items after an undoing, which is mended once somebody asks for it.
@@ -7,7 +7,7 @@ order of items after an undoing, which is mended once somebody asks for it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,18 +36,26 @@ class HeldItems:
 
     Args:
         count_tokens: tokens of a text.
+        stores: names of the stores, the core not among them.
+        says: the text of an item that another one must not repeat in the same store; None: what is counted of it.
     """
 
-    def __init__(self, count_tokens: TokenCounter) -> None:
+    def __init__(
+        self,
+        count_tokens: TokenCounter,
+        stores: Iterable[str] = ("semantic", "episodic"),
+        says: Callable[[MemoryItem], str] | None = None,
+    ) -> None:
         self.core: MemoryItem | None = None
         self.index: Index = BM25Index()
         """All items but the core."""
-        self.counters = {"semantic": 0, "episodic": 0}
+        self.counters = dict.fromkeys(stores, 0)
         """Ids given out, by store."""
         self.writes = 0
         self.total = 0
         """Tokens of all items."""
         self._count = count_tokens
+        self._says = says or counted
         self._items: dict[str, MemoryItem] = {}
         self._latest: dict[str, MemoryItem] = {}
         """All items, the last written last."""
@@ -85,13 +93,18 @@ class HeldItems:
         self._sort()
         return (item for item in reversed(self._latest.values()) if item is not self.core)
 
+    def oldest(self) -> Iterator[MemoryItem]:
+        """Return the items but for the core, the last written last."""
+        self._sort()
+        return (item for item in self._latest.values() if item is not self.core)
+
     def get(self, item_id: str) -> MemoryItem | None:
         """Return the item of that id, `core` for the core."""
         return self.core if item_id == "core" else self._items.get(item_id)
 
     def twin(self, item: MemoryItem) -> MemoryItem | None:
         """Return the item that says the same in the same store, if one is held; it may be the one of this id."""
-        held = self._told.get(_key(item))
+        held = self._told.get(self._key(item))
         return self.get(held) if held else None
 
     def tokens(self, item_id: str) -> int:
@@ -127,7 +140,7 @@ class HeldItems:
         self._tokens[item.id] = tokens
         self.total += tokens
         self._latest[item.id] = item
-        self._told[_key(item)] = item.id
+        self._told[self._key(item)] = item.id
         if item.store == "core":
             self.core = item
             return
@@ -144,7 +157,7 @@ class HeldItems:
         self._last_position = len(self._items)
 
     def _forget(self, item: MemoryItem) -> Forgotten:
-        tokens, key = self._tokens.pop(item.id), _key(item)
+        tokens, key = self._tokens.pop(item.id), self._key(item)
         self.total -= tokens
         del self._latest[item.id]
         told = self._told.get(key) == item.id
@@ -200,7 +213,7 @@ class HeldItems:
         """Undo `keep`, which was the last."""
         self.total -= self._tokens.pop(item.id)
         del self._latest[item.id]
-        del self._told[_key(item)]
+        del self._told[self._key(item)]
         self._lines.pop(item.id, None)
         if item.store == "core":
             self.core = None
@@ -217,7 +230,7 @@ class HeldItems:
         self.total += before.tokens
         self._latest[item.id] = item
         if before.told:
-            self._told[_key(item)] = item.id
+            self._told[self._key(item)] = item.id
         self._mixed = True
         if item.store == "core":
             self.core = item
@@ -225,6 +238,9 @@ class HeldItems:
         self._items[item.id] = item
         self._positions[item.id] = before.position
         self.index.put_back(before.removed)
+
+    def _key(self, item: MemoryItem) -> tuple[str, str]:
+        return item.store, fold(self._says(item))
 
     def _note(self, item_id: str, before: Forgotten | None) -> None:
         if self._journals:
@@ -267,7 +283,3 @@ class ItemJournal:
 def counted(item: MemoryItem) -> str:
     """Return the text of an item that its tokens are counted of, and that is searched."""
     return f"{item.time} {item.content}" if item.time else item.content
-
-
-def _key(item: MemoryItem) -> tuple[str, str]:
-    return item.store, fold(counted(item))

@@ -1,22 +1,17 @@
 """The memory design `stores`: a core paragraph, semantic items (facts) and episodic items (dated events).
 
-Invariant: ids are monotonic and never reused, so the same calls always give the same memory.
+After Mem-α (Wang et al., arXiv 2509.25911). Left out: its search tool, which it
+does not offer while it reads.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
-from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, count_words
-from memrl.envs.designs.held import HeldItems, ItemJournal, counted
-from memrl.envs.errors import EnvironmentFault
-from memrl.envs.retrieval import WANTED
-from memrl.envs.text import fold
-from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
+from memrl.envs.designs.base import CORE, HeldDesign
+from memrl.envs.designs.design import MemoryItem
+from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 
 INSERT = ToolSchema(
     name="memory_insert",
@@ -51,207 +46,36 @@ _EXAMPLE_CALLS = tuple(
         ("episodic", "Marie Curie won a Nobel Prize in 1903."),
     )
 )
-_PREFIX = {"semantic": "sem", "episodic": "epi"}
-_NAME = 3
-"""Tokens, about, that a view adds to an item's own: its id and the line break."""
-_MISFITS = 8
-"""Items that may lack room in a view before it counts as full."""
 
 
-class StoreMemory:
-    """Three stores under one token budget. Implements `MemoryDesign`.
+class StoreMemory(HeldDesign):
+    """Three stores under one token budget."""
 
-    Args:
-        budget: tokens that the whole memory may hold; a write past it fails with `over_budget`.
-        core_budget: tokens that the core paragraph may hold.
-        count_tokens: tokens of a text, by the policy's tokenizer in training.
-        recent: items of the last writes that are shown beside the relevant ones while reading.
-    """
-
+    name = "stores"
     tools: Sequence[ToolSchema] = (INSERT, UPDATE, DELETE)
     example: tuple[str, Sequence[ToolCall]] = (_EXAMPLE_TEXT, _EXAMPLE_CALLS)
+    prefixes: ClassVar = {"semantic": "sem", "episodic": "epi"}
 
-    def __init__(
-        self, budget: int, core_budget: int, count_tokens: TokenCounter = count_words, *, recent: int = 2
-    ) -> None:
-        self.budget = budget
-        self.core_budget = core_budget
-        self.recent = recent
-        self._count = count_tokens
-        self.held = HeldItems(count_tokens)
-
-    @property
-    def items(self) -> tuple[MemoryItem, ...]:
-        """All items but the core, oldest id first within each store."""
-        return self.held.items
-
-    def get(self, item_id: str) -> MemoryItem | None:
-        """The item of that id (`core` for the core paragraph), if it is held; white space around it does not count, as
-        in calls."""
-        return self.held.get(_one_line(item_id))
-
-    @property
-    def core(self) -> str:
-        return self.held.core.content if self.held.core else ""
-
-    def token_count(self) -> int:
-        return self.held.total
-
-    # Tools ------------------------------------------------------------------------------------------------------
-
-    def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
-        if call.error is not None:
-            return ToolResult(name=call.name, code=call.error, message=call.message)
-        schema = next((tool for tool in self.tools if tool.name == call.name), None)
-        if schema is None:
-            offered = ", ".join(tool.name for tool in self.tools)
-            return ToolResult(name=call.name, code=ResultCode.UNKNOWN_TOOL, message=f"offered here: {offered}")
-        problem = check_arguments(schema, call.arguments)
-        if problem:
-            return ToolResult(name=call.name, code=ResultCode.BAD_ARGUMENTS, message=problem)
-        arguments = {key: _one_line(value) for key, value in call.arguments.items() if value is not None}
-        if schema is DELETE:
-            return self._delete(arguments["memory_id"])
-        if not fold(arguments["content"]):  # nothing that could be seen
-            return ToolResult(name=call.name, code=ResultCode.EMPTY, message="content is empty")
-        if schema is UPDATE:
-            return self._update(arguments["memory_id"], arguments["content"])
-        return self._insert(
-            arguments["memory_type"], arguments["content"], arguments.get("time") or _one_line(time or "") or None
-        )
-
-    def _insert(self, store: str, content: str, time: str | None) -> ToolResult:
-        time = time if store == "episodic" else None
-        number = self.held.counters[store] + 1
-        item = MemoryItem(f"{_PREFIX[store]}_{number:04d}", store, content, time, self.held.writes + 1)
-        result = self._write(INSERT.name, item)
-        self.held.counters[store] += result.ok
-        return result
-
-    def _update(self, item_id: str, content: str) -> ToolResult:
-        old = self.held.get(item_id)
-        if old is None and item_id == "core":
-            old = MemoryItem("core", "core", "", None, 0)
-        if old is None:
-            return ToolResult(name=UPDATE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
-        return self._write(UPDATE.name, replace(old, content=content, order=self.held.writes + 1))
-
-    def _delete(self, item_id: str) -> ToolResult:
-        item = None if item_id == "core" else self.held.get(item_id)
+    def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
+        if tool == INSERT.name:
+            store = arguments["memory_type"]
+            time = arguments.get("time") or time
+            return self.insert(tool, store, arguments["content"], time if store == "episodic" else None)
+        item_id = arguments["memory_id"]
+        if tool == UPDATE.name and item_id == CORE:
+            return self.write_core(tool, arguments["content"])
+        item = None if item_id == CORE else self.held.get(item_id)
         if item is None:
-            return ToolResult(name=DELETE.name, code=ResultCode.UNKNOWN_ID, message=f"no item {item_id[:80]!r}")
-        self.held.delete(item)
-        return ToolResult(name=DELETE.name, code=ResultCode.OK, item_id=item_id, store=item.store)
+            return self.unknown(tool, item_id)
+        return self.update(tool, item, arguments["content"]) if tool == UPDATE.name else self.delete(tool, item)
 
-    def _write(self, tool: str, item: MemoryItem) -> ToolResult:
-        """Hold an item, in the place of the one of its id if there is one, unless that is refused."""
-        twin = self.held.twin(item)
-        # An item may correct its own capitals, not repeat itself.
-        if twin is not None and (twin.id != item.id or twin.content == item.content):
-            return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin.id} says the same")
-        tokens = self._count(counted(item))
-        if item.store == "core" and tokens > self.core_budget:
-            message = f"{tokens} tokens are more than core memory holds ({self.core_budget})"
-            return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
-        total = self.held.total - self.held.tokens(item.id) + tokens
-        if total > self.budget:
-            message = f"the memory would hold {total} tokens, {self.budget} are allowed"
-            return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
-        self.held.write(item, tokens)
-        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content)
+    def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
+        """Return the call that keeps a sentence, an event in episodic memory."""
+        if instead_of is not None:
+            return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
+        store = "episodic" if event else "semantic"
+        return [ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": sentence})]
 
-    # Views ------------------------------------------------------------------------------------------------------
-
-    def render(self, chunk: str, budget: int) -> MemoryView:
-        """Core, then the last `recent` writes, then the items most relevant to the chunk, then the others."""
-        recent = itertools.islice(self.newest(), self.recent)
-        return self.view(itertools.chain(recent, self.relevant(chunk, budget)), budget)
-
-    def retrieve(self, question: str, budget: int) -> MemoryView:
-        """Core, then the items that match the question best, then the others."""
-        return self.view(self.relevant(question, budget), budget)
-
-    def newest(self) -> Iterator[MemoryItem]:
-        """Return the items but for the core, the last written first."""
-        return self.held.newest()
-
-    def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
-        """Return the items but for the core, those that match a text best first.
-
-        Args:
-            budget: tokens that are looked at, where that is known: the items that fit are found faster.
-        """
-        wanted = WANTED
-        if budget is not None:
-            wanted = _MISFITS + budget * len(self.held) // (self.held.total + _NAME * len(self.held) + 1)
-        ranked = self.held.index.ranked(text, wanted)
-        return (item for item_id, _ in ranked if (item := self.held.get(item_id)) is not None)
-
-    def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
-        """Return what is shown in `budget` tokens: the core, `wanted`, and in what is left the newest of the others.
-
-        A memory that fits is shown whole, and so the same for every question: a reader's prompts then share their
-        beginning. Only one of `wanted` can be the best match.
-        """
-        chosen: list[MemoryItem] = []
-        seen: set[str] = set()
-        best: MemoryItem | None = None
-        left, misfits = budget, 0
-        core = [self.held.core] if self.held.core else []
-        for matches, item in itertools.chain(
-            zip(itertools.repeat(False), core),
-            zip(itertools.repeat(True), wanted),
-            zip(itertools.repeat(False), self.newest()),
-        ):
-            if item.id in seen:
-                continue
-            seen.add(item.id)
-            tokens = self.held.line_tokens(item) + 1  # the line break
-            if tokens > left:
-                # What could never be shown must not hide what can; what only lacks room may leave some to smaller ones.
-                misfits += tokens <= budget
-                if misfits > _MISFITS:
-                    break
-                continue
-            chosen.append(item)
-            left -= tokens
-            if matches and best is None:
-                best = item
-        hidden = len(self.held) - len(chosen)
-        return MemoryView(tuple(sorted(chosen, key=lambda item: item.order)), hidden, best)
-
-    # State ------------------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> dict[str, Any]:
-        held = ([self.held.core] if self.held.core else []) + list(self.items)
-        return {"items": [dict(vars(item)) for item in held], **self.counts()}
-
-    def counts(self) -> dict[str, Any]:
-        """Return what `snapshot` holds beside the items: `counters` of ids given out, and `writes` so far."""
-        return {"counters": dict(self.held.counters), "writes": self.held.writes}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become what `snapshot` described.
-
-        Raises:
-            EnvironmentFault: a journal is open.
-        """
-        if self.held.journals:
-            raise EnvironmentFault("a memory cannot be restored while its journal is open; leave the journal first")
-        self.held = HeldItems(self._count)
-        # In the order of writing, so that the index ranks equals as it did.
-        for raw in sorted(state["items"], key=lambda raw: raw["order"]):
-            item = MemoryItem(**raw)
-            self.held.keep(item, self._count(counted(item)))
-        self.held.sort([raw["id"] for raw in state["items"] if raw["store"] != "core"])
-        self.held.counters = dict(state["counters"])
-        self.held.writes = state["writes"]
-
-    def open_journal(self) -> AbstractContextManager[ItemJournal]:
-        """Return a journal that is kept until the context is left. Journals may be opened one in another."""
-        return self.held.open_journal()
-
-
-def _one_line(text: str) -> str:
-    """One line an item: no content can draw a heading or a second item into a prompt."""
-    return " ".join(clean_text(text).split())
+    def drop(self, item: MemoryItem) -> list[ToolCall]:
+        """Return the call that deletes an item; the core stays."""
+        return [] if item.id == CORE else [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]

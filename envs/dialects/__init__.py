@@ -43,6 +43,7 @@ DIALECTS: Registry[Callable[[], Dialect]] = Registry(
     "dialect", "memrl.dialects", shape(takes=0, members=("name", "own_tools", "parse", "format", "describe"))
 )
 DIALECTS.add("hermes", "memrl.envs.dialects.hermes:HermesDialect")
+DIALECTS.add("hermes_content_first", "memrl.envs.dialects.hermes:ContentFirstDialect")
 DIALECTS.add("memalpha", "memrl.envs.dialects.memalpha:MemAlphaDialect")
 DIALECTS.add("llama_json", "memrl.envs.dialects.llama_json:LlamaJsonDialect")
 DIALECTS.add("mistral", "memrl.envs.dialects.mistral:MistralDialect")

@@ -16,19 +16,12 @@ _OPENING = re.compile(_OPENS)
 
 
 class HermesDialect:
-    """`<tool_call>` blocks with one JSON object each, as Qwen and Hermes models write them.
-
-    Args:
-        arguments_first: write the arguments before the name, and the content before all else, so that a model decides
-            what becomes of a sentence when it has written it. Both orders are read.
-    """
+    """`<tool_call>` blocks with one JSON object each, as Qwen and Hermes models write them."""
 
     name = "hermes"
     own_tools = False
+    _shown = '{"name": <tool name>, "arguments": <arguments as a JSON object>}'
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
-
-    def __init__(self, *, arguments_first: bool = False) -> None:
-        self._arguments_first = arguments_first
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:
         calls: list[ToolCall] = []
@@ -58,17 +51,26 @@ class HermesDialect:
     def format(self, calls: Sequence[ToolCall]) -> str:
         blocks = []
         for call in calls:
-            body = json.dumps(self._ordered(call), ensure_ascii=False)
+            body = json.dumps(self._written(call), ensure_ascii=False)
             body = clean_text(self._tag.sub(r"\\u003c", body))  # our own tags in a content must not end the call
             blocks.append(f"<tool_call>\n{body}\n</tool_call>")
         return "\n".join(blocks)
 
-    def _ordered(self, call: ToolCall) -> dict[str, Any]:
-        if not self._arguments_first:
-            return {"name": call.name, "arguments": call.arguments}
+    def describe(self, tools: Sequence[ToolSchema]) -> str:
+        example = f"<tool_call>\n{self._shown}\n</tool_call>"
+        return listed_schemas(tools, f"Write each call as a JSON object between tags:\n{example}")
+
+    def _written(self, call: ToolCall) -> dict[str, Any]:
+        return {"name": call.name, "arguments": call.arguments}
+
+
+class ContentFirstDialect(HermesDialect):
+    """`hermes` in another order: the arguments before the name, and the content before all else, so that a model can
+    decide what becomes of a sentence when it has written it. Both read either order."""
+
+    name = "hermes_content_first"
+    _shown = '{"arguments": <arguments as a JSON object>, "name": <tool name>}'
+
+    def _written(self, call: ToolCall) -> dict[str, Any]:
         arguments = dict(sorted(call.arguments.items(), key=lambda argument: argument[0] != "content"))
         return {"arguments": arguments, "name": call.name}
-
-    def describe(self, tools: Sequence[ToolSchema]) -> str:
-        example = '<tool_call>\n{"name": <tool name>, "arguments": <arguments as a JSON object>}\n</tool_call>'
-        return listed_schemas(tools, f"Write each call as a JSON object between tags:\n{example}")

@@ -38,9 +38,8 @@ from memrl.config.registries import ENGINES
 from memrl.engines.endpoint_engine import Served
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
-from memrl.envs.designs import MemoryItem, MemoryView
-from memrl.envs.designs.stores import DELETE, INSERT
-from memrl.envs.tools import ToolCall, ToolResult, clean_text
+from memrl.envs.designs import DESIGNS, MemoryItem, MemoryView
+from memrl.envs.tools import ToolCall, ToolResult, ToolSchema, clean_text
 from memrl.errors import ConfigError, DataError
 from memrl.frozen.reader import Answer
 from memrl.policies.exported import open_exported
@@ -100,8 +99,10 @@ class MemoryAgent:
             history: how much of it is kept; None: the last 1000 changes of each user.
 
         Raises:
-            ConfigError: the folder is no exported policy, or its model cannot be loaded.
-            DataError: the file is no memory file, damaged, or cannot be written.
+            ConfigError: the folder is no exported policy, its model cannot be loaded, or the design of its memory is
+                somebody else's and not installed here.
+            DataError: the file is no memory file, damaged, or cannot be written; or it holds memories of another design
+                than the policy's.
             StoreBusy: the file is new or of an older version, and another process holds it.
             EngineError: vLLM did not start, or the server does not have the policy.
         """
@@ -113,9 +114,8 @@ class MemoryAgent:
         exported.config.rollout.engine = engine
         if budget is not None:
             exported.config.memory.budget = budget
-        design = exported.config.memory.design
-        if design != "stores":
-            raise ConfigError(f"{policy} keeps a memory of the design {design!r}; a memory file can hold stores alone.")
+        if complaint := DESIGNS.complaint(exported.config.memory.design):
+            raise ConfigError(f"{policy}: {complaint}")
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
         file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
@@ -205,8 +205,8 @@ class MemoryAgent:
             messages: a text, a message (`role`, `content`), or a list of messages. What systems and tools say is left
                 out; where nobody else says anything, there is nothing to remember.
             metadata: of the items that are written.
-            infer: False stores each message as an item, word for word, and asks no model; one that has a `time` is
-                episodic.
+            infer: False keeps each message word for word, by the calls that the memory's design has for it, and asks no
+                model; one that has a `time` is an event.
 
         Raises:
             DataError: the text is empty, or a message has no role.
@@ -272,7 +272,8 @@ class MemoryAgent:
         """Replace an item's text, its metadata (all of them; `{}`: none), or both.
 
         Returns:
-            A result whose code is not `ok` where that could not be: `unknown_id`, `duplicate`, `over_budget`, `empty`.
+            A result whose code is not `ok` where that could not be: `unknown_id`, `duplicate`, `over_budget`, `empty`,
+            or `unknown_tool`: the memory's design has none that could.
         """
         asked = once(key, "update", item_id, text, metadata)
         with self._of(user) as agent:
@@ -284,11 +285,11 @@ class MemoryAgent:
         """Delete an item: `undo` brings it back. `erase` removes it for good.
 
         Returns:
-            A result whose code is not `ok` where there is no such item (`unknown_id`).
+            A result whose code is not `ok` where there is no such item (`unknown_id`), or the memory's design has no
+            tool that removes it (`unknown_tool`).
         """
-        call = ToolCall(name=DELETE.name, arguments={"memory_id": item_id})
         with self._of(user) as agent:
-            return agent._file.execute([call], by=by, why=why, asked=once(key, "delete", item_id))[0]
+            return agent._file.drop([item_id], by=by, why=why, asked=once(key, "delete", item_id))[0]
 
     def execute(
         self,
@@ -303,7 +304,7 @@ class MemoryAgent:
         """Carry out memory operations without asking the policy, in one transaction.
 
         Args:
-            time: stamped on episodic items that name none.
+            time: stamped on events that name none.
             by: who asks for it, for the history.
             why: the reason, for the history.
             metadata: of the items that are written.
@@ -332,6 +333,21 @@ class MemoryAgent:
                 return agent._file.retrieve(query, self._policy.config.memory.retrieve_budget)
             found = tuple(agent._file.best(query, 10 if limit is None else limit, filters))
             return MemoryView(found, 0, found[0] if found else None)
+
+    def delete_all(self, *, user: str | None = None, by: str = "user") -> list[ToolResult]:
+        """Delete all items in one transaction; `undo` brings them back. A result for each."""
+        with self._of(user) as agent:
+            return agent._file.drop([item.id for item in agent._file.items], by=by)
+
+    @property
+    def tools(self) -> Sequence[ToolSchema]:
+        """The tools by which the policy writes, those of the memory's design: what `execute` takes."""
+        return self._file.tools
+
+    @property
+    def design(self) -> str:
+        """The name of the memory's design."""
+        return self._file.design
 
     @property
     def memory(self) -> tuple[MemoryItem, ...]:
@@ -378,6 +394,7 @@ class MemoryAgent:
             erasure that was not finished.
 
         Raises:
+            NotOffered: the memory's design cannot remove it, or holds elsewhere what it said; nothing was erased.
             StoreBusy, StoreFailed: nothing was erased; or `erased`: bytes may be left, until it is asked for again, or
                 the file vacuumed.
         """
@@ -457,14 +474,9 @@ class MemoryAgent:
         async with self._awaited_of(user) as agent:
             if infer:
                 return await agent._read("\n".join(lines), time=time, metadata=metadata, key=key)
-            store = "semantic" if time is None else "episodic"
-            calls = [
-                ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": line, "time": time})
-                for line in lines
-            ]
             asked = once(key, "add", lines, time, metadata)
-            write = partial(agent._file.execute, calls, time=time, by="user", metadata=metadata, asked=asked)
-            return await self._policy.write(write)
+            write = partial(agent._file.keep, lines, event=time is not None, time=time, by="user")
+            return await self._policy.write(partial(write, metadata=metadata, asked=asked))
 
     async def _read(
         self,
@@ -488,7 +500,8 @@ class MemoryAgent:
                 part = None if asked is None else asked.part(number, piece)
                 done = None if part is None else await self._answered(part)
                 if done is None:
-                    calls = await policy.calls(await policy.look(self._prompt, piece, time))
+                    prompt = await policy.look(self._prompt, piece, time)
+                    calls = await policy.calls(prompt, [tool.name for tool in file.tools])
                     why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
                     write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
                     done = await policy.write(partial(write, metadata=metadata, asked=part))
@@ -523,6 +536,7 @@ class MemoryAgent:
     aget_page = Twin(get_page)
     aupdate = Twin(update, writes=True)
     adelete = Twin(delete, writes=True)
+    adelete_all = Twin(delete_all, writes=True)
     aexecute = Twin(execute, writes=True)
     ahistory = Twin(history)
     aundo = Twin(undo, writes=True)
@@ -536,6 +550,7 @@ def _open_file(
     return MemoryFile(
         store,
         user,
+        design=config.design,
         budget=config.budget,
         core_budget=config.core_budget,
         count_tokens=prompter.count_tokens,

@@ -212,7 +212,7 @@ class Database:
 
     def _open(self) -> None:
         kind = self._kind(self._writer)  # before anything is written, the journal's mode included
-        if kind not in ("ours", "second"):
+        if kind in ("new", "older"):
             self._make_private()  # before there is a log, which has the file's rights
         (mode,) = self._writer.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":

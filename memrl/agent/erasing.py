@@ -62,8 +62,8 @@ def forget(database: sqlite3.Connection, user: str, keep: int) -> None:
     for column, table in (*of_changes, ("why", "versions")):
         found = database.execute(f"SELECT {column} FROM {table} WHERE {old} AND {column} IS NOT NULL", given)
         loose |= {number for (number,) in found}
-    database.execute(f"DELETE FROM changes WHERE {old}", given)
-    database.execute(f"DELETE FROM versions WHERE {old}", given)
+    for table in ("changes", "versions", "part_changes"):
+        database.execute(f"DELETE FROM {table} WHERE {old}", given)
     _drop(database, user, loose)
 
 
@@ -109,6 +109,12 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
     return removed
 
 
+def texts_of(database: sqlite3.Connection, user: str, item_id: str) -> list[str]:
+    """Return what an item says, and what it has said in the history that is kept."""
+    which = f"SELECT text FROM texts WHERE number IN ({_TEXTS_OF})"
+    return [text for (text,) in database.execute(which, {"user": user, "item": item_id})]
+
+
 def erase_user(database: sqlite3.Connection, user: str) -> int | None:
     """Remove all of a user; mark the file as not clean.
 
@@ -118,7 +124,7 @@ def erase_user(database: sqlite3.Connection, user: str) -> int | None:
     if database.execute("SELECT 1 FROM users WHERE user = ?", (user,)).fetchone() is None:
         return None
     removed = 0
-    for table in ("items", "changes", "versions", "texts", "replies", "users"):
+    for table in ("items", "changes", "versions", "texts", "replies", "parts", "part_changes", "users"):
         count = database.execute(f"DELETE FROM {table} WHERE user = ?", (user,)).rowcount
         removed += count if table in ("items", "changes") else 0
     mark(database)

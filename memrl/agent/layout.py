@@ -18,6 +18,9 @@ from memrl.storage.formats import FORMATS, check_format
 
 APPLICATION = int.from_bytes(b"mrlM")
 """SQLite's `application_id` of our files."""
+STORES = "stores"
+"""The design of all memories in files of format 3 and before."""
+DESIGN = "design"
 UNCLEAN = "unclean"
 """The first word of marks of a file whose free pages may hold what was erased."""
 _TABLES = """
@@ -39,11 +42,22 @@ CREATE TABLE replies (user TEXT, key BLOB, request BLOB, at REAL, reply TEXT, PR
 CREATE INDEX changes_of_version ON changes (user, version);
 CREATE INDEX changes_of_item ON changes (user, item);
 """
+_OF_DESIGNS = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE parts (user TEXT, name TEXT, place REAL, value TEXT, PRIMARY KEY (user, name)) WITHOUT ROWID;
+CREATE TABLE part_changes (
+    user TEXT, version INTEGER, name TEXT, place REAL, value TEXT, PRIMARY KEY (user, version, name)) WITHOUT ROWID;
+"""
 # `life`: a number of its own for each user from the first write to the erasing, so that no version is taken for one of
 # an earlier life. `text`, `why`, `before`, `after`, `metadata`: numbers in `texts`. `added`: when the item came,
 # the same in all its lives, since ids are not used again. `replies`: what was answered to requests that bore a key.
+# `about`: the design of the memories, under DESIGN. `parts`: the state of a memory that is more than items and counters
+# (`memrl.agent.states`); its items stand in `items` all the same. `part_changes`: what a version's parts were before it
+# (NULL: not there).
 _SECOND = {"users", "texts", "items", "versions", "changes", "marks", "changes_of_version", "changes_of_item"}
-_OURS = _SECOND | {"replies"}
+_THIRD = _SECOND | {"replies"}
+_OURS = _THIRD | {"about", "parts", "part_changes"}
+_TABLES_OF = {2: _SECOND, 3: _THIRD}
 _FROM_SECOND = """
 ALTER TABLE items ADD COLUMN metadata INTEGER;
 ALTER TABLE items ADD COLUMN added REAL;
@@ -65,7 +79,8 @@ _OLDER = {"users", "items", "history", "history_of"}
 
 
 def kind_of(database: sqlite3.Connection, path: Path) -> str:
-    """Return what a file is: `new` (it is empty), `ours`, `second` (of format 2) or `older` (of format 1 or before).
+    """Return what a file is: `new` (it is empty), `ours`, `third`, `second` (of these formats) or `older` (of format 1
+    or before).
 
     Raises:
         DataError: it is another program's.
@@ -78,8 +93,8 @@ def kind_of(database: sqlite3.Connection, path: Path) -> str:
     names = {name for name in names if not name.startswith("sqlite_")}
     if application == APPLICATION:
         check_format("memory", version, path)
-        if names == (_SECOND if version == 2 else _OURS):
-            return "second" if version == 2 else "ours"
+        if names == _TABLES_OF.get(version, _OURS):
+            return {2: "second", 3: "third"}.get(version, "ours")
         raise DataError(f"{path} is damaged: its tables are not those of a memory. Restore it from a copy.")
     if not application and names == _OLDER:
         check_format("memory", version, path)
@@ -100,7 +115,11 @@ def adopt(database: sqlite3.Connection, path: Path) -> None:
     if kind == "older":
         for table in ("users", "items", "history"):
             database.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
-    _run(database, _FROM_SECOND if kind == "second" else _TABLES)
+    if kind != "third":
+        _run(database, _FROM_SECOND if kind == "second" else _TABLES)
+    _run(database, _OF_DESIGNS)
+    if kind != "new":
+        database.execute("INSERT INTO about VALUES (?, ?)", (DESIGN, STORES))
     if kind == "second":
         _run(database, _TIMES)
     if kind == "older":
@@ -111,6 +130,17 @@ def adopt(database: sqlite3.Connection, path: Path) -> None:
         mark(database)  # texts stood there many times
     database.execute(f"PRAGMA application_id = {APPLICATION}")
     database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
+
+
+def design_of(database: sqlite3.Connection) -> str | None:
+    """Return the design of a file's memories; None: nobody has said it yet."""
+    row = database.execute("SELECT value FROM about WHERE name = ?", (DESIGN,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def name_design(database: sqlite3.Connection, design: str) -> None:
+    """Write the design of a file's memories, unless there is one already."""
+    database.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (DESIGN, design))
 
 
 def _run(database: sqlite3.Connection, statements: str) -> None:

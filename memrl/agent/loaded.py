@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from memrl.agent.memory_file import check_length
 from memrl.engines.build import open_engine
@@ -19,8 +19,7 @@ from memrl.engines.endpoint_engine import Served
 from memrl.engines.engine import Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.building.chunking import Unit, cut
-from memrl.envs.designs import MemoryView
-from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.dialects.calls import all_calls
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall
@@ -167,20 +166,24 @@ class LoadedPolicy:
 
     # What it is asked -------------------------------------------------------------------------------------------
 
-    async def calls(self, prompt_ids: list[int]) -> list[ToolCall]:
-        """Return what the policy wants done about what it is shown."""
+    async def calls(self, prompt_ids: list[int], tools: Sequence[str]) -> list[ToolCall]:
+        """Return what the policy wants done about what it is shown.
+
+        Args:
+            tools: names of those that it has.
+        """
         sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
         completion = await self._engine.generate(prompt_ids, sampling, self._adapter, place=self._place())
         said = self.prompter.decode(completion.ids)
-        tools = [tool.name for tool in StoreMemory.tools]
         calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
         return calls[: self.config.memory.max_calls]
 
     async def answer(self, question: str, view: MemoryView) -> Answer:
         """Return the answer of whoever is shown `view`."""
-        return await self._reader.answer(_asked(question), _Shown(view), place=self._place())
+        shown = cast(MemoryDesign, _Shown(view))  # of a memory, a reader asks nothing else
+        return await self._reader.answer(_asked(question), shown, place=self._place())
 
-    def prompt(self, text: str, time: str | None, memory: StoreMemory | None = None) -> list[int]:
+    def prompt(self, text: str, time: str | None, memory: MemoryDesign | None = None) -> list[int]:
         """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
         return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
@@ -244,11 +247,10 @@ class LoadedPolicy:
         return Place(0, self._asked)
 
 
-class _Shown(StoreMemory):
+class _Shown:
     """A memory of which the reader is shown what was found already, in a thread that may wait for it."""
 
     def __init__(self, view: MemoryView) -> None:
-        super().__init__(0, 0)
         self._view = view
 
     def retrieve(self, question: str, budget: int) -> MemoryView:

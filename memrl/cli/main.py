@@ -40,6 +40,7 @@ from memrl.cli.console import (
 )
 from memrl.cli.data import add_data_commands
 from memrl.cli.demo import add_demo_command
+from memrl.cli.designs import add_designs_command
 from memrl.cli.eval import add_eval_command
 from memrl.cli.look import add_look_commands
 from memrl.cli.parser import Parser
@@ -151,6 +152,7 @@ def _parser() -> Parser:
     doctor.set_defaults(command=_doctor)
 
     add_eval_command(commands, common)
+    add_designs_command(commands, common)
     add_plugins_command(commands, common)
     add_config_command(commands, common)
 
@@ -228,9 +230,6 @@ def _parser() -> Parser:
     )
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
     build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
-    build.add_argument(
-        "--edition", type=int, choices=(1, 2), default=1, help="1: the one that ships (default); 2: the next one"
-    )
     build.set_defaults(command=_tiny_build)
     return parser
 
@@ -432,7 +431,7 @@ def _tiny_build(arguments: argparse.Namespace) -> None:
     from memrl.tiny import build
 
     console = SafeConsole(quiet=is_quiet())
-    out = build(out=arguments.out, quick=arguments.quick, edition=arguments.edition, console=console)
+    out = build(out=arguments.out, quick=arguments.quick, console=console)
     next_commands(("train", ["memrl", "train", "tiny", f"model.path={out}"]))
 
 

@@ -57,9 +57,9 @@ def write_card(folder: Path, run: Path, config: Config, told: Mapping[str, Any],
     what = _WHAT[told["format"]].format(base=base)
     about = (
         f"Adapter {told['adapter']} of the run `{name}`, exported by memrl {told['memrl']}: {what}. It reads a text "
-        f"piece by piece and writes a memory by the tools {', '.join(told['tools'])} ({told['dialect']} dialect); a "
-        f"reader answers questions from that memory alone. `{AGENT_FILE}` says how it was trained to be asked, "
-        f"`{MANIFEST}` has the SHA-256 of every file."
+        f"piece by piece and writes a memory of the design `{told['memory']['design']}` by the tools "
+        f"{', '.join(told['tools'])} ({told['dialect']} dialect); a reader answers questions from that memory alone. "
+        f"`{AGENT_FILE}` says how it was trained to be asked, `{MANIFEST}` has the SHA-256 of every file."
     )
     sections = {
         "Use": _use(told, page),

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from memrl.evaluation.statistics import SCORES, paired_difference, stream_interval
+from memrl.look.columns import table
 from memrl.look.episodes import Told
 from memrl.look.runs import Run, interval_of
 from memrl.look.texts import line
-from memrl.look.words import found_in, score, table
+from memrl.look.words import found_in, score
 from memrl.records import AnswerRecord, Episode
 from memrl.report.causes import IN_WORDS, counted
 from memrl.report.curve import KIND, kinds_of
@@ -92,19 +93,19 @@ def _better_by(one: Answers, other: Answers, kind: str | None) -> dict[str, Any]
 
 def compare_text(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield a comparison as text."""
-    names = [line(name, 60) for name in found["runs"]]
-    yield f"one: {names[0]} (step {found['steps'][0]})   other: {names[1]} (step {found['steps'][1]})"
+    for which, name, step in zip(("one", "other"), found["runs"], found["steps"], strict=True):
+        yield f"{which + ':':6} {line(name, 400)} (step {step})"
     yield ""
     yield from table(
         [["step", "one", "other"], *([str(r["step"]), score(r["one"]), score(r["other"])] for r in found["curve"])]
     )
     yield ""
-    rows = [["last evaluation", "one", "other", "other better by", "p"]]
-    for kind, (one, other) in found["final"].items():
-        gap = found["better_by"] if kind == "all" else found["better_by_kind"][kind]
-        p = "" if gap is None else f"{gap['p']:.4f}"
-        rows.append([line(kind, 40), score(one), score(other), shown(gap, "+") or "-", p])
-    yield from table(rows)
+    final = ((line(kind, 40), score(one), score(other)) for kind, (one, other) in found["final"].items())
+    yield from table([["last evaluation", "one", "other"], *final])
+    yield ""
+    gaps = {"all": found["better_by"], **found["better_by_kind"]}
+    rows = [[line(kind, 40), shown(gap, "+"), f"{gap['p']:.4f}"] for kind, gap in gaps.items() if gap is not None]
+    yield from table([["last evaluation", "other better by", "p"], *rows]) if rows else ()
     if found["better_by"] is None:
         yield "no held-out stream was kept by both: their difference has no interval"
     causes = found["causes"]

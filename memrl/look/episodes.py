@@ -7,7 +7,7 @@ place in a step's changes, an item is one of the final memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import fmean
@@ -29,7 +29,7 @@ from memrl.look.records import (
     OriginRecord,
     Part,
     QuestionRecord,
-    SearchRow,
+    SearchTexts,
     SentenceLink,
     SentenceRecord,
     ShownRecord,
@@ -459,28 +459,27 @@ def wrong_rows(place: GroupPlace, told: Told) -> list[WrongRow]:
     ]
 
 
-def search_rows(place: GroupPlace, group: Sequence[Told]) -> list[SearchRow]:
+def search_texts(place: GroupPlace, group: Sequence[Told]) -> list[SearchTexts]:
     """Return all text of a group, to be searched."""
     first = group[0].episode
-    rows: list[SearchRow] = []
+    found: list[SearchTexts] = []
 
-    def add(at: str, what: Any, where: object, text: str) -> None:
-        if text:
-            rows.append({"at": at, "what": what, "place": str(where), "text": cut(text, 2_000)})
+    def add(at: str, what: Any, some: Iterable[tuple[object, str]]) -> None:
+        told = [(str(where), cut(text, 2_000)) for where, text in some if text]
+        if told:
+            places, texts = zip(*told, strict=True)
+            found.append({"at": at, "what": what, "places": list(places), "texts": list(texts)})
 
-    for number, chunk in enumerate(first.chunks):
-        add(place.group, "chunk", number, chunk.text)
-    for answer in first.answers:
-        add(place.group, "question", answer.question_id, f"{answer.question} ({answer.gold[0]})")
+    add(place.group, "chunk", ((number, chunk.text) for number, chunk in enumerate(first.chunks)))
+    asked = ((answer.question_id, f"{answer.question} ({answer.gold[0]})") for answer in first.answers)
+    add(place.group, "question", asked)
     for told in group:
-        at = place.episode(told.episode.index)
-        for step in told.episode.steps:
-            add(at, "completion", step.chunk, step.text)
-        for item in told.episode.memory.get("items", []):
-            add(at, "item", item["id"], item["content"])
-        for answer in told.episode.answers:
-            add(at, "answer", answer.question_id, answer.answer)
-    return rows
+        episode = told.episode
+        at = place.episode(episode.index)
+        add(at, "completion", ((step.chunk, step.text) for step in episode.steps))
+        add(at, "item", ((item["id"], item["content"]) for item in episode.memory.get("items", [])))
+        add(at, "answer", ((answer.question_id, answer.answer) for answer in episode.answers))
+    return found
 
 
 def compare_column(place: GroupPlace, told: Told, *, written: bool) -> CompareColumn:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-FORMAT = 1
+FORMAT = 2
 """The version of these records; it goes up where a page of before could misread them."""
 
 Part = Literal["training", "held-out"]
@@ -476,18 +476,19 @@ class SearchRecord(TypedDict):
     run: str
     part: Part
     step: int
-    rows: list[SearchRow]
+    texts: list[SearchTexts]
 
 
-class SearchRow(TypedDict):
-    """One text."""
+class SearchTexts(TypedDict):
+    """The texts of one sort that an episode or a group has. A step has tens of thousands: as a record each, they would
+    take a browser twice the memory."""
 
     at: str
     """Name of the `EpisodeRecord`, of the `GroupRecord` for `chunk` and `question`."""
     what: Literal["chunk", "question", "completion", "item", "answer"]
-    place: str
-    """Number of the chunk, id of the question or of the item."""
-    text: str
+    places: list[str]
+    """Number of the chunk, id of the question or of the item, of each text."""
+    texts: list[str]
 
 
 class CompareRecord(TypedDict):

@@ -37,7 +37,7 @@ from memrl.look.episodes import (
     group_row,
     groups_of,
     question_record,
-    search_rows,
+    search_texts,
     wrong_rows,
 )
 from memrl.look.overview import alarms_of, band_of, series_of
@@ -72,6 +72,8 @@ have in all."""
 COMPARED = 64
 """Streams of an evaluation that can be compared; and evaluations that are set side by side."""
 LIVE_SECONDS = 5.0
+LOADED_AT_ONCE = 8
+"""Runs whose overviews the page's document loads itself, so that the page need not ask for them one after the other."""
 _WHOLE_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 _CALL = "memrlData"
 Phase = Callable[[], None]
@@ -138,7 +140,7 @@ def write_report(
         causes = {f"{key}/{step}": found for key in runs for step, found in _causes_in(made[key]["made"]).items()}
     _put_json(out / CAUSES_FILE, causes, indent=2)
     _put_json(out / MARK, {"format": FORMAT, "runs": made})
-    _copy_page(out)
+    _copy_page(out, ["index", *(f"{key}/overview" for key in list(runs)[:LOADED_AT_ONCE])])
     return out / "index.html"
 
 
@@ -331,10 +333,10 @@ class _RunReport:
                 self._writer.write(place.episode(told.episode.index), record)
                 wrong += wrong_rows(place, told)
             rows.append(group_row(place, group))
-            search += search_rows(place, group)
+            search += search_texts(place, group)
         folder = f"{self.key}/{part}/{step:05d}"
         self._writer.write(f"{folder}/wrong", {**whose, "rows": wrong})
-        self._writer.write(f"{folder}/search", {**whose, "rows": search})
+        self._writer.write(f"{folder}/search", {**whose, "texts": search})
         self._writer.write(f"{folder}/groups", {**whose, "groups": rows})  # last: it says that the step is there
 
     # The overview ---------------------------------------------------------------------------------------------------
@@ -495,12 +497,19 @@ def _remove_others(data: Path, keys: set[str]) -> None:
             shutil.rmtree(path)
 
 
-def _copy_page(out: Path) -> None:
-    """Copy the built page beside the data, those of its files that are not there as they are."""
+def _copy_page(out: Path, names: Sequence[str]) -> None:
+    """Copy the built page beside the data, those of its files that are not there as they are; its document loads the
+    records of these names, after the script that takes them in."""
+    scripts = "".join(f'    <script defer src="data/{name}.js"></script>\n' for name in names).encode()
     for path in sorted(PAGE.rglob("*")) if PAGE.is_dir() else ():
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        if path == PAGE / "index.html":
+            data = data.replace(b"  </head>", scripts + b"  </head>", 1)
         target = out / path.relative_to(PAGE)
-        if path.is_file() and not (target.is_file() and target.read_bytes() == path.read_bytes()):
-            _put(target, path.read_bytes())
+        if not (target.is_file() and target.read_bytes() == data):
+            _put(target, data)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from memrl.look.columns import WIDTH, table, width_of
 from memrl.look.episodes import GroupPlace, Told, episode_record, group_record, groups_of
 from memrl.look.overview import alarms_of
 from memrl.look.records import AnswerRow, EpisodeRecord, GroupRecord, IntervalRecord, Part, StepRecord
@@ -25,13 +26,6 @@ SIGN = {"insert": "+", "update": "~", "delete": "-"}
 def score(interval: IntervalRecord | None) -> str:
     """Return a score with its interval; a dash where there is none."""
     return "-" if interval is None else shown(dict(interval))
-
-
-def table(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
-    """Yield rows, the first of which is the head, in columns as wide as they need."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        yield indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def found_in(run: Run, part: Part, step: int) -> list[list[Told]]:
@@ -54,8 +48,13 @@ def run_text(run: Run) -> Iterator[str]:
     files = run.episode_files("held-out").steps()
     if rows:
         yield ""
-        head = ["step", "held-out", *map(line, kinds), "wrong", *IN_WORDS.values()]
-        yield from table([head, *(_evaluation(run, row, kinds, row["step"] in files) for row in rows)])
+        scores = [[str(row["step"]), score(interval_of(dict(row), "eval/qa")), *_by_kind(row, kinds)] for row in rows]
+        yield from table([["step", "held-out", *(line(kind, 40) for kind in kinds)], *scores])
+        yield ""
+        yield from _causes_text(
+            {row["step"]: _causes(run, row["step"]) if row["step"] in files else None for row in rows}
+        )
+        yield ""
     for name, part in (("held-out", "held-out"), ("training", "training")):
         steps = run.episode_files(part).steps()  # type: ignore[arg-type]
         yield f"{name} episodes: " + (f"steps {_ranges(steps)}" if steps else "none were kept")
@@ -63,16 +62,26 @@ def run_text(run: Run) -> Iterator[str]:
         yield f"! {line(damage, 400)}"
 
 
-def _evaluation(run: Run, row: Mapping[str, Any], kinds: Sequence[str], kept: bool) -> list[str]:
-    causes = None
-    if kept:
-        told = [one for group in found_in(run, "held-out", row["step"]) for one in group]
-        causes = counted(why.cause for one in told for why in one.why.values()) if told else None
-    by_kind = [f"{row[KIND + kind]:.3f}" if KIND + kind in row else "-" for kind in kinds]
-    counts = ["-"] * (len(IN_WORDS) + 1)
-    if causes is not None:
-        counts = [str(sum(causes.values())), *(str(causes[cause.value]) for cause in IN_WORDS)]
-    return [str(row["step"]), score(interval_of(dict(row), "eval/qa")), *by_kind, *counts]
+def _by_kind(row: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
+    return [f"{row[KIND + kind]:.3f}" if KIND + kind in row else "-" for kind in kinds]
+
+
+def _causes(run: Run, step: int) -> dict[str, int] | None:
+    told = [one for group in found_in(run, "held-out", step) for one in group]
+    return counted(why.cause for one in told for why in one.why.values()) if told else None
+
+
+def _causes_text(by_step: Mapping[int, Mapping[str, int] | None]) -> Iterator[str]:
+    """Yield the counts of causes of evaluations; a cause that no wrong answer has is left out."""
+    seen = [cause for cause in IN_WORDS if any(of and of[cause.value] for of in by_step.values())]
+    rows = [
+        [
+            str(step),
+            *(["-"] * (len(seen) + 1) if of is None else map(str, (sum(of.values()), *(of[one] for one in seen)))),
+        ]
+        for step, of in by_step.items()
+    ]
+    yield from table([["step", "wrong", *(IN_WORDS[cause] for cause in seen)], *rows])
 
 
 def _ranges(steps: Sequence[int]) -> str:
@@ -88,21 +97,24 @@ def _ranges(steps: Sequence[int]) -> str:
 
 def episodes_text(run: Run, part: Part, step: int) -> Iterator[str]:
     """Yield the list of a step's episodes, numbered as `--episode` takes them."""
-    head = ["episode", "stream", "source", "paid", "questions", "score", "wrong", "memory tokens", "calls", "failed"]
+    head = ["episode", "stream", "paid", "score", "wrong", "memory tokens", "calls", "failed"]
     rows = []
-    for number, told in enumerate(one for group in found_in(run, part, step) for one in group):
+    every = [one for group in found_in(run, part, step) for one in group]
+    several = len({told.episode.source for told in every}) > 1
+    for number, told in enumerate(every):
         episode = told.episode
+        source = f" of {line(episode.source, 30)}" if several else ""
         results = [result for one in episode.steps for result in one.results]
         qa = sum(answer.score for answer in episode.answers) / max(len(episode.answers), 1)
         rows.append(
             [
-                str(number), line(episode.stream_id, 60), line(episode.source, 30), f"{episode.total:.3f}",
-                str(len(episode.answers)), f"{qa:.3f}", str(len(told.why)), str(episode.memory_tokens),
-                str(len(results)), str(sum(not result.ok for result in results)),
+                str(number), f"{line(episode.stream_id, 60)}{source}", f"{episode.total:.3f}", f"{qa:.3f}",
+                f"{len(told.why)} of {len(episode.answers)}", str(episode.memory_tokens), str(len(results)),
+                str(sum(not result.ok for result in results)),
             ]
         )  # fmt: skip
     yield f"{part}, step {step}"
-    yield from table([head, *rows])
+    yield from table([head, *rows], long=1)
 
 
 def wrong_text(run: Run, part: Part, step: int, cause: Cause | None = None) -> Iterator[str]:
@@ -114,7 +126,8 @@ def wrong_text(run: Run, part: Part, step: int, cause: Cause | None = None) -> I
     told = [one for group in found_in(run, part, step) for one in group]
     counts = counted(why.cause for one in told for why in one.why.values())
     yield f"{part}, step {step}: {sum(counts.values())} wrong answers"
-    yield from table([list(IN_WORDS.values()), [str(counts[cause.value]) for cause in IN_WORDS]], "  ")
+    for cause, label in IN_WORDS.items():
+        yield f"  {counts[cause.value]:4d}  {label}"
     for number, one in enumerate(told):
         for answer in one.episode.answers:
             why = one.why.get(answer.question_id)
@@ -218,21 +231,17 @@ def _quoted(text: str) -> Iterator[str]:
 
 def runs_text(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of runs, one a line, and where several of one name differ by their seeds alone their seeds
-    together."""
+    together. Where folders have no room in it, each stands whole in a line above its run."""
     found = list(rows)
-    head = ["run", "name", "seed", "state", "step", "best", "last"]
-    yield from table(
-        [
-            head,
-            *(
-                [
-                    line(row["folder"], 100), line(row["name"], 40), "-" if row["seed"] is None else str(row["seed"]),
-                    row["state"], row["of"], score(row["best"]), score(row["last"]),
-                ]
-                for row in found
-            ),
-        ]
-    )  # fmt: skip
+    names = [["run", "name"], *([line(row["folder"], 400), line(row["name"], 40)] for row in found)]
+    told = [["seed", "state", "step", "best", "last"], *map(_run_cells, found)]
+    rows = [[*name, *cells] for name, cells in zip(names, told, strict=True)]
+    if width_of(rows) <= WIDTH:
+        yield from table(rows)
+    else:
+        for (folder, name), text in zip(names, table(told, "  "), strict=True):
+            yield f"{folder} ({name})"
+            yield text
     seeds: dict[str, list[int]] = defaultdict(list)
     for row in found:
         if row["seed"] is not None:
@@ -243,6 +252,11 @@ def runs_text(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for row in found:
         for damage in row["damage"]:
             yield f"! {line(damage, 400)}"
+
+
+def _run_cells(row: Mapping[str, Any]) -> list[str]:
+    seed = "-" if row["seed"] is None else str(row["seed"])
+    return [seed, row["state"], row["of"], score(row["best"]), score(row["last"])]
 
 
 def run_row(run: Run) -> dict[str, Any]:

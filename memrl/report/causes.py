@@ -35,7 +35,7 @@ from typing import Any
 from memrl.envs.building.prose import sentences
 from memrl.envs.stream import Chunk
 from memrl.envs.text import stands_in
-from memrl.envs.tools import ResultCode
+from memrl.envs.tools import ResultCode, ToolCall
 from memrl.records import AnswerRecord, Step
 from memrl.rewards.content import anchors, content_words, unfaithful
 
@@ -201,12 +201,18 @@ class Reading:
         """Return the index of the step and the text of each call that the budget has refused."""
         if self._refused is None:
             self._refused = [
-                (number, str(call.arguments.get("content", "")))
+                (number, _said(call))
                 for number, step in enumerate(self.steps)
                 for call, result in zip(step.calls, step.results, strict=False)
                 if result.code is ResultCode.OVER_BUDGET
             ]
         return self._refused
+
+
+def _said(call: ToolCall) -> str:
+    """Return the text that a call would have written: its content, of a tool that has none its longest argument."""
+    texts = [value for value in call.arguments.values() if isinstance(value, str)]
+    return str(call.arguments.get("content") or max(texts, key=len, default=""))
 
 
 def _history(steps: Sequence[Step], items: Mapping[str, Mapping[str, Any]]) -> Iterator[HeldText]:

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Match, Route
 import memrl
 from memrl.agent.users import Users
 from memrl.envs.tools import ToolCall
-from memrl.errors import ConfigError, Erased, KeyReused, MemrlError, PromptTooLong, TooLong
+from memrl.errors import ConfigError, Erased, KeyReused, MemrlError, NotOffered, PromptTooLong, TooLong
 from memrl.frozen.reader import Answer
 from memrl.serve.chat import Chats, Upstream, add_chat
 from memrl.serve.demo import Demo, add_demo
@@ -230,7 +230,7 @@ def _explain_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     async def failed(request: Request, error: MemrlError) -> Response:
         if isinstance(error, ConfigError | PromptTooLong | TooLong):
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, told(error))
-        if isinstance(error, Erased | KeyReused):
+        if isinstance(error, Erased | KeyReused | NotOffered):
             return refusal(HTTPStatus.CONFLICT, told(error))
         return refusal(HTTPStatus.SERVICE_UNAVAILABLE, told(error), {"Retry-After": "1"})
 

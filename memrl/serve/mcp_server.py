@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 import memrl
 from memrl.envs.designs import MemoryItem
-from memrl.envs.designs.stores import DELETE, INSERT, StoreMemory
+from memrl.envs.designs.stores import INSERT
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls
@@ -29,7 +29,7 @@ MCP_USER = ""
 """Whom its calls of the model are counted for: no name of a user of REST."""
 INSTRUCTIONS = (
     "A memory that outlives this conversation. Give texts worth keeping to `read`, which decides what to remember; "
-    "`ask` answers from the memory alone. `memory_insert`, `memory_update` and `memory_delete` change single items."
+    "`ask` answers from the memory alone. By {tools} you write in it yourself."
 )
 Arguments = dict[str, Any]
 
@@ -53,7 +53,7 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
         given = Read(**arguments)
         with calls.turn(MCP_USER):
             results = await agent.aread(given.text, time=given.time)
-        return _told(results, known_is_failure=False)
+        return await to_thread.run_sync(_told, agent, results, False)
 
     async def ask(arguments: Arguments) -> types.CallToolResult:
         given = Ask(**arguments)
@@ -64,13 +64,15 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
     def search(arguments: Arguments) -> types.CallToolResult:
         return _listed(agent.search(Search(**arguments).query).items)
 
-    offered = [
-        *(_memory_tool(agent, schema) for schema in StoreMemory.tools),
+    own = [
         _tool("memory_search", "The remembered items that match a query best.", Search, _elsewhere(search)),
         _tool("memory_list", "All that is remembered.", NoArguments, _elsewhere(lambda _: _listed(agent.memory))),
         _tool("read", "Read a text, and remember what is worth it.", Read, read, writes=True),
         _tool("ask", "Answer a question from the memory alone.", Ask, ask),
     ]
+    taken = {each.tool.name for each in own}  # a design may have a tool for searching too
+    written = [_memory_tool(agent, schema) for schema in agent.tools if schema.name not in taken]
+    offered = [*written, *own]
     tools = {each.tool.name: each for each in offered}
 
     async def list_tools(ctx: ServerRequestContext[Any], params: Any) -> types.ListToolsResult:
@@ -105,7 +107,7 @@ def create_mcp(agent: MemoryAgent, calls: ModelCalls) -> Server[Any]:
     return Server(
         "memrl",
         version=memrl.__version__,
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS.format(tools=", ".join(f"`{each.tool.name}`" for each in written)),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=list_resources,
@@ -130,7 +132,7 @@ def _memory_tool(agent: MemoryAgent, schema: ToolSchema) -> _Offered:
     )
 
     def call(arguments: Arguments) -> types.CallToolResult:
-        return _told(agent.execute([ToolCall(name=schema.name, arguments=arguments)], by="mcp"))
+        return _told(agent, agent.execute([ToolCall(name=schema.name, arguments=arguments)], by="mcp"))
 
     return _Offered(tool, _elsewhere(call))
 
@@ -153,14 +155,15 @@ def _tool(
     return _Offered(types.Tool(name=name, description=description, input_schema=schema, annotations=hints), call)
 
 
-def _told(results: list[ToolResult], *, known_is_failure: bool = True) -> types.CallToolResult:
+def _told(agent: MemoryAgent, results: list[ToolResult], known_is_failure: bool = True) -> types.CallToolResult:
     """Return what became of operations; an error where there was one and none succeeded.
 
     Args:
+        agent: of whose memory.
         known_is_failure: an insertion of what is known already counts as one that has failed; a text that says nothing
             new has been read all the same.
     """
-    lines = [f"{result.name or 'call'}: {_outcome(result)}" for result in results]
+    lines = [f"{result.name or 'call'}: {_outcome(agent, result)}" for result in results]
     fine = {ResultCode.OK} if known_is_failure else {ResultCode.OK, ResultCode.DUPLICATE}
     failed = bool(results) and not any(result.code in fine for result in results)
     return _result(
@@ -170,10 +173,13 @@ def _told(results: list[ToolResult], *, known_is_failure: bool = True) -> types.
     )
 
 
-def _outcome(result: ToolResult) -> str:
+def _outcome(agent: MemoryAgent, result: ToolResult) -> str:
     if not result.ok:
         return f"failed ({result.code}): {result.message}"
-    return f"{result.item_id} is gone" if result.name == DELETE.name else f"{result.item_id}: {result.content}"
+    if result.content is not None:
+        return f"{result.item_id}: {result.content}" if result.item_id else result.content
+    gone = result.item_id is not None and agent.get(result.item_id) is None
+    return f"{result.item_id} is gone" if gone else f"{result.item_id or ''} {result.message or 'done'}".strip()
 
 
 def _listed(items: tuple[MemoryItem, ...]) -> types.CallToolResult:

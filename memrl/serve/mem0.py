@@ -19,20 +19,20 @@ from starlette.exceptions import HTTPException
 from memrl.agent.history import Change
 from memrl.agent.stored import StoredItem
 from memrl.agent.users import Users
-from memrl.envs.designs.stores import DELETE
-from memrl.envs.tools import ToolCall, ToolResult
+from memrl.envs.tools import ToolResult
 from memrl.serve.limits import ModelCalls
 from memrl.serve.memories import done
-from memrl.serve.messages import Metadata, Said, Spoken, Text, UserName
+from memrl.serve.messages import ITEM, Metadata, Said, Spoken, Text, UserName
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
 
 BY = "mem0"
 EVENTS = {"memory_insert": "ADD", "memory_update": "UPDATE", "memory_delete": "DELETE"}
+"""What the tools of `stores` do, in mem0's words."""
 ENTITIES = ("agent_id", "app_id", "run_id")
 """What mem0 tells memories apart by beside the user: metadata here."""
-MemoryId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}:[a-z]{3,4}(_[0-9]{1,19})?$")]
+MemoryId = Annotated[str, Path(pattern=rf"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{{0,63}}:{ITEM}$")]
 
 
 class _Given(BaseModel):
@@ -85,7 +85,7 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
         with calls.turn(user):
             async with users.awaited(user) as agent:
                 results = await agent.aadd(spoken, metadata=metadata, infer=body.infer, time=time)
-        return {"results": [_event(user, result) for result in results if result.ok]}
+                return {"results": [await _event(agent, user, each) for each in results if each.ok and each.item_id]}
 
     @router.post("/v3/memories/")
     def get_all(
@@ -114,8 +114,7 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
     @router.delete("/v1/memories/")
     def delete_all(user_id: UserName) -> dict[str, str]:
         with users.of(user_id) as agent:
-            names = [item.id for item in agent.memory if item.id != "core"]
-            agent.execute([ToolCall(name=DELETE.name, arguments={"memory_id": name}) for name in names], by=BY)
+            agent.delete_all(by=BY)
         return {"message": "Memories deleted successfully!"}
 
     @router.get("/v1/memories/{memory_id}/")
@@ -128,8 +127,8 @@ def add_mem0(router: APIRouter, users: Users, calls: ModelCalls) -> None:
     def update(memory_id: MemoryId, body: Updated) -> dict[str, Any]:
         user, _, name = memory_id.partition(":")
         with users.of(user) as agent:
-            done(agent.update(name, body.text, metadata=body.metadata, by=BY))
-            return _memory(user, _there(agent, name))
+            result = done(agent.update(name, body.text, metadata=body.metadata, by=BY))
+            return _memory(user, _there(agent, result.item_id or name))  # a design may give it another id
 
     @router.delete("/v1/memories/{memory_id}/")
     def delete(memory_id: MemoryId) -> dict[str, str]:
@@ -199,8 +198,13 @@ def _memory(user: str, item: StoredItem) -> dict[str, Any]:
     }
 
 
-def _event(user: str, result: ToolResult) -> dict[str, Any]:
-    return {"id": f"{user}:{result.item_id}", "memory": result.content or "", "event": EVENTS[result.name]}
+async def _event(agent: MemoryAgent, user: str, result: ToolResult) -> dict[str, Any]:
+    """Return what became of an item; of a tool that is not of `stores`, by what is there now."""
+    event = EVENTS.get(result.name)
+    if event is None:
+        item = await agent.aget(str(result.item_id))
+        event = "DELETE" if item is None else "ADD" if item.added == item.changed else "UPDATE"
+    return {"id": f"{user}:{result.item_id}", "memory": result.content or "", "event": event}
 
 
 def _change(user: str, change: Change) -> dict[str, Any]:

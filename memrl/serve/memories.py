@@ -53,7 +53,10 @@ Filters = Annotated[
 NONE: list[str] = []
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Refusal, "description": "There is no such item."}}
 REFUSED: dict[int | str, dict[str, Any]] = {
-    409: {"model": Refusal, "description": "Another item says the same, or the memory is full."}
+    409: {
+        "model": Refusal,
+        "description": "Another item says the same, the memory is full, or its design has no tool that could.",
+    }
 }
 BY = "rest"
 
@@ -102,7 +105,7 @@ def add_memories(router: APIRouter, users: Users, calls: ModelCalls) -> None:
             result = agent.update(item, body.text, metadata=body.metadata, by=BY, why=body.why, key=key)
         return done(result)
 
-    @router.delete("/memories/{item}", responses=UNKNOWN)
+    @router.delete("/memories/{item}", responses={**UNKNOWN, **REFUSED})
     def delete(user: UserName, item: ItemName, erase: bool = False, key: Key = None) -> Deletion:
         """Delete an item, which undo brings back; with `erase=true` remove it and its history for good."""
         with users.of(user) as agent:

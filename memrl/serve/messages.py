@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +30,7 @@ from memrl.errors import (
     Erased,
     KeyReused,
     MemrlError,
+    NotOffered,
     PromptTooLong,
     StoreBusy,
     StoreFailed,
@@ -61,7 +62,10 @@ Text = Annotated[str, BeforeValidator(_clean)]
 Said = Annotated[str, BeforeValidator(_clean), StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f]")]
 Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_PAGE, description="Of a page; one of long texts has fewer.")]
 After = Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before.")]
-ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]{1,19})?$")]
+ITEM = r"[^\s/.][^\s/]{0,199}"
+"""An item's id, whatever the memory's design calls its items."""
+ItemName = Annotated[str, StringConstraints(pattern=f"^{ITEM}$")]
+ToolName = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 KeyText = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_KEY, pattern=r"^[\x21-\x7e]+$")]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_bearable)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,63}$")]
@@ -76,7 +80,7 @@ def complaints(errors: Iterable[Any]) -> str:
 def told(error: MemrlError) -> str:
     """Return what a caller is told of an error: its own words where the caller can do something about it. Any other
     names paths and addresses of this machine, and goes to the log."""
-    if isinstance(error, ConfigError | PromptTooLong | TooLong | Erased | KeyReused | Busy):
+    if isinstance(error, ConfigError | PromptTooLong | TooLong | Erased | KeyReused | NotOffered | Busy):
         return clean_text(str(error))
     if isinstance(error, Closed):
         return "the server is ending. Try again when it runs."
@@ -164,7 +168,7 @@ class Search(_Given):
 class Operation(_Given):
     """One call of a memory tool."""
 
-    name: Literal["memory_insert", "memory_update", "memory_delete"]
+    name: ToolName = Field(description="One of the memory's own tools: of the design stores memory_insert, ...")
     arguments: dict[str, Text | None] = Field(description="As the tool of that name takes them over MCP.")
 
 
@@ -172,7 +176,7 @@ class Operations(_Given):
     """Calls that are carried out in one transaction, in this order."""
 
     operations: list[Operation] = Field(min_length=1, max_length=MOST_OPERATIONS)
-    time: Text | None = Field(None, description="Stamped on episodic items that name none.")
+    time: Text | None = Field(None, description="Stamped on events that name none.")
     why: Text = Field("", description=f"For the history; up to {LONGEST_WHY} characters.")
     metadata: Metadata | None = Field(None, description="Of the items that are written.")
 

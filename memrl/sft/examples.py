@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
-from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory
@@ -48,7 +47,7 @@ def memorising(
     while not env.done:
         observation = env.observe()
         view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
-        text = prompter.dialect.format(demonstrate(stream, env.position, view, rng, habits))
+        text = prompter.dialect.format(demonstrate(stream, env.position, memory, view, rng, habits))
         yield example(prompter, prompter.encode(observation.messages, observation.tools), text)
         env.step(text)
 
@@ -58,10 +57,10 @@ def answering(
 ) -> Iterator[Example]:
     """One example a question, over a memory that holds a random `share` of the stream: the answer, or "unknown".
 
-    The memory has room for all of it here: were it full, most answers would be "unknown", and soon all of them.
+    The memory is of the policy's design, as what the reader is shown will be. It has room for all of it here: were it
+    full, most answers would be "unknown", and soon all of them.
     """
-    room = 10 * config.memory.budget
-    memory = StoreMemory(room, room, prompter.count_tokens)
+    memory = new_memory(config.memory, prompter, room=10)
     fill(stream, memory, rng, share)
     for question in stream.questions:
         view = memory.retrieve(question.text, config.memory.retrieve_budget)
@@ -84,16 +83,3 @@ def demonstrations(
         if habits is not None:
             yield from memorising(stream, config, prompter, rng, habits)
         yield from answering(stream, config, prompter, rng)
-
-
-def copying(vocabulary: Sequence[int], separator: Sequence[int], end: int, count: int, seed: int) -> Iterator[Example]:
-    """Segments of random tokens, then the same in another order: only a segment's first token tells which comes next.
-
-    Teaches a new model to copy before it has anything to say.
-    """
-    rng = random.Random(f"copying/{seed}")
-    for _ in range(count):
-        segments = [rng.sample(vocabulary, rng.randint(3, 7)) for _ in range(rng.randint(1, 5))]
-        prompt = [token for segment in segments for token in segment]
-        rng.shuffle(segments)
-        yield Example([*prompt, *separator], [*(token for segment in segments for token in segment), end])

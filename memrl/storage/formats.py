@@ -14,7 +14,7 @@ from memrl.errors import FormatError
 
 FORMAT_KEY = "format_version"
 """The key of the version in a JSON file."""
-FORMATS = {"run": 1, "checkpoint": 1, "set": 1, "export": 1, "memory": 3, "evaluation": 1}
+FORMATS = {"run": 1, "checkpoint": 1, "set": 1, "export": 1, "memory": 4, "evaluation": 1}
 """What this version of memrl writes."""
 NAMES = {
     "run": "a run folder",

@@ -21,7 +21,11 @@ from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import Closed, ConfigError, DataError, Erased, MemrlError, StoreBusy, TooLong
 from tests.disks import held_by_another
 
-TEXTS = ("Nora lives in Bern. It rained.", "Karl has a dog. The bus was late.", "Nora works as a baker.")
+TEXTS = (
+    "Nora lives in Oslo. Max yawned again.",
+    "Carl owns a dog. The lamp creaked at noon.",
+    "Nora works as a baker.",
+)
 
 
 @pytest.mark.parametrize("form", ["adapter", "merged"])

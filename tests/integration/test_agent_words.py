@@ -20,7 +20,7 @@ SAID = [
     {"role": "user", "name": "Nora", "content": "I live in Bern."},
     {"role": "assistant", "content": [{"type": "text", "text": "Nice."}]},
 ]
-LONG = "\n".join(f"Nora lives in Bern. Karl has a dog. It rained {day} days." for day in range(40))
+LONG = "\n".join(f"Nora lives in Oslo. Carl owns a dog. It rained {day} days." for day in range(40))
 
 
 @pytest.fixture
@@ -118,11 +118,11 @@ def test_a_text_with_a_key_that_was_cut_short_is_read_on_from_there(
     asked: list[int] = []
     calls = agent._policy.calls
 
-    async def failing(prompt: list[int]) -> object:
+    async def failing(prompt: list[int], tools: list[str]) -> object:
         asked.append(len(prompt))
         if len(asked) == 4:
             raise EngineError("it failed")
-        return await calls(prompt)
+        return await calls(prompt, tools)
 
     monkeypatch.setattr(agent._policy, "calls", failing)
     with pytest.raises(EngineError):

@@ -27,6 +27,7 @@ from memrl.look.runs import find_runs, open_run
 from memrl.look.texts import LONGEST, visible
 from memrl.records import AnswerRecord, Completion, Episode, Step
 from memrl.report.causes import Cause
+from memrl.storage.lock import lock_folder
 from memrl.storage.rundir import EpisodeWriter
 from memrl.training.rescore import rescore
 from memrl.training.trainer import Trainer
@@ -155,9 +156,10 @@ def test_names_lead_from_the_index_to_every_record(run: Path) -> None:
 def test_what_was_read_written_and_kept_is_found_by_a_search(run: Path) -> None:
     found = data(run / "report")
     sought = {
-        (row["at"], row["what"], row["place"]): row["text"]
+        (some["at"], some["what"], place): text
         for step in (*found["run/overview"]["evaluations"], *found["run/overview"]["training"])
-        for row in found[step["search"]]["rows"]
+        for some in found[step["search"]]["texts"]
+        for place, text in zip(some["places"], some["texts"], strict=True)
     }
     assert {what for _, what, _ in sought} == {"chunk", "question", "completion", "item", "answer"}
     kept = [(name, item) for name, record in found.items() if "answers" in record for item in record["items"]]
@@ -208,7 +210,7 @@ def test_causes_agree_in_page_terminal_and_json_and_add_up(run: Path, capsys: py
         assert len(listed) == sum(answer.score < 0.5 for one in episodes for answer in one.answers)
         assert main(["show", str(run), "--wrong", "--step", str(evaluation["step"])]) == 0
         shown = capsys.readouterr().out.splitlines()
-        assert [int(cell) for cell in shown[2].split()] == list(counts.values())
+        assert [int(text.split()[0]) for text in shown[1 : 1 + len(counts)]] == list(counts.values())
         wrong += len(listed)
     assert wrong
 
@@ -268,6 +270,41 @@ def test_the_state_of_a_run_is_told(mine: Path) -> None:
     killed = open_run(mine)
     assert (killed.state, killed.step, killed.damage) == ("stopped", 1, [])
     assert "--resume" in killed.state_in_words
+
+
+def test_the_runs_of_a_folder_are_listed_with_their_states(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs"
+    for name in ("damaged", "ended", "killed", "newer", "running", "unborn"):
+        shutil.copytree(mine, folder / name, symlinks=True)
+    lines = (mine / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "damaged" / "metrics.jsonl").write_text(lines[0] + "{" + lines[1] + lines[2])
+    for name in ("killed", "running"):
+        (folder / name / "metrics.jsonl").write_text("".join(lines[:2]))
+        (folder / name / "summary.json").unlink()
+    (folder / "killed" / "lock").write_text(f"999999999 {socket.gethostname()}\n")  # as a kill leaves it behind
+    (folder / "newer" / "run.json").write_text(json.dumps({"format_version": 999}))
+    for path in (folder / "unborn").iterdir():
+        if path.name not in ("config.yaml", "run.json"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    with lock_folder(folder / "running"):
+        assert main(["runs", str(folder), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert main(["runs", str(folder)]) == 0
+        shown = capsys.readouterr().out
+    states = [(Path(row["folder"]).name, row["state"], row["of"]) for row in found["runs"]]
+    assert states == [
+        ("damaged", "damaged", "2/2"), ("ended", "ended", "2/2"), ("killed", "stopped", "1/2"),
+        ("running", "running", "1/2"),
+    ]  # fmt: skip
+    for name, state, step in states:
+        (at,) = (number for number, text in enumerate(shown.splitlines()) if text.split()[0].endswith(f"/{name}"))
+        assert {state, step} <= set(" ".join(shown.splitlines()[at : at + 2]).split())
+    assert "metrics.jsonl: 1 of 3 lines cannot be read" in shown
+    for why in ("newer memrl", f"{folder / 'unborn'} is empty: it was stopped before its first step"):
+        assert sum(why in text for text in found["left_out"]) == 1 and f"{why}" in shown
+    assert open_run(folder / "running").state == "stopped", "its lock is gone"
 
 
 def test_a_killed_run_has_a_report_without_what_came_after_its_last_row(mine: Path) -> None:
@@ -362,6 +399,19 @@ def test_runs_are_listed_and_compared(mine: Path, tmp_path: Path, capsys: pytest
         (["runs", "nowhere"], "no folder nowhere"),
         (["runs", "empty"], "holds no run"),
         (["compare", "run", "nowhere"], "no such folder"),
+        (["show", "nowhere"], "`memrl runs .` lists those near"),
+        (["show", "empty"], "it has no config.yaml"),
+        (["show", "unborn"], "Start it: memrl train --resume run.dir=unborn"),
+        (["show", "newer"], "newer memrl"),
+        (["compare", "run", "empty"], "it has no config.yaml"),
+        (["compare", "unborn", "run"], "was stopped before its first step"),
+        (["compare", "run", "newer"], "newer memrl"),
+        (["view", "nowhere", "--port", "0"], "no such folder"),
+        (["view", "empty", "--port", "0"], "it has no config.yaml"),
+        (["view", "unborn", "--port", "0"], "was stopped before its first step"),
+        (["view", "newer", "--port", "0"], "newer memrl"),
+        (["view", "run", "--port", "0", "--out", "other"], "give another --out, or empty it"),
+        (["view", "run", "--port", "TAKEN"], "Give another --host or --port"),
     ],
 )
 def test_bad_input_is_one_line_with_the_remedy(
@@ -375,9 +425,11 @@ def test_bad_input_is_one_line_with_the_remedy(
     Path("unborn", "run.json").write_text(json.dumps({"format_version": 1}))
     Path("newer", "run.json").write_text(json.dumps({"format_version": 999}))
     Path("other", "mine.txt").write_text("mine")
-    assert main(words) == 2
-    error = " ".join(capsys.readouterr().err.split())
-    assert says in error
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main([port if word == "TAKEN" else word for word in words]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
     assert Path("other", "mine.txt").read_text() == "mine" and len(list(Path("other").iterdir())) == 1
 
 

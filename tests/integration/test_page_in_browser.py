@@ -121,13 +121,6 @@ def test_the_counts_of_causes_are_those_of_the_file_and_filter_the_list(watched:
     assert f"cause={cause}" in place(page)
 
 
-def press(page: Page, key: str, there: re.Pattern[str]) -> None:
-    """Press a key that leads there, when keys are those of the view that is shown: they follow it a moment later."""
-    page.wait_for_timeout(700)
-    page.keyboard.press(key)
-    page.wait_for_url(there)
-
-
 def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: Watched) -> None:
     page = watched.go("#/episode/run/training/00004/0000-0")
     page.locator("#chunk-0").wait_for()
@@ -135,15 +128,15 @@ def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: W
         ("c", "c=0"), ("c", "c=1"), ("j", "c=2"), ("C", "c=1"), ("k", "c=0"), ("q", "q=q0"), ("q", "q=q1"),
         ("Q", "q=q0"),
     ):  # fmt: skip
-        press(page, key, re.compile(rf"\b{there}\b"))
+        page.keyboard.press(key)
+        page.wait_for_url(re.compile(rf"\b{there}\b"))
     for key, there in (
         ("e", "training/00004/0000-1"), ("E", "training/00004/0000-0"), ("s", "training/00005/0000-0"),
         ("S", "training/00004/0000-0"), ("u", "/group/run/training/00004/0000"), ("u", "/groups/run/training/4"),
         ("w", "/wrong/run/training/4"), ("x", "/compare/run"), ("o", "/"),
     ):  # fmt: skip
-        if name := {"e": "next episode", "E": "previous episode", "s": "next step", "S": "previous step"}.get(key):
-            page.get_by_label(name, exact=True).wait_for()
-        press(page, key, re.compile(re.escape(there)))
+        page.keyboard.press(key)
+        page.wait_for_url(re.compile(re.escape(there)))
     page.keyboard.press("?")
     page.locator("dialog").get_by_text("next chunk").wait_for()
     page.get_by_label("single keys act").uncheck()
@@ -152,6 +145,57 @@ def test_keys_lead_through_chunks_questions_episodes_groups_and_steps(watched: W
     page.keyboard.press("w")
     page.wait_for_timeout(100)
     assert place(page) == "/"
+
+
+@pytest.mark.parametrize(
+    ("keys", "there"),
+    [
+        ("ccjCk", "episode/run/training/00004/0000-0?c=0"),
+        ("qqQqcc", "episode/run/training/00004/0000-0?c=1&q=q1"),
+        ("eeE", "episode/run/training/00004/0000-1"),
+        ("sSsse", "episode/run/training/00006/0000-1"),
+        ("ecc", "episode/run/training/00004/0000-1?c=1"),
+        ("uSSuw", f"wrong/run/held-out/{LAST}"),
+        ("wso", ""),
+        ("eExu", "run/run"),
+    ],
+)
+def test_each_of_many_fast_keys_acts_on_the_view_that_the_one_before_has_led_to(
+    watched: Watched, keys: str, there: str
+) -> None:
+    """All are pressed at once, before any view has read its records."""
+    page = watched.page
+    page.goto(f"{watched.base}#/episode/run/training/00004/0000-0")
+    page.evaluate(
+        "keys => { for (const key of keys)"
+        " document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true})) }",
+        list(keys),
+    )
+    page.wait_for_url(f"{watched.base}#/{there}")
+    page.locator("h1").wait_for()
+    page.keyboard.press("c")  # none is left that would act before it
+    page.keyboard.press("o")
+    page.keyboard.press("/")
+    page.keyboard.type("oslo")  # into the field that it leads to: its letters are no keys
+    page.wait_for_url(re.compile(rf"search/run/held-out/{LAST}\?text=oslo$"))
+    assert page.get_by_role("searchbox").input_value() == "oslo"
+
+
+def test_a_key_that_leads_nowhere_is_forgotten_and_so_is_one_that_waits_when_the_pointer_is_used(
+    watched: Watched,
+) -> None:
+    page = watched.go("#/episode/run/training/00004/0000-0")
+    page.locator("#chunk-0").wait_for()
+    page.keyboard.press("E")
+    page.keyboard.press("c")
+    page.wait_for_url(re.compile("0000-0.c=0$"))
+    page.evaluate(
+        "() => { const press = key => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));"
+        " press('e'); press('c'); document.body.dispatchEvent(new PointerEvent('pointerdown', {bubbles: true})) }"
+    )
+    page.locator("#chunk-0").wait_for()
+    page.wait_for_timeout(300)
+    assert place(page) == "/episode/run/training/00004/0000-0?c=0"
 
 
 def test_steps_of_a_held_out_stream_stay_on_it(watched: Watched) -> None:

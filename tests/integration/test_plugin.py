@@ -37,15 +37,24 @@ class Notes:
         self.lines.append(call.arguments["text"])
         return ToolResult(name="note", code=ResultCode.OK, item_id=str(len(self.lines)), store="notes",
                           content=self.lines[-1])
+    @property
     def items(self):
         return tuple(MemoryItem(str(n), "notes", line, None, n) for n, line in enumerate(self.lines, start=1))
+    def get(self, item_id):
+        return next((item for item in self.items if item.id == item_id), None)
+    def relevant(self, text, budget=None):
+        return iter(self.items)
+    def keep(self, sentence, *, event=False, instead_of=None):
+        return [ToolCall(name="note", arguments={"text": sentence})]
+    def drop(self, item):
+        return []
     def render(self, chunk, budget):
         return MemoryView((), len(self.lines))
     def retrieve(self, question, budget):
-        items = self.items()[:1]
+        items = self.items[:1]
         return MemoryView(items, len(self.lines) - len(items), items[0] if items else None)
     def snapshot(self):
-        return {"items": [dict(vars(item)) for item in self.items()]}
+        return {"design": "notes", "version": 1, "items": [dict(vars(item)) for item in self.items]}
     def restore(self, state):
         self.lines = [item["content"] for item in state["items"]]
     def token_count(self):

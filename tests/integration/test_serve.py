@@ -263,9 +263,9 @@ def test_an_mcp_client_uses_it_over_http_beside_rest(port: int, mode: str) -> No
 def test_a_text_that_says_nothing_new_has_been_read(agent: MemoryAgent) -> None:
     known = ToolResult(name="memory_insert", code=ResultCode.DUPLICATE, message="sem_0001 says the same")
     wrong = ToolResult(name="memory_insert", code=ResultCode.BAD_ARGUMENTS, message="'content' is missing")
-    assert not _told([known], known_is_failure=False).is_error
-    assert not _told([known, wrong], known_is_failure=False).is_error
-    assert _told([wrong], known_is_failure=False).is_error and _told([known]).is_error
+    assert not _told(agent, [known], known_is_failure=False).is_error
+    assert not _told(agent, [known, wrong], known_is_failure=False).is_error
+    assert _told(agent, [wrong], known_is_failure=False).is_error and _told(agent, [known]).is_error
 
 
 # What it promises --------------------------------------------------------------------------------------------------

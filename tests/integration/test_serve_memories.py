@@ -25,7 +25,7 @@ from tests.openai_server import OpenAIServer
 HERE = "http://127.0.0.1"
 MANY = Limits(per_minute=10**9)
 TOKEN = "only-for-this-test"
-TEXT = "\n".join(f"Nora lives in Bern. Karl has a dog. It rained {day} days." for day in range(12))
+TEXT = "\n".join(f"Nora lives in Oslo. Carl owns a dog. It rained {day} days." for day in range(12))
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def test_each_error_of_the_store_has_its_words() -> None:
 
 
 def test_a_user_who_is_erased_while_a_text_is_read_stays_so(client: TestClient) -> None:
-    text = "\n".join(f"Nora lives in Bern. It rained {number} days." for number in range(2000))
+    text = "\n".join(f"Nora lives in Oslo. It rained {number} days." for number in range(2000))
     replies: list[Any] = []
     reader = threading.Thread(
         target=lambda: replies.append(client.post("/v1/users/dora/read", json={"text": text, "time": "May 2"}))

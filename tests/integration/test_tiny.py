@@ -1,4 +1,5 @@
-"""The embedded model: its recipe runs, and its tokenizer makes prompts short in the way the recipe counts on."""
+"""The embedded model: its recipe runs, its tokenizer makes prompts short in the way the recipe counts on, and what is
+written into it finds the item that a sentence changes."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memrl.cli import main as cli
@@ -14,11 +16,10 @@ from memrl.config.shipped import TINY, TINY_MODEL
 from memrl.engines.models import context_length, load_tokenizer
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs.stores import StoreMemory
-from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.tools import ToolCall
 from memrl.storage.files import find_damage, sha256_file
-from memrl.tiny.recipe import build_model
-from memrl.tiny.tokenizer import fixed_text, words
+from memrl.tiny.recipe import Recipe, build_model, new_model
+from memrl.tiny.tokenizer import DIALECT, IDS, SPARE, build_tokenizer, fixed_text, item_ids, words
 from tests.support import quiet
 
 
@@ -37,7 +38,7 @@ def test_the_recipe_rebuilds(quick_model: Path, tmp_path: Path, capsys: pytest.C
     assert find_damage(quick_model) is None
     model = AutoModelForCausalLM.from_pretrained(quick_model)
     assert model.config.model_type == "qwen3"
-    assert 0.5e6 < model.num_parameters() < 3e6
+    assert 2e6 < model.num_parameters() < 4e6
     # The same recipe, the same bytes; and by the command.
     again = tmp_path / "again"
     assert cli.main(["tiny", "build", "--quick", "--out", str(again)]) == 0
@@ -63,7 +64,10 @@ def test_every_word_is_one_token_wherever_it_stands(quick_model: Path) -> None:
     assert [word for word in words() if count(word) != 1] == []
     assert [word for word in words() if count(f"{word} {word}") != 2] == []
     assert [text for text in fixed_text() if count(text) != 1] == []
-    for text in ("Ada lives in Paris.", "sem_0001: Ada lives in Paris.\nepi_0002 (May 3): Ben met Cora."):
+    ids = item_ids()
+    assert (len(ids), ids[0], ids[-1]) == (2 * IDS, "sem_0001", "epi_0512") and set(ids) <= set(fixed_text())
+    assert {"link", "supersede", "triple", "page", "search"} <= set(SPARE) <= set(words())
+    for text in ("# Text\nAda lives in Paris.", "sem_0001: Ada lives in Paris.\nepi_0002 (May 3): Ben met Cora."):
         # White space apart: a word brings its space along, also after fixed text that ends in one.
         decoded = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False))
         assert "".join(decoded.split()) == "".join(text.split())
@@ -71,7 +75,7 @@ def test_every_word_is_one_token_wherever_it_stands(quick_model: Path) -> None:
         ToolCall(name="memory_insert", arguments={"memory_type": "semantic", "content": "Ada lives in Paris."}),
         ToolCall(name="memory_update", arguments={"memory_id": "sem_0001", "content": "Ada now lives in Rome."}),
     ]
-    dialect = HermesDialect()
+    dialect = DIALECT
     text = dialect.format(calls)
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert len(ids) < 20
@@ -83,7 +87,7 @@ def test_every_word_is_one_token_wherever_it_stands(quick_model: Path) -> None:
 
 def test_the_chat_template_renders_the_tools(quick_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(quick_model)
-    prompter = Prompter(tokenizer, HermesDialect())
+    prompter = Prompter(tokenizer, DIALECT)
     tools = StoreMemory(100, 10).tools
     messages = [{"role": "system", "content": "Keep a memory."}, {"role": "user", "content": "Ada lives in Paris."}]
     text = tokenizer.decode(prompter.encode(messages, tools))
@@ -109,3 +113,26 @@ def test_what_is_read_of_it_without_torch_is_what_transformers_finds() -> None:
     assert (ours.name_or_path, ours.padding_side) == (found.name_or_path, found.padding_side)
     described = AutoConfig.from_pretrained(TINY_MODEL).get_text_config()
     assert context_length(ModelConfig(path=TINY)) == described.max_position_embeddings
+
+
+def test_an_untrained_model_finds_the_item_that_a_sentence_changes(tmp_path: Path) -> None:
+    """The written heads alone: which id follows "...memory_id" is seen by the heads of the third layer."""
+    tokenizer = build_tokenizer(tmp_path)
+    model = new_model(Recipe(), tokenizer)
+    model.set_attn_implementation("eager")
+    items = ["Ada owns a cat.", "Ada lives in Oslo.", "Ben owns a dog.", "Ben likes soup.", "Cora lives in Rome."]
+    lines = "\n".join(f"sem_{41 + number:04d}: {item}" for number, item in enumerate(items))
+    for sentence, item in (
+        ("Ben now owns a frog.", "sem_0043"),
+        ("Ada lives in Paris, not in Oslo.", "sem_0042"),
+        ("Cora now lives in Bergen.", "sem_0045"),
+        ("Ben no longer likes soup.", "sem_0044"),
+    ):
+        call = ToolCall(name="memory_update", arguments={"memory_id": item, "content": sentence})
+        written = DIALECT.format([call]).split(item)[0]
+        text = f"# Memory (50% full, 0 hidden)\n{lines}\n# Text (May 2)\nAda yawned. {sentence}\n{written}"
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        place = ids.index(tokenizer.convert_tokens_to_ids(item))
+        with torch.no_grad():
+            seen = model(torch.tensor([ids]), output_attentions=True).attentions[2][0, :2, -1, place]
+        assert float(seen.min()) > 0.5, sentence

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memrl.envs.designs.base import HeldDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.records import AnswerRecord, Completion, Step
@@ -158,6 +159,6 @@ def test_finding_out_what_steps_are_worth_copies_no_memory(monkeypatch: pytest.M
     def refused(*_: Any) -> Any:
         raise AssertionError("the whole memory was copied")
 
-    monkeypatch.setattr(StoreMemory, "snapshot", refused)
-    monkeypatch.setattr(StoreMemory, "restore", refused)
+    monkeypatch.setattr(HeldDesign, "snapshot", refused)
+    monkeypatch.setattr(HeldDesign, "restore", refused)
     assert worths(calls) == wanted

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.envs.designs import MemoryDesign, count_words, diff, open_journal
+from memrl.envs.designs.base import HeldDesign
 from memrl.envs.designs.held import ItemJournal
 from memrl.envs.designs.journal import SnapshotJournal
 from memrl.envs.designs.stores import StoreMemory
@@ -203,7 +204,7 @@ def test_a_step_does_not_look_at_what_it_does_not_touch(monkeypatch: pytest.Monk
     def refused(_: StoreMemory) -> dict[str, Any]:
         raise AssertionError("a snapshot was taken")
 
-    monkeypatch.setattr(StoreMemory, "snapshot", refused)
+    monkeypatch.setattr(HeldDesign, "snapshot", refused)
     counted.clear()
     played = env(memory, 1)
     result = played.step(HermesDialect().format([call("insert", memory_type="semantic", content="Ben left.")]))

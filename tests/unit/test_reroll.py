@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from memrl.config import AdvantageConfig
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
+from memrl.envs.designs.base import HeldDesign
 from memrl.envs.designs.stores import INSERT, StoreMemory
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
@@ -242,7 +243,7 @@ def test_rerolling_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.append(1)
         return snapshot(self)
 
-    monkeypatch.setattr(StoreMemory, "snapshot", counted)
+    monkeypatch.setattr(HeldDesign, "snapshot", counted)
     assert Run(made, [[ROME]]).episode.steps == wanted
     assert len(taken) == 1  # the episode's own
 

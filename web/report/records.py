@@ -22,7 +22,10 @@ PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(No
 
 def typescript() -> str:
     """Return all records as interfaces, in the order of their module."""
-    blocks = ["// Written by records.py from memrl/look/records.py. Change that, then `make page`."]
+    blocks = [
+        "// Written by records.py from memrl/look/records.py. Change that, then `make page`.",
+        f"export const FORMAT = {records.FORMAT};",
+    ]
     for name, value in vars(records).items():
         if is_typeddict(value):
             fields = get_type_hints(value, vars(records))

@@ -4,7 +4,7 @@ import { Compare } from "./compare";
 import { useRuns } from "./data";
 import { Episode } from "./episode";
 import { Group } from "./group";
-import { Groups } from "./groups";
+import { Groups, goTo } from "./groups";
 import { HELP, keysOn, switchKeys, useKeys } from "./keys";
 import { Overview } from "./overview";
 import { Fault, pathOf, places } from "./parts";
@@ -16,18 +16,19 @@ import { Wrong } from "./wrong";
 
 export function App() {
   const route = useRoute();
-  const { index, runs } = useRuns();
+  const { index, runs, fault } = useRuns();
   const [help, setHelp] = useState(false);
   const main = useRef<HTMLElement>(null);
   const theme = useTheme();
   const [key = "", part = "", step = ""] = route.path.split("/");
   const run = runs.get(key) ?? runs.get(index?.runs[0]?.run ?? "");
   const to = links(run, part, Number(step));
+  const reading = !run && !fault;
   useKeys({
     o: () => go(link("")),
-    w: to.wrong ? () => go(to.wrong!) : null,
-    x: to.compare ? () => go(to.compare!) : null,
-    "/": to.search ? () => go(to.search!) : null,
+    w: goTo(to.wrong, reading),
+    x: goTo(to.compare, reading),
+    "/": goTo(to.search, reading),
     d: turn,
     "?": () => setHelp((now) => !now),
     Escape: help ? () => setHelp(false) : null,
@@ -40,7 +41,7 @@ export function App() {
       return;
     }
     window.scrollTo(0, 0);
-    main.current?.querySelector("h1")?.focus({ preventScroll: true });
+    if (!(document.activeElement instanceof HTMLInputElement)) main.current?.querySelector("h1")?.focus({ preventScroll: true });
   }, [place]);
   useEffect(() => {
     document.title = ["memrl", index?.title, NAMES[route.view]].filter(Boolean).join(" · ");

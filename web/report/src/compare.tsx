@@ -1,8 +1,9 @@
 // One held-out stream twice: two steps of a run, or two runs. What is kept, updated, left; which answers turned.
 import { useState } from "preact/hooks";
 import { useRecord, useRuns } from "./data";
+import { goTo } from "./groups";
 import { useKeys } from "./keys";
-import { Cause, Choice, Differing, Fault, Head, Loading, OnlyDiffering, Panel, Right } from "./parts";
+import { beside, Cause, Choice, Differing, Fault, Head, Loading, OnlyDiffering, Panel, Right } from "./parts";
 import type { CompareColumn, CompareRecord, RunRecord, StreamPlace } from "./records";
 import { go, link, type Route } from "./route";
 import { count, Long, score, T } from "./text";
@@ -20,11 +21,12 @@ export function Compare({ route }: { route: Route }) {
   const at = place ? streams.indexOf(place) : -1;
   const words = { with: other === run ? "" : (other?.run ?? ""), stream: place?.stream ?? "", source: place?.source ?? "", a: route.get("a"), b: route.get("b") };
   const to = (change: Record<string, string>) => link("compare", run?.run ?? "", { ...words, ...change });
+  const reading = !fault && !(index && (run || !index.runs.some((one) => one.run === route.path)));
   const turn = (by: number) => {
-    const next = at < 0 ? undefined : streams[at + by];
-    return next ? () => go(to({ stream: next.stream, source: next.source })) : null;
+    const next = beside(streams, at, by);
+    return goTo(next && to({ stream: next.stream, source: next.source }), reading);
   };
-  useKeys({ g: turn(1), G: turn(-1), u: run ? () => go(link("run", run.run)) : null });
+  useKeys({ g: turn(1), G: turn(-1), u: goTo(run && link("run", run.run), reading) });
   if (fault) return <Fault>{fault}</Fault>;
   if (!index || !run) return index && !index.runs.some((one) => one.run === route.path) && route.path ? <Fault>{`This report has no run ${route.path}.`}</Fault> : <Loading />;
   if (!place) return <Fault>This run has kept no held-out episodes, so there is nothing to compare.</Fault>;

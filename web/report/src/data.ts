@@ -1,7 +1,8 @@
 // Reads the records of the report. Each is a script that calls `memrlData(name, record)`: a page that is opened from
 // the disk may load scripts and nothing else. A name is followed only if it is one of the report's own files.
-import { useEffect, useState } from "preact/hooks";
-import type { IndexRecord, RunRecord } from "./records";
+// What every view needs, the runs, the page's document loads itself, while it loads this script.
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
+import { FORMAT, type IndexRecord, type RunRecord } from "./records";
 
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const KEPT = 48; // records; an episode of 24 chunks and 100 questions has about 100 kB
@@ -17,7 +18,13 @@ declare global {
   }
 }
 
-window.memrlData = (name, record) => waiting.get(name)?.done(record);
+let begun = false;
+
+window.memrlData = (name, record) => {
+  const asked = waiting.get(name);
+  if (asked) asked.done(record);
+  else if (!begun) keep(name, record);
+};
 
 export class Missing extends Error {}
 
@@ -72,7 +79,7 @@ export async function load<T>(name: string, options: { fresh?: boolean; once?: b
   return record as T;
 }
 
-export type Loaded<T> = { record: T | null; fault: string };
+export type Loaded<T> = { record: T | null; fault: string; reading: boolean };
 
 /** A record for a view; the one of before stays until the new one is there. */
 export function useRecord<T>(name: string | null | undefined): Loaded<T> {
@@ -89,9 +96,9 @@ export function useRecord<T>(name: string | null | undefined): Loaded<T> {
       wanted = false;
     };
   }, [name]);
-  if (!name) return { record: null, fault: "" };
-  if (found.name === name) return { record: found.record, fault: found.fault };
-  return { record: here, fault: "" };
+  if (!name) return { record: null, fault: "", reading: false };
+  if (found.name === name) return { record: found.record, fault: found.fault, reading: false };
+  return { record: here, fault: "", reading: here === null };
 }
 
 // The runs, which a live run changes -------------------------------------------------------------------------------
@@ -110,8 +117,8 @@ async function refresh(first: boolean): Promise<void> {
   try {
     const before = state.index;
     const index = await load<IndexRecord>("index", { fresh: !first });
-    if (index.format !== 1) {
-      set({ fault: `This report is of format ${index.format}, and its page reads 1: write it again.` });
+    if (index.format !== FORMAT) {
+      set({ fault: `This report is of format ${index.format}, and its page reads ${FORMAT}: write it again.` });
       return;
     }
     if (first || before?.updated !== index.updated || before?.live !== index.live) {
@@ -134,7 +141,7 @@ async function refresh(first: boolean): Promise<void> {
 
 export function useRuns(): Runs {
   const [runs, update] = useState(state);
-  useEffect(() => {
+  useLayoutEffect(() => {
     update(state);
     watchers.add(update);
     return () => {
@@ -145,5 +152,11 @@ export function useRuns(): Runs {
 }
 
 export function start(): void {
-  void refresh(true);
+  const begin = () => {
+    begun = true;
+    void refresh(true);
+  };
+  // By then the scripts of the document have run.
+  if (document.readyState === "complete") begin();
+  else document.addEventListener("DOMContentLoaded", begin, { once: true });
 }

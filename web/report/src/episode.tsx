@@ -30,7 +30,8 @@ export function nameOf(one: SentenceLink): string {
 
 export function Episode({ route }: { route: Route }) {
   const found = useRecord<EpisodeRecord>(route.path);
-  const { group, run, place, list, many } = useGroup(found.record?.group);
+  const { group, run, place, list, many, ...still } = useGroup(found.record?.group);
+  const [reading, listing] = found.fault ? [false, false] : [still.reading, still.listing];
   const words = { c: route.get("c"), q: route.get("q"), i: route.get("i"), o: route.get("o"), s: route.get("s") };
   const episode = found.record;
   const episodes = useMemo(() => list.flatMap((row) => row.episodes), [list]);
@@ -62,10 +63,12 @@ export function Episode({ route }: { route: Route }) {
     const next = answers[Math.max(0, Math.min(answers.length - 1, now + by))];
     if (next) go(to({ q: next.question, i: "", o: "", s: "", c: "" }), true);
   };
+  const read = (act: () => void) => (reading ? undefined : episode ? act : null);
   useKeys({
-    c: move(1), j: move(1), C: move(-1), k: move(-1), q: ask(1), Q: ask(-1),
-    e: goTo(after), E: goTo(before), g: goTo(groupAfter), G: goTo(groupBefore), s: goTo(stepAfter), S: goTo(stepBefore),
-    u: episode ? () => go(link("group", episode.group)) : null,
+    c: read(move(1)), j: read(move(1)), C: read(move(-1)), k: read(move(-1)), q: read(ask(1)), Q: read(ask(-1)),
+    e: goTo(after, listing), E: goTo(before, listing), g: goTo(groupAfter, listing), G: goTo(groupBefore, listing),
+    s: goTo(stepAfter, reading || higherList.reading), S: goTo(stepBefore, reading || lowerList.reading),
+    u: goTo(episode ? link("group", episode.group) : undefined, reading),
   }); // prettier-ignore
   const ready = episode !== null && group.record !== null && run !== undefined;
   useEffect(() => {

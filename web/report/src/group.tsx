@@ -5,32 +5,34 @@ import { crumbs, goTo, stepsAround } from "./groups";
 import { useKeys } from "./keys";
 import { Around, beside, Credit, Differing, Fault, Head, Loading, OnlyDiffering, Panel, partInWords, pathOf, placeOf } from "./parts";
 import type { EpisodeRow, GroupListRecord, GroupRecord } from "./records";
-import { go, link, type Route } from "./route";
+import { link, type Route } from "./route";
 import { count, figure, Long, score, T } from "./text";
 
 /** The group, its neighbours in the list of its step, and the same stream's group in the steps around. */
 export function useGroup(name: string | null | undefined) {
-  const { runs, index } = useRuns();
+  const { runs, index, fault } = useRuns();
   const group = useRecord<GroupRecord>(name);
   const run = group.record ? runs.get(group.record.run) : undefined;
   const place = group.record ? placeOf(run, group.record.part, group.record.step) : undefined;
   const list = useRecord<GroupListRecord>(place?.groups);
-  return { group, run, place, list: list.record?.groups ?? [], many: (index?.runs.length ?? 0) > 1 };
+  const reading = !fault && !group.fault && !(group.record && run);
+  const listing = reading || list.reading;
+  return { group, run, place, list: list.record?.groups ?? [], many: (index?.runs.length ?? 0) > 1, reading, listing };
 }
 
 export function Group({ route }: { route: Route }) {
-  const { group, run, place, list, many } = useGroup(route.path);
+  const { group, run, place, list, many, reading, listing } = useGroup(route.path);
   const here = list.findIndex((row) => row.group === route.path);
   const [before, after] = [beside(list, here, -1), beside(list, here, 1)].map((row) => row && link("group", row.group));
   const [stepBefore, stepAfter] = run && place ? stepsAround(run, place.part, place.step, "groups") : [];
   const first = group.record?.episodes[0];
   useKeys({
-    g: goTo(after),
-    G: goTo(before),
-    s: goTo(stepAfter),
-    S: goTo(stepBefore),
-    e: first ? () => go(link("episode", first.episode)) : null,
-    u: run && place ? () => go(link("groups", pathOf(run.run, place))) : null,
+    g: goTo(after, listing),
+    G: goTo(before, listing),
+    s: goTo(stepAfter, reading),
+    S: goTo(stepBefore, reading),
+    e: goTo(first && link("episode", first.episode), reading),
+    u: goTo(run && place && link("groups", pathOf(run.run, place)), reading),
   });
   if (group.fault) return <Fault>{group.fault}</Fault>;
   const record = group.record;

@@ -29,8 +29,9 @@ export function stepsAround(run: RunRecord, part: string, step: number, view: st
   return [before && link(view, pathOf(run.run, before)), after && link(view, pathOf(run.run, after))];
 }
 
-export function goTo(to: string | undefined): (() => void) | null {
-  return to ? () => go(to) : null;
+/** What a key does that goes to a place; `reading`: it is not known yet whether there is one. */
+export function goTo(to: string | undefined, reading: boolean): (() => void) | null | undefined {
+  return reading ? undefined : to ? () => go(to) : null;
 }
 
 export function Groups({ route }: { route: Route }) {
@@ -38,7 +39,8 @@ export function Groups({ route }: { route: Route }) {
   const { index } = useRuns();
   const list = useRecord<GroupListRecord>(place?.groups);
   const [before, after] = run && place ? stepsAround(run, place.part, place.step, "groups") : [];
-  useKeys({ s: goTo(after), S: goTo(before), u: run ? () => go(link("run", run.run)) : null });
+  const reading = !fault && !run;
+  useKeys({ s: goTo(after, reading), S: goTo(before, reading), u: goTo(run && link("run", run.run), reading) });
   if (fault || list.fault) return <Fault>{fault || list.fault}</Fault>;
   if (!run || !place || !list.record) return <Loading />;
   return (

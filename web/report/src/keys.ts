@@ -1,5 +1,7 @@
 // Keys of the report. A view gives those that it knows; they can be switched off, as WCAG 2.1.4 asks of single letters.
-import { useEffect } from "preact/hooks";
+// Each acts on the view that the key before it has led to, however fast they are pressed.
+import { useLayoutEffect } from "preact/hooks";
+import { moved } from "./route";
 import { recall, remember } from "./theme";
 
 export const HELP: [string, string][] = [
@@ -19,10 +21,15 @@ export const HELP: [string, string][] = [
   ["Esc", "close"],
 ];
 
+/** What keys do. Null: nothing here. Undefined: the view is still reading what it needs to know; the key waits for it. */
 export type Keys = Record<string, (() => void) | null | undefined>;
 
+const MOST_WAITING = 8;
+const FIELDS = /^(INPUT|SELECT|TEXTAREA)$/;
 const layers: { keys: Keys }[] = [];
 let on = recall("keys") !== "off";
+let waiting: string[] = [];
+let acting = false;
 
 export function keysOn(): boolean {
   return on;
@@ -33,25 +40,53 @@ export function switchKeys(to: boolean): void {
   remember("keys", to ? "on" : "off");
 }
 
-window.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  const target = event.target as HTMLElement;
-  if (event.key !== "Escape" && (!on || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName))) return;
-  for (const { keys } of [...layers].reverse()) {
-    if (!(event.key in keys)) continue;
-    const act = keys[event.key];
-    if (act) {
-      event.preventDefault();
+function meaning(key: string): (() => void) | null | undefined {
+  const layer = [...layers].reverse().find(({ keys }) => key in keys);
+  return layer ? layer.keys[key] : null;
+}
+
+function proceed(): void {
+  if (acting) return;
+  if (FIELDS.test(document.activeElement?.tagName ?? "")) waiting = waiting.filter((key) => key === "Escape");
+  for (let key = waiting[0]; key !== undefined; key = waiting[0]) {
+    const act = meaning(key);
+    if (act === undefined) return;
+    waiting.shift();
+    if (act === null) continue;
+    acting = true;
+    try {
       act();
+    } finally {
+      // Preact draws what has changed in a microtask too, which stands before this one.
+      queueMicrotask(() => {
+        acting = false;
+        proceed();
+      });
     }
     return;
   }
+}
+
+window.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.key === "Escape") waiting = [];
+  else if (!on || FIELDS.test((event.target as HTMLElement).tagName)) return;
+  if (waiting.length === 0 && meaning(event.key) === null) return;
+  event.preventDefault();
+  if (waiting.length < (event.repeat ? 1 : MOST_WAITING)) waiting.push(event.key);
+  moved();
+  queueMicrotask(proceed);
+});
+
+window.addEventListener("pointerdown", () => {
+  waiting = [];
 });
 
 export function useKeys(keys: Keys): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const layer = { keys };
     layers.push(layer);
+    queueMicrotask(proceed);
     return () => {
       layers.splice(layers.indexOf(layer), 1);
     };

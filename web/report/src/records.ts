@@ -1,5 +1,7 @@
 // Written by records.py from memrl/look/records.py. Change that, then `make page`.
 
+export const FORMAT = 2;
+
 export interface IntervalRecord {
   value: number;
   low: number | null;
@@ -324,14 +326,14 @@ export interface SearchRecord {
   run: string;
   part: "training" | "held-out";
   step: number;
-  rows: SearchRow[];
+  texts: SearchTexts[];
 }
 
-export interface SearchRow {
+export interface SearchTexts {
   at: string;
   what: "chunk" | "question" | "completion" | "item" | "answer";
-  place: string;
-  text: string;
+  places: string[];
+  texts: string[];
 }
 
 export interface CompareRecord {

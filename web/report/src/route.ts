@@ -1,6 +1,6 @@
 // The place in the report, in the location's hash, so that each can be linked to:
 // `#/episode/RUN/held-out/00012/0003-0?q=q5&item=sem_0001`.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export type Route = { view: string; path: string; get: (key: string) => string };
 export type Words = Record<string, string | number | null | undefined>;
@@ -23,18 +23,29 @@ export function parse(hash: string): Route {
 /** Go to a place; `quietly`: without an entry of the history, for what changes with every key. */
 export function go(to: string, quietly = false): void {
   if (location.hash === to) return;
-  if (quietly) {
-    history.replaceState(null, "", to);
-    window.dispatchEvent(new HashChangeEvent("hashchange"));
-  } else location.hash = to;
+  if (quietly) history.replaceState(null, "", to);
+  else location.hash = to;
+  moved();
 }
+
+const watchers = new Set<() => void>();
+
+/** Tell the views where the location is. The browser says so as well, some tasks later. */
+export function moved(): void {
+  for (const watcher of watchers) watcher();
+}
+
+window.addEventListener("hashchange", moved);
 
 export function useRoute(): Route {
   const [hash, set] = useState(location.hash);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const changed = () => set(location.hash);
-    window.addEventListener("hashchange", changed);
-    return () => window.removeEventListener("hashchange", changed);
+    changed();
+    watchers.add(changed);
+    return () => {
+      watchers.delete(changed);
+    };
   }, []);
   return parse(hash);
 }

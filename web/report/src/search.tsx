@@ -1,9 +1,9 @@
 // Search over all text of a step, of all evaluations, or of the run. Files are read one after the other and let go.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { load, useRuns } from "./data";
 import { crumbs, useStep } from "./groups";
 import { Choice, Fault, Head, Loading, partInWords, places, StepChoice, type Place } from "./parts";
-import type { RunRecord, SearchRecord, SearchRow } from "./records";
+import type { RunRecord, SearchRecord, SearchTexts } from "./records";
 import { go, link, type Route } from "./route";
 import { count, T } from "./text";
 import { Rows } from "./virtual";
@@ -11,7 +11,7 @@ import { Rows } from "./virtual";
 const MOST = 2_000; // hits that are listed
 const AROUND = 60; // characters before a hit
 
-type Hit = { row: SearchRow; part: string; step: number; place: number };
+type Hit = { at: string; what: SearchTexts["what"]; place: string; text: string; from: number; part: string; step: number };
 type Found = { for: string; hits: Hit[]; read: number; of: number; more: boolean; faults: number };
 const NOTHING: Found = { for: "", hits: [], read: 0, of: 0, more: false, faults: 0 };
 
@@ -23,7 +23,7 @@ export function Search({ route }: { route: Route }) {
   const [found, set] = useState<Found>(NOTHING);
   const field = useRef<HTMLInputElement>(null);
   const change = (words: Record<string, string>) => go(link("search", route.path, { text: typed, in: scope, what, ...words }), true);
-  useEffect(() => field.current?.focus(), [run === undefined]);
+  useLayoutEffect(() => field.current?.focus(), [run === undefined]); // before the next key
   useEffect(() => {
     const timer = setTimeout(() => typed !== query && change({ text: typed }), 250);
     return () => clearTimeout(timer);
@@ -77,10 +77,10 @@ export function Search({ route }: { route: Route }) {
             most={12}
             empty={busy ? "Reading …" : "Nothing has this text."}
             row={(hit) => (
-              <a class="line hit-line" href={placeOfHit(hit.row)}>
-                <Snippet text={hit.row.text} place={hit.place} long={query.length} />
+              <a class="line hit-line" href={placeOf(hit)}>
+                <Snippet text={hit.text} from={hit.from} long={query.length} />
                 <span class="faint">
-                  {hit.row.what} <T>{hit.row.place}</T>, {partInWords(hit.part, hit.step)}
+                  {hit.what} <T>{hit.place}</T>, {partInWords(hit.part, hit.step)}
                 </span>
               </a>
             )}
@@ -91,28 +91,28 @@ export function Search({ route }: { route: Route }) {
   );
 }
 
-function Snippet({ text, place, long }: { text: string; place: number; long: number }) {
-  const start = Math.max(0, place - AROUND);
+function Snippet({ text, from, long }: { text: string; from: number; long: number }) {
+  const start = Math.max(0, from - AROUND);
   return (
     <span class="ellipsis snippet">
       {start > 0 && "… "}
       <bdi>
-        <T>{text.slice(start, place)}</T>
+        <T>{text.slice(start, from)}</T>
         <mark>
-          <T>{text.slice(place, place + long)}</T>
+          <T>{text.slice(from, from + long)}</T>
         </mark>
-        <T>{text.slice(place + long, place + long + 160)}</T>
+        <T>{text.slice(from + long, from + long + 160)}</T>
       </bdi>
     </span>
   );
 }
 
-function placeOfHit(row: SearchRow): string {
-  if (row.what === "chunk") return link("group", row.at, { c: row.place });
-  if (row.what === "question") return link("group", row.at, { q: row.place });
-  if (row.what === "completion") return link("episode", row.at, { c: row.place });
-  if (row.what === "item") return link("episode", row.at, { i: row.place });
-  return link("episode", row.at, { q: row.place });
+function placeOf({ what, at, place }: Hit): string {
+  if (what === "chunk") return link("group", at, { c: place });
+  if (what === "question") return link("group", at, { q: place });
+  if (what === "completion") return link("episode", at, { c: place });
+  if (what === "item") return link("episode", at, { i: place });
+  return link("episode", at, { q: place });
 }
 
 async function look(
@@ -134,18 +134,23 @@ async function look(
     try {
       const record = await load<SearchRecord>(one.search!, { once: some.length > 2 });
       if (!wanted()) return;
-      for (const row of record.rows) {
-        if (what && row.what !== what) continue;
-        const at = row.text.toLowerCase().indexOf(low);
-        if (at < 0) continue;
-        if (found.hits.length >= MOST) {
-          found.more = true;
-          break;
-        }
-        // A part of the text alone is kept: a slice would hold the whole of it.
-        const start = Math.max(0, at - AROUND);
-        const text = copy(row.text.slice(start, at + low.length + 160));
-        found.hits.push({ row: { ...row, text: start > 0 ? `…${text}` : text }, part: one.part, step: one.step, place: at - start + (start > 0 ? 1 : 0) });
+      for (const some of record.texts) {
+        if (what && some.what !== what) continue;
+        some.texts.forEach((whole, number) => {
+          const from = whole.toLowerCase().indexOf(low);
+          if (from < 0 || found.more) return;
+          if (found.hits.length >= MOST) {
+            found.more = true;
+            return;
+          }
+          // A part of the text alone is kept: a slice would hold the whole of it.
+          const start = Math.max(0, from - AROUND);
+          const cut = start > 0 ? "…" : "";
+          const text = cut + copy(whole.slice(start, from + low.length + 160));
+          const place = some.places[number]!;
+          found.hits.push({ at: some.at, what: some.what, place, text, from: from - start + cut.length, part: one.part, step: one.step });
+        });
+        if (found.more) break;
       }
     } catch {
       if (!wanted()) return;

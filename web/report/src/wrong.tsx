@@ -18,7 +18,8 @@ export function Wrong({ route }: { route: Route }) {
   const groups = useRecord<GroupListRecord>(place?.groups);
   const [box, width] = useWidth();
   const [before, after] = run && place ? stepsAround(run, place.part, place.step, "wrong") : [];
-  useKeys({ s: goTo(after), S: goTo(before), u: run ? () => go(link("run", run.run)) : null });
+  const reading = !fault && !run;
+  useKeys({ s: goTo(after, reading), S: goTo(before, reading), u: goTo(run && link("run", run.run), reading) });
   if (fault) return <Fault>{fault}</Fault>;
   if (!run || !place) return <Loading />;
   const evaluation = place.part === "held-out" ? told(run).find((one) => one.step === place.step) : undefined;

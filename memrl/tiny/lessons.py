@@ -26,7 +26,7 @@ from memrl.learner.batching import make_micro_batches
 from memrl.learner.logprobs import completion_scores
 from memrl.records import Sample
 from memrl.sft.examples import Example, example
-from memrl.tiny.second.tokenizer import IDS
+from memrl.tiny.tokenizer import IDS
 
 
 @dataclass(frozen=True)
