@@ -130,7 +130,7 @@ class MemoryAgent:
 
     @property
     def embedded(self) -> bool:
-        """Whether the policy is the embedded model, or was trained from it."""
+        """True for the embedded model, and for what was trained from it."""
         return self._policy.embedded
 
     @property

@@ -17,7 +17,6 @@ from memrl.cli.served import add_served_options, named_server
 from memrl.config.registries import ENGINES
 from memrl.config.shipped import TINY
 from memrl.errors import ConfigError
-from memrl.storage.rundir import CONFIG_FILE
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
@@ -60,6 +59,8 @@ def add_demo_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    from memrl.storage.rundir import CONFIG_FILE
+
     policy: Path = arguments.policy
     if (policy / CONFIG_FILE).is_file():
         raise ConfigError(f"{policy} is a run. Take its policy out first: memrl export {policy} --out exported")

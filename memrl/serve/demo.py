@@ -45,16 +45,15 @@ ANY_WORLD = (
 
 @dataclass(frozen=True)
 class Demo:
-    """What the page says of the agent."""
+    """The names that the page shows."""
 
     policy: str
-    """What the policy is called."""
     store: str | None
     """The memory's file; None: a temporary one."""
 
 
 class Facts(BaseModel):
-    """What the page says of the agent and its memory."""
+    """The facts of the agent and its memory that the page shows."""
 
     policy: str
     embedded: bool
@@ -75,7 +74,7 @@ def add_demo(app: FastAPI, users: Users, user: str, demo: Demo) -> None:
 
     @app.get("/demo", include_in_schema=False)
     def facts() -> Facts:
-        """What the page says of the agent and its memory."""
+        """Return what the page shows of the agent and its memory."""
         with users.of(user) as agent:
             return Facts(
                 policy=demo.policy,
