@@ -62,10 +62,12 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 	$(DOCS_BIN)/python -m pip install --quiet -c constraints.txt -r $(DOCS_VENV)/requirements.txt
 	@touch $@
 
-# Node is needed by who changes the page alone: what it is built to is in the repository (memrl/report/page/).
-page: setup ## build the report's page from web/report/ (needs Node 18 or newer)
+# Node is needed by who changes a page alone: what they are built to is in the repository (memrl/report/page/,
+# memrl/serve/page/).
+page: setup ## build the pages of the report and the demo from web/ (needs Node 18 or newer)
 	PYTHONPATH=. $(BIN)/python web/report/records.py
 	cd web/report && npm ci --no-audit --no-fund --silent && npm run --silent build
+	cd web/demo && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 bench: setup ## the speed benchmarks, in their short form
 	$(BIN)/python benchmarks/bench.py
@@ -95,10 +97,11 @@ test-vllm: $(VLLM_STAMP) ## the tests of the vLLM engine, on vLLM's CPU build in
 $(RECIPES_STAMP): $(STAMP)
 	test -x $(RECIPES_VENV)/bin/python || $(BIN)/python -m venv $(RECIPES_VENV)
 	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' > "$$($(RECIPES_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/memrl-seen.pth"
-	$(RECIPES_VENV)/bin/python -m pip install --quiet 'mem0ai>=2.2'
+	$(RECIPES_VENV)/bin/python -m pip install --quiet 'mem0ai>=2.2' 'langgraph>=1.2' 'llama-index-core>=0.14' 'openai-agents>=0.24'
 	@touch $@
 
-test-recipes: $(RECIPES_STAMP) ## the tests with the clients of others (mem0's), in an environment of their own
+test-recipes: $(RECIPES_STAMP) ## the recipes, and clients of others, each with its real library, in an environment of their own
+	$(RECIPES_VENV)/bin/python -m pytest -q -p no:xdist -p no:schemathesis tests/integration/test_recipes.py
 	$(RECIPES_VENV)/bin/python -m pytest -q -p no:xdist -p no:schemathesis tests/integration/test_serve_memories.py -k mem0
 
 # What a user gets who has no lock: the newest of everything that pyproject.toml allows; torch alone is pinned, to a build

@@ -87,7 +87,7 @@ class MemoryAgent:
         """An agent of an exported policy (`memrl export`).
 
         Args:
-            policy: the exported folder: an adapter, or a merged model.
+            policy: the exported folder: an adapter, or a merged model; or `tiny`, the embedded model as it ships.
             store: the memory's file; made where there is none.
             user: whose memory.
             budget: tokens that the memory may hold; None: as in training.
@@ -127,6 +127,21 @@ class MemoryAgent:
     def for_user(self, user: str) -> MemoryAgent:
         """An agent for another user of the same file, with the same loaded model. Closing it leaves the model alone."""
         return MemoryAgent(self._policy, self._file.for_user(user), owns_policy=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the policy is the embedded model, or was trained from it."""
+        return self._policy.embedded
+
+    @property
+    def budget(self) -> int:
+        """The tokens that the memory may hold."""
+        return self._file.budget
+
+    @property
+    def token_count(self) -> int:
+        """The tokens that the memory holds."""
+        return self._file.token_count()
 
     @property
     def user(self) -> str:

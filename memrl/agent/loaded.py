@@ -48,6 +48,7 @@ class LoadedPolicy:
     def __init__(self, exported: Exported, prompter: Prompter, served: Served | None, piece_tokens: int | None) -> None:
         self.config = exported.config
         self.prompter = prompter
+        self.embedded = exported.embedded
         self._adapter = exported.adapter
         self._engine = open_engine(self.config, prompter.tokenizer, served)
         if served is None:

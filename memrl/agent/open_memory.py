@@ -132,6 +132,16 @@ class OpenMemory:
             return memory.retrieve(question, budget)
 
     @property
+    def budget(self) -> int:
+        """The tokens that it may hold."""
+        return self._memory.budget
+
+    def token_count(self) -> int:
+        """Return the tokens that it holds."""
+        with self.reading() as memory:
+            return memory.token_count()
+
+    @property
     def items(self) -> tuple[MemoryItem, ...]:
         """All items in the order of their ids, the core paragraph first where there is one."""
         with self.reading() as memory:

@@ -39,6 +39,7 @@ from memrl.cli.console import (
     wide_console,
 )
 from memrl.cli.data import add_data_commands
+from memrl.cli.demo import add_demo_command
 from memrl.cli.designs import add_designs_command
 from memrl.cli.eval import add_eval_command
 from memrl.cli.look import add_look_commands
@@ -211,6 +212,7 @@ def _parser() -> Parser:
     add_look_commands(commands, common)
     add_profile_command(commands, common)
     add_serve_command(commands, common)
+    add_demo_command(commands, common)
     add_agent_command(commands, common)
     add_data_commands(commands, common)
 

@@ -12,16 +12,15 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memrl.config import DataConfig, load_config
+from memrl.config import load_config
 from memrl.data.feed import StreamFeed
 from memrl.engines.models import load_tokenizer, portable_name
-from memrl.engines.prompting import Prompter
 from memrl.errors import CheckpointError, ConfigError
 from memrl.export.card import write_card
 from memrl.export.check import PROMPTS, Check, compare, hear
 from memrl.export.formats import FORMATS, open_trained, open_written, write_model
 from memrl.export.gguf import refuse_uncovered
-from memrl.policies.agent_file import AGENT_FILE, describe, example_page
+from memrl.policies.agent_file import AGENT_FILE, describe, example_page, longest_chunk
 from memrl.storage.files import new_folder, write_json_atomic
 from memrl.storage.rundir import CONFIG_FILE, check_run, find_adapter
 
@@ -82,7 +81,7 @@ def export(run: Path, out: Path, *, format: str = "adapter", adapter: str = "bes
         if format == "gguf":  # not before the check: transformers would read it in place of the file's own
             tokenizer.save_pretrained(folder)
         told = describe(
-            config, found.name, format, policy.prompter, _chunk_tokens(config.data, config.seed, policy.prompter)
+            config, found.name, format, policy.prompter, longest_chunk(config.data, config.seed, policy.prompter)
         )
         told["base_model"] = _seen_from(out, config.model.path)
         write_json_atomic(folder / AGENT_FILE, told)
@@ -105,9 +104,3 @@ def _seen_from(out: Path, path: str) -> str:
     if shared != Path(shared.anchor) and len(here.relative_to(shared).parts) <= _NEAR:
         return os.path.relpath(model, here)
     return f"./{portable_name(path)}"
-
-
-def _chunk_tokens(data: DataConfig, seed: int, prompter: Prompter) -> int:
-    """The longest chunk of the first training streams."""
-    streams = StreamFeed(data.train, data.path, seed, cycle=False).take(16)
-    return max(prompter.count_tokens(chunk.text) for stream in streams for chunk in stream.chunks)

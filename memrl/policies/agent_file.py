@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 import memrl
-from memrl.config import Config, MemoryConfig, RolloutConfig
+from memrl.config import Config, DataConfig, MemoryConfig, RolloutConfig
+from memrl.data.feed import StreamFeed
 from memrl.engines.prompting import Prompter
 from memrl.envs.dialects import AUTO
 from memrl.envs.stream import Chunk, Question, Stream
@@ -67,3 +68,9 @@ def example_page(config: MemoryConfig, rollout: RolloutConfig, prompter: Prompte
     """The last message of a first prompt: an empty memory and a text."""
     env = new_env(config, rollout, prompter, EXAMPLE, new_memory(config, prompter))
     return env.observe().messages[-1]["content"]
+
+
+def longest_chunk(data: DataConfig, seed: int, prompter: Prompter) -> int:
+    """Return the tokens of the longest chunk of the first training streams."""
+    streams = StreamFeed(data.train, data.path, seed, cycle=False).take(16)
+    return max(prompter.count_tokens(chunk.text) for stream in streams for chunk in stream.chunks)

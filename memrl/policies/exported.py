@@ -1,4 +1,7 @@
-"""An exported policy as whoever uses it finds it: the configuration that `memory_agent.json` tells, and its adapter."""
+"""An exported policy as whoever uses it finds it: the configuration that `memory_agent.json` tells, and its adapter.
+
+`tiny` names the embedded model as it ships, which is a policy without having been exported.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memrl.config import Config, LoraConfig, MemoryConfig, ModelConfig, ReaderConfig, RolloutConfig
+from memrl.config import Config, LoraConfig, MemoryConfig, ModelConfig, ReaderConfig, RolloutConfig, load_config
 from memrl.config.check import CHOICES
+from memrl.config.shipped import TINY, TINY_MODEL
+from memrl.engines.models import load_tokenizer
+from memrl.engines.prompting import open_prompter
 from memrl.errors import ConfigError
-from memrl.policies.agent_file import AGENT_FILE
+from memrl.policies.agent_file import AGENT_FILE, longest_chunk
 from memrl.records import AdapterRef
 from memrl.storage.formats import check_format
 
@@ -29,18 +35,23 @@ class Exported:
     """None: the adapter is merged into the model."""
     chunk_tokens: int | None
     """The longest chunk that it read in training; None where the folder does not say."""
+    embedded: bool = False
+    """It is the embedded model, or was trained from it."""
 
 
 def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
     """Read what an exported folder tells.
 
     Args:
+        folder: one that `memrl export` wrote; or `tiny`, the embedded model as it ships.
         base_model: where the base model of an adapter is, if no longer where it was trained.
 
     Raises:
         ConfigError: it is no exported policy, or one of a form that cannot be run.
         FormatError: a newer version wrote it.
     """
+    if str(folder) == TINY and not folder.exists():
+        return _embedded()
     told = _read(folder / AGENT_FILE, folder)
     check_format("export", told, folder)
     form = told.get("format")
@@ -71,7 +82,14 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
     if not (chunk_tokens is None or (type(chunk_tokens) is int and chunk_tokens > 0)):
         raise _damaged(folder / AGENT_FILE, f"chunk_tokens is {chunk_tokens!r}")
     adapter = None if merged else AdapterRef(1, "exported", str(folder))
-    return Exported(folder, config, adapter, chunk_tokens)
+    return Exported(folder, config, adapter, chunk_tokens, told.get("base_model") == TINY)
+
+
+def _embedded() -> Exported:
+    """Return the embedded model as a policy: the settings are those of its own training."""
+    config = load_config(TINY)
+    prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect)
+    return Exported(TINY_MODEL, config, None, longest_chunk(config.data, config.seed, prompter), embedded=True)
 
 
 def _base_of(folder: Path, told: Any) -> Any:

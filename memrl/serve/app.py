@@ -23,6 +23,7 @@ from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, Erased, KeyReused, MemrlError, NotOffered, PromptTooLong, TooLong
 from memrl.frozen.reader import Answer
 from memrl.serve.chat import Chats, Upstream, add_chat
+from memrl.serve.demo import Demo, add_demo
 from memrl.serve.described import described_page
 from memrl.serve.limits import OPEN, Guard, Limits, ModelCalls, refusal
 from memrl.serve.mcp_server import create_mcp
@@ -75,6 +76,7 @@ def create_app(
     limits: Limits | None = None,
     mcp: bool = False,
     chat: Upstream | None = None,
+    demo: Demo | None = None,
 ) -> FastAPI:
     """The REST API over an agent, for as many users as callers name. The agent stays the caller's to close.
 
@@ -82,6 +84,7 @@ def create_app(
         token: what callers must bear; None: anybody on this machine may call (see `Guard`).
         mcp: serve the agent's own user over MCP too (streamable HTTP, at `/mcp`), under the same token and limits.
         chat: the model that answers in conversations; None: the agent's own reader, from the memory alone.
+        demo: serve the page of `memrl demo` too, for the agent's own user.
     """
     limits = limits or Limits()
     users = Users(agent)
@@ -187,6 +190,8 @@ def create_app(
 
     if mounted is not None:
         app.router.routes.extend(mounted.routes)
+    if demo is not None:
+        add_demo(app, users, agent.user, demo)
     return app
 
 

@@ -17,9 +17,10 @@ from memrl.serve.answered import Answered, bounded_lines
 from memrl.serve.app import MCP_PATH, create_app
 from memrl.serve.chat import Upstream
 from memrl.serve.connections import GRACE, Seldom, Server, bounded
+from memrl.serve.demo import Demo
 from memrl.serve.limits import Limits, ModelCalls
 from memrl.serve.mcp_server import create_mcp
-from memrl.serve.token import listen, read_token
+from memrl.serve.token import is_loopback, listen, read_token
 
 if TYPE_CHECKING:
     from memrl.agent.agent import MemoryAgent
@@ -53,6 +54,8 @@ def serve_http(
     token_env: str | None = None,
     mcp: bool = False,
     chat: Upstream | None = None,
+    demo: Demo | None = None,
+    ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve REST, and with `mcp` MCP beside it, until a signal ends it: within seconds, and all that was acknowledged
     is on the disk.
@@ -61,14 +64,16 @@ def serve_http(
         port: 0 takes a free one.
         token_env: the environment variable that holds the token. None: MEMRL_TOKEN, if it is set.
         chat: the model that answers in conversations; None: the agent's own reader.
+        demo: serve the page of `memrl demo` too; on loopback without a token, which a page could not keep.
+        ready: called with the address once it is served; None: the log says it.
 
     Raises:
         ConfigError: no token, and a host that others can reach; or the address cannot be listened at.
         SystemExit: SIGTERM ended it (143).
     """
-    token = read_token(host, token_env)
+    token = None if demo is not None and is_loopback(host) else read_token(host, token_env)
     with listen(host, port) as listening, open_agent() as agent:
-        app = create_app(agent, token=token, limits=limits, mcp=mcp, chat=chat)
+        app = create_app(agent, token=token, limits=limits, mcp=mcp, chat=chat, demo=demo)
         settings = uvicorn.Config(
             app,
             http=bounded(limits),
@@ -81,7 +86,11 @@ def serve_http(
         for name in ("uvicorn.error", "memrl.serve.connections"):
             logging.getLogger(name).addFilter(Seldom())
         where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        log.info("serving %s%s%s", where, f", MCP at {where}{MCP_PATH}" if mcp else "", "" if token else ", no token")
+        if ready is not None:
+            ready(where)
+        else:
+            also = f", MCP at {where}{MCP_PATH}" if mcp else ""
+            log.info("serving %s%s%s", where, also, "" if token else ", no token")
         server = Server(settings)
         server.run(sockets=[listening])
     if server.ended_by == signal.SIGTERM:

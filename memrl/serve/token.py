@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -45,7 +46,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen at {host} port {port} ({error}). Give another --host or --port.") from error
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        remedy = "Give another --port; 0 takes a free one." if taken else "Give another --host or --port."
+        raise ConfigError(f"cannot listen at {host} port {port} ({error}). {remedy}") from error
     # asyncio sets it only where a socket tells its protocol; without it each reply waits 40 ms
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -150,7 +150,7 @@ def test_bad_input_is_one_line(run: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "there is no token. Set MEMRL_TOKEN" in " ".join(capsys.readouterr().err.split())
     with served(run, monkeypatch) as port:
         assert main(["view", str(run), "--port", str(port)]) == 2
-        assert "Give another --host or --port" in " ".join(capsys.readouterr().err.split())
+        assert "Give another --port; 0 takes a free one." in " ".join(capsys.readouterr().err.split())
     shutil.rmtree(run)
     assert main(["view", str(run), "--port", "0"]) == 2
     assert "no such folder" in capsys.readouterr().err
