@@ -161,6 +161,8 @@ def content_request(text: str, store: str, passage: str, *, rubric: str = "defau
         del parts["passage"]
     kinds = "; ".join(f"{name}: {what}" for name, what in STORES.items())
     rule = f"{CONTENT_RUBRICS[rubric].rule}\nStores: {kinds}. This text was put into: {store}."
+    if store not in STORES:  # another design's
+        rule = f"{CONTENT_RUBRICS[rubric].rule}\nThe only store takes texts of every kind."
     return _request("Is the text worth its place?", rule, parts, vote)
 
 

@@ -117,6 +117,10 @@ class HeldDesign:
         """Return the text that no other item of the store may repeat."""
         return counted(item)
 
+    def told(self, item: MemoryItem) -> str:
+        """Return the text of an item as the call told it: what is judged for its truth."""
+        return item.content
+
     def insert(self, tool: str, store: str, content: str, time: str | None = None) -> ToolResult:
         """Hold a new item, under the next id of its store."""
         number = self.held.counters[store] + 1
@@ -157,7 +161,7 @@ class HeldDesign:
             message = f"the memory would hold {total} tokens, {self.budget} are allowed"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
         self.held.write(item, tokens)
-        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=item.content)
+        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=self.told(item))
 
     def together(self, *writes: Callable[[], ToolResult]) -> ToolResult:
         """Carry out writes one after the other; where one is refused, none. Returns the last one's result."""

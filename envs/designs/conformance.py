@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words, diff
+from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryView, TokenCounter, count_words, diff
 from memrl.envs.designs.journal import open_journal
+from memrl.envs.designs.keeping import holder
 from memrl.envs.dialects import Dialect
 from memrl.envs.errors import DataError
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Chunk, Question, Stream
-from memrl.envs.text import words
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments
 
 Design = Callable[[int, int, TokenCounter], MemoryDesign]
@@ -32,7 +32,7 @@ _WORDS = ("Ada", "Ben", "tea", "Oslo", "cat", "runs", "2024-03-05", "🐈", "|",
 _BROKEN = ("", " ", "\n", "\ud800", "</tool_call>", "\x00", "' OR 1=1; --", "x" * 5000, "a | keywords: b | links: core")
 _TIMES = (None, "2024-03-05", "May 3", " ", "May\n3", "1 to 2")
 _QUESTIONS = ("Where does Ada live?", "", "tea in 2024-03-05", "Who was Ben before?")
-_VIEWS = (0, 7, 30, 300)
+_VIEWS = (0, 9, 60)
 _LONGEST_MESSAGE = 500
 
 
@@ -96,6 +96,9 @@ def check_play(make: Design, chance: random.Random, steps: int = 6) -> None:
         _expect(again.snapshot() == memory.snapshot(), "the same calls made another memory")
         _expect(_shown(again) == _shown(memory), "the same memory shows something else")
         _look(memory, make)
+        if chance.random() < 0.3:  # a memory that was read from a file goes on as the one that was written
+            again = make(budget, max(budget // 4, 4), count_words)
+            again.restore(_encode(memory.snapshot()))
 
 
 def check_texts(make: Design, dialect: Dialect, texts: Sequence[str], budget: int = 60) -> None:
@@ -106,8 +109,9 @@ def check_texts(make: Design, dialect: Dialect, texts: Sequence[str], budget: in
     """
     question = Question(id="q", text="Who?", answers=("Ada",))
     chunks = tuple(Chunk(text="Ada lives in Oslo.", time="2024-03-05") for _ in texts)
+    stream = Stream(id="s", source="conformance", chunks=chunks, questions=(question,))
     memory = make(budget, budget // 4, count_words)
-    env = MemoryEnv(Stream("s", "conformance", chunks, (question,)), memory, dialect, render_budget=30, max_calls=6)
+    env = MemoryEnv(stream, memory, dialect, render_budget=30, max_calls=6)
     for text in texts:
         observed = env.observe()
         _encode(observed.messages)
@@ -115,7 +119,8 @@ def check_texts(make: Design, dialect: Dialect, texts: Sequence[str], budget: in
         for result in done.results:
             _check_result(result, text)
         _expect(done.memory_tokens <= budget, f"{done.memory_tokens} tokens are held, {budget} are allowed: {text!r}")
-        _encode([memory.snapshot(), done.diff])
+        _encode(done.diff)
+    _look(memory, make)
 
 
 def check_keeping(make: Design) -> None:
@@ -134,24 +139,18 @@ def check_keeping(make: Design) -> None:
     told = {"Ann Berg works as a baker.": False, "Ann Berg met Ben Holt.": True, "Otto Lind owns a red boat.": False}
     for sentence, event in told.items():
         _follow(memory, memory.keep(sentence, event=event), sentence)
-        _expect(_holder(memory, sentence) is not None, f"{sentence!r} was kept, and no item says it")
-    old, newer = _holder(memory, "Ann Berg works as a baker."), "Ann Berg works as a pilot."
+        _expect(holder(memory.items, sentence) is not None, f"{sentence!r} was kept, and no item says it")
+    old, newer = holder(memory.items, "Ann Berg works as a baker."), "Ann Berg works as a pilot."
     number = len(_ids(memory))
     _follow(memory, memory.keep(newer, instead_of=old), newer)
-    _expect(_holder(memory, newer) is not None, f"{newer!r} was kept in the place of an item, and no item says it")
+    _expect(holder(memory.items, newer) is not None, f"{newer!r} was kept in the place of an item, and no item says it")
     _expect(len(_ids(memory)) <= number + 1, "a sentence in the place of one item made several")
     for sentence in told:
-        item = _holder(memory, sentence)
+        item = holder(memory.items, sentence)
         calls = memory.drop(item) if item is not None else []
         if item is not None and calls:
             _follow(memory, calls, f"without {sentence!r}")
-            _expect(_holder(memory, sentence) is None, f"{sentence!r} was dropped, and an item still says it")
-
-
-def says(item: MemoryItem, sentence: str) -> bool:
-    """Return whether an item says a sentence: all its words in their order, one after the other."""
-    wanted, found = words(sentence), words(item.content)
-    return any(found[place : place + len(wanted)] == wanted for place in range(len(found) - len(wanted) + 1))
+            _expect(holder(memory.items, sentence) is None, f"{sentence!r} was dropped, and an item still says it")
 
 
 # Drawing -----------------------------------------------------------------------------------------------------------
@@ -292,10 +291,6 @@ def _ids(memory: MemoryDesign) -> list[str]:
     """Return the ids of all items, the core's first."""
     core = ["core"] if memory.get("core") is not None else []
     return [*core, *(item.id for item in memory.items)]
-
-
-def _holder(memory: MemoryDesign, sentence: str) -> MemoryItem | None:
-    return next((item for item in memory.items if says(item, sentence)), None)
 
 
 def _follow(memory: MemoryDesign, calls: Sequence[ToolCall], what: str) -> None:

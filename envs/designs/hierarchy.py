@@ -95,6 +95,10 @@ class Hierarchy(HeldDesign):
         """Return what an item says and where; of a summary where alone, as a topic has one."""
         return super().says(item) if item.store == "trace" else _SIGN.join(place(item))
 
+    def told(self, item: MemoryItem) -> str:
+        """Return the sentence of an item."""
+        return item.content.removeprefix(_line(place(item), ""))
+
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that keeps a sentence: under what it begins with, in the domain of events or of facts."""
         if instead_of is not None:

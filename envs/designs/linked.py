@@ -135,6 +135,10 @@ class LinkedNotes(HeldDesign):
         """Return a note's text and time: another one that says it is a repetition, whatever its keywords are."""
         return f"{item.time or ''} {parts(item).text}"
 
+    def told(self, item: MemoryItem) -> str:
+        """Return a note's text."""
+        return parts(item).text
+
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that notes a sentence, under its longest words, events tagged as such."""
         longest = sorted(dict.fromkeys(words(sentence)), key=len, reverse=True)[:2]

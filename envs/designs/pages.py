@@ -91,6 +91,10 @@ class Pages(HeldDesign):
         """Return the content of a page: under another title it is a repetition."""
         return parts(item)[1]
 
+    def told(self, item: MemoryItem) -> str:
+        """Return the content of a page."""
+        return parts(item)[1]
+
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that gives a sentence a page of its own, under its first words."""
         title = " ".join(sentence.split()[:_TITLE])

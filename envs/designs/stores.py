@@ -1,6 +1,7 @@
 """The memory design `stores`: a core paragraph, semantic items (facts) and episodic items (dated events).
 
-After Mem-α (Wang et al., arXiv 2509.25911). Left out: its three search tools, which it does not offer while reading.
+After Mem-α (Wang et al., arXiv 2509.25911). Left out: its search tool, which it
+does not offer while it reads.
 """
 
 from __future__ import annotations

@@ -65,12 +65,14 @@ class RunningText(HeldDesign):
         wanted = list({fold(sentence): sentence for sentence in sentences(arguments["content"])}.values())
         if [item.content for item in self._in_order()] == wanted:
             return ToolResult(name=tool, code=ResultCode.DUPLICATE, message="the memory says the same")
+        new = [sentence for sentence in wanted if sentence not in {item.content for item in self.items}]
         with self.held.open_journal() as journal:
             result = self._write_all(tool, wanted)
             if not result.ok:
                 journal.undo()
                 return result
-        return ToolResult(name=tool, code=ResultCode.OK, item_id=result.item_id, store="text", content=" ".join(wanted))
+        told = " ".join(new) or None  # what stood there before was told by earlier steps
+        return ToolResult(name=tool, code=ResultCode.OK, item_id=result.item_id, store="text", content=told)
 
     def _write_all(self, tool: str, wanted: list[str]) -> ToolResult:
         """Hold exactly these sentences, in their order; those that stand where they stood are not touched."""
@@ -92,7 +94,10 @@ class RunningText(HeldDesign):
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that writes the text as it is with the sentence at its end, or in the place of another."""
-        said = [sentence if item == instead_of else item.content for item in self._in_order()]
+        said = [
+            sentence if instead_of is not None and item.id == instead_of.id else item.content
+            for item in self._in_order()
+        ]
         if instead_of is None or sentence not in said:
             said.append(sentence)
         return [ToolCall(name=REWRITE.name, arguments={"content": " ".join(said)})]

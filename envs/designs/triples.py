@@ -128,12 +128,13 @@ def parts(item: MemoryItem) -> tuple[str, str, str]:
 def cut(sentence: str) -> tuple[str, str, str]:
     """Return a sentence cut into three, all words kept in their order: the names that it begins with, what follows in
     small letters, and the rest from the next name or number on, or its last word."""
-    words = sentence.split()
-    if len(words) < len(_PARTS):
-        words = list("".join(words))  # a script without blanks, or a word or two
+    words, glue = sentence.split(), " "
+    if len(words) == 2:
+        return words[0], words[1].rstrip(".!?") or words[1], "." if words[1][-1:] in ".!?" else "so"
+    if len(words) == 1:  # a script without blanks, or a word
+        words, glue = list(words[0]), ""
     if len(words) < len(_PARTS):
         return sentence, "is", "so"
-    glue = " " if " " in sentence.strip() else ""
     names = next((place for place, word in enumerate(words) if not _is_name(word)), len(words))
     begin = min(max(names, 1), len(words) - 2)
     end = next((place for place in range(begin + 1, len(words)) if _is_name(words[place])), len(words) - 1)

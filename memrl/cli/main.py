@@ -39,6 +39,7 @@ from memrl.cli.console import (
     wide_console,
 )
 from memrl.cli.data import add_data_commands
+from memrl.cli.designs import add_designs_command
 from memrl.cli.eval import add_eval_command
 from memrl.cli.look import add_look_commands
 from memrl.cli.parser import Parser
@@ -150,6 +151,7 @@ def _parser() -> Parser:
     doctor.set_defaults(command=_doctor)
 
     add_eval_command(commands, common)
+    add_designs_command(commands, common)
     add_plugins_command(commands, common)
     add_config_command(commands, common)
 

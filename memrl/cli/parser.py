@@ -16,7 +16,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "look": ("report", "show", "view", "runs", "compare", "profile"),
     "measure": ("eval", "rescore", "judge"),
     "take it out": ("export", "serve", "demo", "agent"),
-    "and besides": ("plugins", "tiny", "completion"),
+    "and besides": ("designs", "plugins", "tiny", "completion"),
 }
 """The commands in the order in which a newcomer needs them; a group leaves out what this parser does not have."""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from memrl.envs.designs.stores import UPDATE
 from memrl.envs.stream import Stream
 from memrl.errors import EngineError
 from memrl.evaluation.kinds import Fall
@@ -164,9 +163,10 @@ def update_id_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> f
             replaced = {note["text"]: note["replaces"] for note in (notes[step.chunk] if notes else ())}
             named = {change["id"]: change["before"] for change in step.diff}
             for call in step.calls:
+                item = call.arguments.get("memory_id")
                 old = replaced.get(" ".join(str(call.arguments.get("content", "")).split()))
-                if call.name == UPDATE.name and old and f": {old}" in step.seen:
-                    right.append(named.get(str(call.arguments.get("memory_id")).strip()) == old)
+                if isinstance(item, str) and old and f": {old}" in step.seen:
+                    right.append(named.get(item.strip()) == old)
     return sum(right) / len(right) if right else None
 
 

@@ -7,50 +7,36 @@ from collections.abc import Sequence
 
 from memrl.engines.engine import Place
 from memrl.envs.building.prose import sentences
-from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.keeping import keep_notes
 from memrl.envs.stream import Question, Stream
-from memrl.envs.tools import ToolCall
 from memrl.records import AnswerRecord
 from memrl.rollout.worker import RolloutWorker
 
 
 async def reader_ceiling(worker: RolloutWorker, streams: Sequence[Stream]) -> list[AnswerRecord]:
-    """The questions with known evidence, each asked over a memory of all that is worth knowing.
+    """The questions with known evidence, each asked over a memory of the policy's design that has all worth knowing.
 
     For sources that list noteworthy sentences, the memory holds exactly those, changes applied; for others, the
     sentences of the question's own evidence chunks.
     """
     asked = []
     for position, stream in enumerate(streams):
-        shared = _ideal(worker.new_stores(), stream) if "notes" in stream.metadata else None
+        shared = None
+        if "notes" in stream.metadata:
+            shared = worker.new_memory()
+            keep_notes(shared, stream)
         for number, question in enumerate(stream.questions):
             if question.evidence is None:
                 continue
-            memory = shared or _evidence(worker.new_stores(), stream, question)
+            memory = shared or _evidence(worker.new_memory(), stream, question)
             asked.append(worker.ask(stream.source, question, memory, Place(Place.EVALUATION, position).under(number)))
     return await asyncio.gather(*asked)
 
 
-def _ideal(memory: StoreMemory, stream: Stream) -> StoreMemory:
-    for chunk, notes in zip(stream.chunks, stream.metadata["notes"], strict=True):
-        ids = {item.content: item.id for item in memory.items}
-        for note in notes:
-            old = ids.get(note["replaces"] or "")
-            if note.get("ends"):
-                if old:
-                    memory.execute(ToolCall(name="memory_delete", arguments={"memory_id": old}))
-            elif old:
-                arguments = {"memory_id": old, "content": note["text"]}
-                memory.execute(ToolCall(name="memory_update", arguments=arguments))
-            else:
-                arguments = {"memory_type": note["store"], "content": note["text"]}
-                memory.execute(ToolCall(name="memory_insert", arguments=arguments), time=chunk.time)
-    return memory
-
-
-def _evidence(memory: StoreMemory, stream: Stream, question: Question) -> StoreMemory:
+def _evidence(memory: MemoryDesign, stream: Stream, question: Question) -> MemoryDesign:
     for index in question.evidence or ():
         for sentence in sentences(stream.chunks[index].text):
-            arguments = {"memory_type": "semantic", "content": sentence}
-            memory.execute(ToolCall(name="memory_insert", arguments=arguments))
+            for call in memory.keep(sentence):
+                memory.execute(call)
     return memory

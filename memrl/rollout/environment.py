@@ -10,18 +10,21 @@ from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
 
 
-def new_memory(config: MemoryConfig, prompter: Prompter) -> MemoryDesign:
+def new_memory(config: MemoryConfig, prompter: Prompter, room: int = 1) -> MemoryDesign:
     """Return an empty memory of the configured design and budgets, counted in the policy's own tokens.
+
+    Args:
+        room: times the budgets.
 
     Raises:
         PluginError: the design is unknown, or somebody else's and cannot be imported or called.
     """
-    return DESIGNS.get(config.design)(config.budget, config.core_budget, prompter.count_tokens)
+    return DESIGNS.get(config.design)(room * config.budget, room * config.core_budget, prompter.count_tokens)
 
 
 def new_stores(config: MemoryConfig, prompter: Prompter) -> StoreMemory:
     """Return an empty memory of the design `stores` under the same budgets, whatever the policy's own design is: for
-    what keeps sentences without a policy (the reader's ceiling, baselines)."""
+    what keeps passages without a policy: the baselines."""
     return StoreMemory(config.budget, config.core_budget, prompter.count_tokens)
 
 

@@ -64,7 +64,7 @@ class Ledger:
                 self._entries.pop(result.item_id, None)
                 continue
             before = self._entries.get(result.item_id)
-            when = before.time if before else _time(call, result, time) if named_item(call) is None else ""
+            when = before.time if before else _time(call, result, time) if not named_items(call) else ""
             self._entries[result.item_id] = Entry(result.store or "", when, result.content)
         return self
 
@@ -109,17 +109,18 @@ class Replay:
     def _make(self, number: int, call: ToolCall, before: ToolResult) -> ToolResult:
         if before.code not in MADE_AGAIN:
             return before
-        time, named, now_call = self._stream.chunks[number].time, named_item(call), call
-        if named is not None:
-            there = self._find(named)
-            if there is None:
+        time, named = self._stream.chunks[number].time, named_items(call)
+        there = {argument: self._find(item) for argument, item in named.items()}
+        for argument, item in there.items():
+            if item is None:
                 self._played.follow([call], [before], time)
-                return ToolResult(name=before.name, code=ResultCode.UNKNOWN_ID, message=f"no item {named[:80]!r} here")
-            now_call = call.model_copy(update={"arguments": {**call.arguments, "memory_id": there}})
+                message = f"no item {named[argument][:80]!r} here"
+                return ToolResult(name=before.name, code=ResultCode.UNKNOWN_ID, message=message)
+        now_call = call.model_copy(update={"arguments": {**call.arguments, **there}}) if there else call
         now = self._memory.execute(now_call, time=time)
         self._played.follow([call], [before], time)
         self._here.follow([now_call], [now], time)
-        if named is None and before.item_id is not None:
+        if before.item_id is not None and before.item_id not in named.values():
             self._ids[before.item_id] = now.item_id
             if now.code is ResultCode.DUPLICATE:
                 self._ids[before.item_id] = self._same(before.item_id)
@@ -189,10 +190,10 @@ def walk(
         held = after
 
 
-def named_item(call: ToolCall) -> str | None:
-    """Return the id of the item that a call names; None where it names none, as an insert."""
-    named = call.arguments.get("memory_id")
-    return " ".join(named.split()) if isinstance(named, str) else None
+def named_items(call: ToolCall) -> dict[str, str]:
+    """Return the ids of the items that a call names, by argument: none of an insert. Such arguments end in `_id`."""
+    named = {name: value for name, value in call.arguments.items() if name.endswith("_id")}
+    return {name: " ".join(value.split()) for name, value in named.items() if isinstance(value, str)}
 
 
 def _time(call: ToolCall, result: ToolResult, time: str | None) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
-from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory
@@ -48,7 +47,7 @@ def memorising(
     while not env.done:
         observation = env.observe()
         view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
-        text = prompter.dialect.format(demonstrate(stream, env.position, view, rng, habits))
+        text = prompter.dialect.format(demonstrate(stream, env.position, memory, view, rng, habits))
         yield example(prompter, prompter.encode(observation.messages, observation.tools), text)
         env.step(text)
 
@@ -58,10 +57,10 @@ def answering(
 ) -> Iterator[Example]:
     """One example a question, over a memory that holds a random `share` of the stream: the answer, or "unknown".
 
-    The memory has room for all of it here: were it full, most answers would be "unknown", and soon all of them.
+    The memory is of the policy's design, as what the reader is shown will be. It has room for all of it here: were it
+    full, most answers would be "unknown", and soon all of them.
     """
-    room = 10 * config.memory.budget
-    memory = StoreMemory(room, room, prompter.count_tokens)
+    memory = new_memory(config.memory, prompter, room=10)
     fill(stream, memory, rng, share)
     for question in stream.questions:
         view = memory.retrieve(question.text, config.memory.retrieve_budget)

@@ -20,6 +20,7 @@ from memrl.engines.prompting import open_prompter
 from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.lora import wrap_lora, write_lora
 from memrl.report.progress import RunProgress
+from memrl.rollout.environment import new_memory
 from memrl.sft.examples import Example, demonstrations
 from memrl.sft.teacher import Carelessness
 from memrl.sft.train import supervise
@@ -39,8 +40,6 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
         CheckpointError: the result cannot be written.
     """
     console = console or Console()
-    if config.memory.design != "stores":
-        raise ConfigError(f"memory.design is {config.memory.design!r}; the teacher knows how to write stores alone.")
     out = Path(config.sft.dir or Path(config.run.dir or "runs") / "model").expanduser()
     if out.exists():
         raise ConfigError(f"{out} exists. Name another folder by sft.dir=..., or remove it.")
@@ -48,6 +47,11 @@ def warm_start(config: Config, console: Console | None = None) -> Path:
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.model)
     prompter = open_prompter(tokenizer, config.rollout.dialect)
+    if not new_memory(config.memory, prompter).keep("Ann lives in Rome."):
+        raise ConfigError(
+            f"memory.design is {config.memory.design!r}, whose `keep` says no calls that keep a sentence: there is "
+            "nothing that a teacher could show. Train without a warm start, or write `keep` (docs/designs.md)."
+        )
     progress = RunProgress(console)
     with progress:
         with progress.phase("the teacher demonstrates", None):

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.envs.building.prose import sentences
-from memrl.envs.designs import MemoryView
-from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
+from memrl.envs.designs.keeping import Wish, calls_that_keep, holder
 from memrl.envs.stream import Question, Stream
+from memrl.envs.text import stands_in
 from memrl.envs.tools import ToolCall
 
 
@@ -32,30 +33,30 @@ class Carelessness:
 
 
 def demonstrate(
-    stream: Stream, chunk: int, view: MemoryView, rng: random.Random, habits: Carelessness
+    stream: Stream, chunk: int, memory: MemoryDesign, view: MemoryView, rng: random.Random, habits: Carelessness
 ) -> list[ToolCall]:
-    """The calls the teacher makes for one chunk, given the memory it is shown.
+    """The calls the teacher makes for one chunk, in the tools of the memory, given what it is shown of it.
 
     Sources that list noteworthy sentences (`metadata["notes"]`) tell it the store and what a sentence replaces; for
     all others every sentence is a fact.
     """
     listed: list[list[dict[str, Any]]] = stream.metadata.get("notes") or [[] for _ in stream.chunks]
     notes = {note["text"]: note for note in listed[chunk]}
-    shown = {item.content: item.id for item in view.items}
-    calls = []
+    shown = [memory.get(item.id) or item for item in view.items]
+    wishes = []
     for sentence in sentences(stream.chunks[chunk].text):
         note = notes.get(sentence, {})
         if rng.random() >= (habits.chatter if "notes" in stream.metadata and not note else habits.store):
             continue
-        old = shown.get(note.get("replaces") or "")
+        old = holder(shown, note["replaces"]) if note.get("replaces") else None
         if old and rng.random() < habits.update:
-            calls.append(ToolCall(name="memory_update", arguments={"memory_id": old, "content": sentence}))
+            wishes.append(Wish(sentence, instead_of=old))
             continue
-        store = note.get("store", "semantic")
+        event = note.get("store") == "episodic"
         if rng.random() < habits.misfile:
-            store = "episodic" if store == "semantic" else "semantic"
-        calls.append(ToolCall(name="memory_insert", arguments={"memory_type": store, "content": sentence}))
-    return calls
+            event = not event
+        wishes.append(Wish(sentence, event))
+    return calls_that_keep(memory, wishes, stream.chunks[chunk].time)
 
 
 def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
@@ -63,16 +64,23 @@ def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
     support = stream.metadata.get("support", {}).get(question.id)
     if support is None:
         return any(answer.lower() in item.line().lower() for item in view.items for answer in question.answers)
-    shown = {item.content: item.time for item in view.items}
     needed = (support,) if isinstance(support, str) else support
-    if not all(sentence in shown for sentence in needed):
+    found = [holder(view.items, sentence) for sentence in needed]
+    if None in found:
         return False
-    return question.kind != "when" or shown[needed[0]] in question.answers
+    return question.kind != "when" or _dated(found[0], question)
 
 
-def fill(stream: Stream, memory: StoreMemory, rng: random.Random, share: float) -> None:
+def _dated(item: MemoryItem | None, question: Question) -> bool:
+    return item is not None and any(
+        item.time == answer or stands_in(answer, item.line()) for answer in question.answers
+    )
+
+
+def fill(stream: Stream, memory: MemoryDesign, rng: random.Random, share: float) -> None:
     """Put a random `share` of a stream's sentences into a memory, changes beside what they change."""
     for index, chunk in enumerate(stream.chunks):
         view = memory.render(chunk.text, memory.budget)
-        for call in demonstrate(stream, index, view, rng, Carelessness(share, share, update=0.5, misfile=0.02)):
+        habits = Carelessness(share, share, update=0.5, misfile=0.02)
+        for call in demonstrate(stream, index, memory, view, rng, habits):
             memory.execute(call, time=chunk.time)

@@ -1,0 +1,192 @@
+"""What there is to know of each memory design, from its code: docs/designs.md is made here, and `memrl designs`.
+
+python -m memrl.envs.designs.describe > docs/designs.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memrl.envs.designs import DESIGNS, MemoryDesign, count_words
+from memrl.envs.designs.keeping import keep_notes
+from memrl.envs.dialects.hermes import HermesDialect
+from memrl.envs.memory_env import MemoryEnv
+from memrl.envs.sources.synthetic import synthetic
+from memrl.envs.tools import ToolSchema
+
+BUDGET, CORE_BUDGET = 2048, 256
+"""Tokens of the memories that are described, by `count_words`."""
+CHUNKS = 5
+_SEED = 3
+_LEFT_OUT = "Left out:"
+
+
+@dataclass(frozen=True)
+class DesignInfo:
+    """A memory design as its code tells it."""
+
+    name: str
+    line: str
+    """What it is, in a sentence."""
+    tools: tuple[ToolSchema, ...]
+    paper: str
+    """What it is after; empty where it does not say."""
+    left_out: str
+    """What of that is not here."""
+
+
+def describe(name: str) -> DesignInfo:
+    """Return what a design says of itself, in the docstring of its module and by its tools.
+
+    Args:
+        name: in `DESIGNS`, or an import path.
+
+    Raises:
+        PluginError: there is none of that name, or it cannot be used.
+    """
+    memory = new_memory(name)
+    module = inspect.getdoc(sys.modules[type(memory).__module__]) or inspect.getdoc(type(memory)) or ""
+    paragraphs = [" ".join(paragraph.split()) for paragraph in module.split("\n\n")]
+    after = next((paragraph for paragraph in paragraphs if paragraph.startswith("After ")), "")
+    paper, _, left_out = after.partition(_LEFT_OUT)
+    line = paragraphs[0].removeprefix(f"The memory design `{name}`: ")
+    return DesignInfo(name, line, tuple(memory.tools), paper.strip(), left_out.strip())
+
+
+def new_memory(name: str) -> MemoryDesign:
+    """Return an empty memory of a design, as it is described.
+
+    Raises:
+        PluginError: there is none of that name, or it cannot be used.
+    """
+    return DESIGNS.get(name)(BUDGET, CORE_BUDGET, count_words)
+
+
+def designs_page() -> str:
+    """Return docs/designs.md."""
+    lines = [_HEAD, "| design | what it is | tools |", "|---|---|---|"]
+    found = [describe(name) for name in DESIGNS.shipped]
+    for one in found:
+        tools = ", ".join(f"`{tool.name}`" for tool in one.tools)
+        lines.append(f"| [`{one.name}`](#{one.name}) | {one.line} | {tools} |")
+    for one in found:
+        lines += ["", *_section(one)]
+    return "\n".join([*lines, "", _COOKBOOK])
+
+
+def _section(one: DesignInfo) -> Iterator[str]:
+    [stream] = synthetic(seed=_SEED, count=1, chunks=CHUNKS + 1, events=0.3)
+    memory = new_memory(one.name)
+    keep_notes(memory, stream, CHUNKS)
+    env = MemoryEnv(stream, memory, HermesDialect())
+    shown = env.observe().memory
+    yield f"## {one.name}"
+    yield ""
+    yield f"{one.line[0].upper()}{one.line[1:]} {one.paper} {_LEFT_OUT} {one.left_out}"
+    yield ""
+    for tool in one.tools:
+        told = ", ".join(name if name in tool.required else f"{name}?" for name in tool.parameters)
+        yield f"- `{tool.name}({told})`: {tool.description}"
+    yield ""
+    tokens = count_words(HermesDialect().describe(one.tools))
+    yield (
+        f"Tools in the prompt: {tokens} tokens. Memory after {CHUNKS} chunks: {memory.token_count()} tokens in "
+        f"{len(memory.items) + (memory.get('core') is not None)} items; as the policy sees it then:"
+    )
+    yield ""
+    yield "```text"
+    yield shown
+    yield "```"
+
+
+_HEAD = f"""# Memory designs
+
+How a memory is laid out, written and searched: `memory.design: NAME`. A run trains, warm-starts (`memrl sft`),
+measures and explains any of them alike, and one of your own. This page is made from the code (`python -m
+memrl.envs.designs.describe > docs/designs.md`; a test compares them), `memrl designs` lists what is installed.
+
+What is common to all: every id is given once, the same calls make the same memory, a write past `memory.budget` is
+refused with `over_budget`, items are searched by BM25 in every language, and a step costs what it touches, not what
+is held (but of `text`, whose steps write all of it). The examples below are the same for all: what a writer keeps of
+the first {CHUNKS} chunks of one synthetic stream who knows what will be asked, by `keep` and `drop`, which are also
+the teacher of `memrl sft` and the reader's ceiling. Tokens are words and signs here. What was left out of each paper
+is said; none of the designs has been trained to figures that stand beside a paper's.
+"""
+_COOKBOOK = '''## Your own design
+
+One file, named in a config by its import path or by an entry point of the group `memrl.designs`
+([Plug-ins](plugins.md)). What it must have is `memrl.envs.designs.MemoryDesign`; whose memory is made of items takes
+budgets, repetitions, ids, views, snapshots and journals from `HeldDesign`, and says what its calls do. This is all of
+one that keeps a line a day:
+
+```python
+"""The memory design `diary`: one line a day, which grows as the day does."""
+
+from memrl.envs.designs import MemoryItem
+from memrl.envs.designs.base import HeldDesign
+from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
+
+TEXT = {"content": {"type": "string", "description": "One full sentence."}}
+ID = {"memory_id": {"type": "string", "description": "An id as shown."}}
+WRITE = ToolSchema("memory_write", "Write a sentence under today.", TEXT, ("content",))
+CHANGE = ToolSchema("memory_update", "Write the line of a day anew.", {**ID, **TEXT}, ("memory_id", "content"))
+DELETE = ToolSchema("memory_delete", "Remove the line of a day.", ID, ("memory_id",))
+
+
+class Diary(HeldDesign):
+    name = "diary"
+    tools = (WRITE, CHANGE, DELETE)
+    example = ("Ada sang.", (ToolCall(name="memory_write", arguments={"content": "Ada sang."}),))
+    prefixes = {"day": "day"}
+
+    def carry_out(self, tool, arguments, time):
+        if tool == WRITE.name:
+            today = next((item for item in self.newest() if item.time == time and time), None)
+            if today is None:
+                return self.insert(tool, "day", arguments["content"], time)
+            return self.update(tool, today, f"{today.content} {arguments['content']}")
+        item = self.get(arguments["memory_id"])
+        if item is None:
+            return self.unknown(tool, arguments["memory_id"])
+        if tool == CHANGE.name:
+            return self.update(tool, item, arguments["content"])
+        return self.delete(tool, item)
+
+    def keep(self, sentence, *, event=False, instead_of=None):
+        if instead_of is None:
+            return [ToolCall(name=WRITE.name, arguments={"content": sentence})]
+        return [ToolCall(name=CHANGE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
+
+    def drop(self, item):
+        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
+```
+
+Put it through the test that ours pass, then train it:
+
+```python
+from memrl.envs.designs.conformance import check_design
+
+check_design("diary:Diary")
+```
+
+```sh
+PYTHONPATH=. memrl sft tiny memory.design=diary:Diary sft.dir=warm     # its teacher speaks by keep
+PYTHONPATH=. memrl train tiny memory.design=diary:Diary model.path=warm
+```
+
+- An argument that names an item is called `memory_id`, or ends in `_id`: calls that are made again on another memory
+  (the credit modes `counterfactual` and `reroll`) have their items found by it.
+- `told` is the text that is judged for its truth, `says` the text that must not be said twice; both are the item's
+  unless you say so.
+- A call that writes several items writes all or none: `together`.
+- A memory that is not made of items writes every member itself; a journal (`open_journal`) spares it two snapshots a
+  step.
+- Where each call says the whole memory anew, as in `text`, `rewrites = True` lets a teacher make one call a step.
+'''
+
+
+if __name__ == "__main__":
+    sys.stdout.write(designs_page())

@@ -1,0 +1,80 @@
+"""Sentences in a memory of any design: which item says one, and by which calls several are kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from memrl.envs.designs.design import MemoryDesign, MemoryItem
+from memrl.envs.designs.journal import open_journal
+from memrl.envs.stream import Stream
+from memrl.envs.text import words
+from memrl.envs.tools import ToolCall
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A sentence that is to be kept, as `MemoryDesign.keep` is told of it."""
+
+    sentence: str
+    event: bool = False
+    instead_of: MemoryItem | None = None
+
+
+def says(item: MemoryItem, sentence: str) -> bool:
+    """Return whether an item says a sentence: all its words in their order, one after the other."""
+    if sentence in item.content:
+        return True
+    wanted, found = words(sentence), words(item.content)
+    return any(found[place : place + len(wanted)] == wanted for place in range(len(found) - len(wanted) + 1))
+
+
+def holder(items: Iterable[MemoryItem], sentence: str) -> MemoryItem | None:
+    """Return the item that says a sentence: one that says nothing else before one that says more."""
+    held = list(items)
+    found = next((item for item in reversed(held) if item.content == sentence), None)
+    return found or next((item for item in reversed(held) if says(item, sentence)), None)
+
+
+def calls_that_keep(memory: MemoryDesign, wishes: Sequence[Wish], time: str | None = None) -> list[ToolCall]:
+    """Return the calls of one step that keep sentences. The memory is as it was afterwards.
+
+    Args:
+        memory: of any design. Where each of its calls says the whole memory (`rewrites`), one is left, which says all.
+        time: the chunk's.
+    """
+    if not getattr(memory, "rewrites", False):
+        return [call for wish in wishes for call in _calls(memory, wish)]
+    calls: list[ToolCall] = []
+    with open_journal(memory) as journal:
+        for wish in wishes:
+            calls = _calls(memory, wish)
+            for call in calls:
+                memory.execute(call, time=time)
+        journal.undo()
+    return calls
+
+
+def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) -> None:
+    """Write into a memory what is worth keeping of a stream, as a perfect writer would: changes in the place of what
+    they change, and what ends removed.
+
+    Args:
+        stream: of a source that lists noteworthy sentences (`metadata["notes"]`).
+        chunks: of the first so many; None: of all.
+    """
+    listed = stream.metadata["notes"]
+    for chunk, notes in itertools.islice(zip(stream.chunks, listed, strict=True), chunks):
+        for note in notes:
+            old = holder(memory.items, note["replaces"]) if note["replaces"] else None
+            if note.get("ends"):
+                calls = memory.drop(old) if old else []
+            else:
+                calls = _calls(memory, Wish(note["text"], note["store"] == "episodic", old))
+            for call in calls:
+                memory.execute(call, time=chunk.time)
+
+
+def _calls(memory: MemoryDesign, wish: Wish) -> list[ToolCall]:
+    return memory.keep(wish.sentence, event=wish.event, instead_of=wish.instead_of)

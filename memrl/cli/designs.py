@@ -1,0 +1,53 @@
+"""The command `memrl designs`: how a memory may be laid out, written and searched."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from memrl.cli.console import add_json_option, print_json, wide_console
+from memrl.envs.designs import DESIGNS
+from memrl.envs.designs.describe import describe
+
+
+def add_designs_command(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `designs` to the parser of `memrl`."""
+    designs = commands.add_parser(
+        "designs",
+        parents=[common],
+        help="memory designs: how a memory is laid out, written and searched",
+        description=(
+            "List the memory designs that memory.design may name, those of installed packages too: what each is, its "
+            "tools, and the paper that it is after. docs/designs.md has an example of each, and how to write one."
+        ),
+        epilog="example: memrl designs, then memrl train tiny memory.design=ledger",
+        allow_abbrev=False,
+    )
+    add_json_option(designs)
+    designs.set_defaults(command=_designs)
+
+
+def _designs(arguments: argparse.Namespace) -> None:
+    found = [describe(name) for name, _ in DESIGNS.items()]
+    if arguments.json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "line": one.line,
+                    "tools": [tool.name for tool in one.tools],
+                    "paper": one.paper,
+                    "left_out": one.left_out,
+                }
+                for one in found
+            ]
+        )
+        return
+    table = Table("design", "what it is", "tools", "after", title="memory designs")
+    for one in found:
+        tools = "\n".join(tool.name for tool in one.tools)
+        table.add_row(*map(escape, (one.name, one.line, tools, one.paper.removeprefix("After "))))
+    wide_console().print(table)
