@@ -61,11 +61,11 @@ class AgentStore(BaseStore):
         text, borne = str(value.get("text") or value), {"key": op.key, "value": value}
         before = self._found(op.namespace, op.key)
         if before is None:
-            [result] = self.agent.add(text, metadata=borne, infer=False, user=user)
+            results = self.agent.add(text, metadata=borne, infer=False, user=user)
         else:
-            result = self.agent.update(before.id, text, metadata=borne, user=user)
-        if not result.ok:
-            raise ValueError(f"the memory refuses {op.key!r}: {result.code}: {result.message}")
+            results = [self.agent.update(before.id, text, metadata=borne, user=user)]
+        for failed in (each for each in results if not each.ok):
+            raise ValueError(f"the memory refuses {op.key!r}: {failed.code}: {failed.message}")
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         user = _user(op.namespace_prefix)

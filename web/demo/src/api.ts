@@ -129,17 +129,17 @@ export class Memory {
   }
 
   correct(item: string, text: string, why: string): Promise<Result> {
-    return json("PATCH", `${this.base}/memories/${item}`, { text, why });
+    return json("PATCH", `${this.base}/memories/${encodeURIComponent(item)}`, { text, why });
   }
 
   forget(item: string): Promise<unknown> {
-    return json("DELETE", `${this.base}/memories/${item}`);
+    return json("DELETE", `${this.base}/memories/${encodeURIComponent(item)}`);
   }
 
-  async insert(item: Item, why: string): Promise<void> {
-    const given = { memory_type: item.store, content: item.content, ...(item.time === null ? {} : { time: item.time }) };
-    const operations = [{ name: "memory_insert", arguments: given }];
-    const { results } = await json<{ results: Result[] }>("POST", `${this.base}/memory/operations`, { operations, why });
+  /** Store a text as it is, as the memory's design does. */
+  async keep(item: Item): Promise<void> {
+    const given = { messages: item.content, time: item.time, infer: false };
+    const { results } = await json<{ results: Result[] }>("POST", `${this.base}/memories`, given);
     const failed = results.find((one) => one.code !== "ok");
     if (failed) throw new Refused(`${failed.code}: ${failed.message}`);
   }

@@ -5,11 +5,12 @@ import type { Change, Item } from "./api";
 import { ChangeText, kindOf, Said, Sign, type Kind } from "./change";
 import { newest, type Actions, type State } from "./state";
 
-const STORES: [string, string, string][] = [
-  ["core", "Core", "one paragraph that is always shown"],
-  ["semantic", "Facts", "semantic memory"],
-  ["episodic", "Events", "episodic memory, dated"],
-];
+// The stores of the design that is usual; those of other designs have their own names.
+const STORES = new Map([
+  ["core", ["Core", "one paragraph that is always shown"]],
+  ["semantic", ["Facts", "semantic memory"]],
+  ["episodic", ["Events", "episodic memory, dated"]],
+]);
 
 type Props = { state: State; actions: Actions; pointed: string };
 
@@ -38,13 +39,14 @@ export function MemoryPanel({ state, actions, pointed }: Props) {
         </button>
       </div>
       {items.length === 0 && <p class="nothing">Nothing is kept yet.</p>}
-      {STORES.map(([store, title, words]) => {
+      {[...new Set([...STORES.keys(), ...items.map((one) => one.store)])].map((store) => {
         const held = items.filter((one) => one.store === store);
+        const [title, words] = STORES.get(store) ?? [store, ""];
         return (
           held.length > 0 && (
             <div key={store} class="store">
               <h3>
-                {title} <span class="faint">{words}</span>
+                <T>{title!}</T> <span class="faint">{words}</span>
               </h3>
               <ul class="items">
                 {held.map((item) => (

@@ -131,7 +131,7 @@ export function useDemo(): [State, Actions] {
       },
       correct: (item, text, why) => noted(why === "" ? "corrected by hand" : why, () => memory.current.correct(item.id, text, why)),
       forget: (item) => inLog(noted("forgotten by hand", () => memory.current.forget(item.id))),
-      bringBack: (item) => noted("put back", () => memory.current.insert(item, "put back")),
+      bringBack: (item) => noted("put back", () => memory.current.keep(item)),
       undo: () => inLog(noted("undone", () => memory.current.undo())),
     };
     return { begin, put, acts };
