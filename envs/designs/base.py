@@ -100,6 +100,14 @@ class HeldDesign:
             del arguments[key]
         return self.carry_out(call.name, arguments, one_line(time or "") or None)
 
+    def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
+        """Return the calls that keep a sentence."""
+        raise NotImplementedError
+
+    def drop(self, item: MemoryItem) -> list[ToolCall]:
+        """Return the calls that remove an item; none where the design cannot."""
+        raise NotImplementedError
+
     def read(self, argument: str) -> str:
         """Return an argument as it is stored."""
         return one_line(argument)

@@ -173,7 +173,7 @@ def _lesson(recipe: Recipe, config: Config, prompter: Prompter, step: int) -> di
     kept: list[Example] = []
     for _ in range(recipe.played):
         sentences = rng.choice((1, 2, 3, 3, 3, 4))
-        world = World(sentences=sentences, **({"people": 8, "changes": 0.3} if rng.random() < 0.5 else {}))
+        world = World(sentences=sentences, people=8, changes=0.3) if rng.random() < 0.5 else World(sentences=sentences)
         kept += _memorised(world, config, prompter, rng, habits, dated=0.8)
     for _ in range(recipe.brief):
         world = World(chunks=1, sentences=rng.randint(1, 4), people=8, chatter=rng.choice((0.3, 0.6)))

@@ -251,6 +251,27 @@ def test_on_a_phone_nothing_is_wider_than_it(browser: Browser, index: Path) -> N
     watched.close()
 
 
+def test_the_first_view_asks_for_each_of_its_files_once_and_for_no_other(browser: Browser, index: Path) -> None:
+    watched = Watched(browser, index)
+    watched.go().locator(".evaluations tbody tr").first.wait_for()
+    names = sorted(url.removeprefix(index.parent.resolve().as_uri()) for url in watched.asked if "data:" not in url)
+    assert names == ["/data/index.js", "/data/run/overview.js", "/index.html", "/page.css", "/page.js"]
+    html = index.read_text(encoding="utf-8")
+    assert html.index('defer src="./page.js"') < html.index('defer src="data/index.js"')
+    watched.close()
+
+
+def test_a_report_whose_runs_are_not_there_says_so(browser: Browser, index: Path, tmp_path: Path) -> None:
+    for name in ("index.html", "page.js", "page.css"):
+        (tmp_path / name).write_bytes((index.parent / name).read_bytes())
+    watched = Watched(browser, tmp_path / "index.html")
+    watched.go().locator(".fault", has_text="data/index.js is not there").wait_for()
+    watched.page.keyboard.press("w")
+    watched.page.keyboard.press("o")
+    watched.faults = [fault for fault in watched.faults if "ERR_FILE_NOT_FOUND" not in fault]
+    watched.close()
+
+
 def test_a_search_leads_to_the_place(watched: Watched) -> None:
     page = watched.go(f"#/search/run/held-out/{LAST}")
     page.get_by_role("searchbox").fill("tokyo")

@@ -520,7 +520,8 @@ function Answer({ here, answer, text, gold }: { here: Here; answer: AnswerRow; t
 }
 
 function without(text: string, id: string): string {
-  return text.startsWith(`${id}: `) ? text.slice(id.length + 2) : text;
+  if (text.startsWith(`${id}: `)) return text.slice(id.length + 2);
+  return text.startsWith(`${id} (`) ? text.slice(id.length + 1) : text; // its time
 }
 
 function Sentence({ here, sentence }: { here: Here; sentence: SentenceLink }) {

@@ -51,7 +51,7 @@ export function Search({ route }: { route: Route }) {
           <Choice
             label="In"
             value={scope}
-            all={partInWords(place.part, place.step)}
+            all="one step"
             options={[["held-out", "all evaluations"], ["training", "all training steps"], ["run", "the whole run"]]}
             pick={(value) => change({ in: value })}
           />
