@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 HERE = Path(__file__).resolve().parent
 MOST = 200_000  # bytes of a picture
 COLOURS = 128
-TURNS = 5  # examples that are said
+TURNS = 5  # examples that are said: texts and questions
 
 
 def talk(page: Page) -> None:
