@@ -78,11 +78,11 @@ def test_sdist_and_wheel_hold_everything_and_nothing_beside_memrl(dist: Path) ->
         wanted |= {f"memrl/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / package).rglob("*.py")}
         wanted.add(f"memrl/{package}/py.typed")
     wanted |= {f"memrl/tiny/model/{path.name}" for path in (ROOT / "memrl" / "tiny" / "model").iterdir()}
-    page = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "memrl" / "report" / "page").rglob("*") if path.is_file()
-    }
-    assert {"memrl/report/page/index.html", "memrl/report/page/page.js", "memrl/report/page/page.css"} <= page
-    wanted |= page
+    for room in ("report", "serve"):
+        folder = ROOT / "memrl" / room / "page"
+        page = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert {f"memrl/{room}/page/{name}" for name in ("index.html", "page.js", "page.css")} <= page
+        wanted |= page
     assert wanted | {"memrl/py.typed"} <= set(names)
     assert any(name.endswith("share/memrl/configs/tiny.yaml") for name in names)
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("/METADATA"))).decode()
