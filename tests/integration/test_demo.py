@@ -319,6 +319,14 @@ def test_it_says_that_the_server_has_gone(browser: Browser, empty: str) -> None:
     watched.close()
 
 
+def test_the_facts_are_those_of_the_agent(empty: str) -> None:
+    facts = httpx2.get(f"{empty}demo").json()
+    assert (facts["policy"], facts["embedded"], facts["user"]) == ("tiny", True, "me")
+    assert (facts["tokens"], facts["budget"], facts["examples"]) == (0, 100_000, list(OWN_WORLD))
+    insert(empty, "Mara lives in Oslo.")
+    assert httpx2.get(f"{empty}demo").json()["tokens"] > 3
+
+
 def test_the_page_has_a_policy_and_nothing_else_is_served(address: str) -> None:
     reply = httpx2.get(address)
     policy = reply.headers["content-security-policy"]
