@@ -235,9 +235,9 @@ def runs_text(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     found = list(rows)
     names = [["run", "name"], *([line(row["folder"], 400), line(row["name"], 40)] for row in found)]
     told = [["seed", "state", "step", "best", "last"], *map(_run_cells, found)]
-    rows = [[*name, *cells] for name, cells in zip(names, told, strict=True)]
-    if width_of(rows) <= WIDTH:
-        yield from table(rows)
+    whole = [[*name, *cells] for name, cells in zip(names, told, strict=True)]
+    if width_of(whole) <= WIDTH:
+        yield from table(whole)
     else:
         for (folder, name), text in zip(names, table(told, "  "), strict=True):
             yield f"{folder} ({name})"
