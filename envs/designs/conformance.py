@@ -158,7 +158,16 @@ def check_keeping(make: Design) -> None:
 
 def drawn_calls(memory: MemoryDesign, chance: random.Random) -> list[ToolCall]:
     """Return some calls, sound ones for the most part, of the items that are held."""
-    return [drawn_call(memory.tools, _ids(memory), chance) for _ in range(chance.randint(0, 5))]
+    calls: list[ToolCall] = []
+    for _ in range(chance.randint(0, 5)):
+        item = chance.choice(memory.items) if memory.items and chance.random() < 0.5 else None
+        if chance.random() < 0.6:
+            calls.append(drawn_call(memory.tools, _ids(memory), chance))
+        elif item is not None and chance.random() < 0.5:
+            calls += memory.drop(item)
+        else:
+            calls += memory.keep(f"{_phrase(chance)}.", event=chance.random() < 0.3, instead_of=item)
+    return calls
 
 
 def drawn_call(tools: Sequence[ToolSchema], ids: Sequence[str], chance: random.Random) -> ToolCall:
@@ -184,6 +193,10 @@ def _drawn(name: str, parameter: dict[str, Any], ids: Sequence[str], chance: ran
         return chance.choice(parameter["enum"])
     if name.endswith("_id"):
         return chance.choice((*ids, "core", "x_0001"))
+    return _phrase(chance)
+
+
+def _phrase(chance: random.Random) -> str:
     return " ".join(chance.choice(_WORDS) for _ in range(chance.randint(1, 6)))
 
 

@@ -54,6 +54,8 @@ class HeldItems:
         self.writes = 0
         self.total = 0
         """Tokens of all items."""
+        self.undone = 0
+        """How often something was undone."""
         self._count = count_tokens
         self._says = says or counted
         self._items: dict[str, MemoryItem] = {}
@@ -201,6 +203,7 @@ class HeldItems:
 
     def undo(self, begin: int) -> None:
         """Take back what was written or deleted since the log had `begin` entries."""
+        self.undone += 1
         while len(self._log) > begin:
             item_id, before = self._log.pop()
             now = self.get(item_id)

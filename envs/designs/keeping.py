@@ -44,14 +44,13 @@ def calls_that_keep(memory: MemoryDesign, wishes: Sequence[Wish], time: str | No
         memory: of any design. Where each of its calls says the whole memory (`rewrites`), one is left, which says all.
         time: the chunk's.
     """
-    if not getattr(memory, "rewrites", False):
-        return [call for wish in wishes for call in _calls(memory, wish)]
     calls: list[ToolCall] = []
     with open_journal(memory) as journal:
         for wish in wishes:
-            calls = _calls(memory, wish)
-            for call in calls:
+            more = _calls(memory, wish)
+            for call in more:
                 memory.execute(call, time=time)
+            calls = more if getattr(memory, "rewrites", False) else [*calls, *more]
         journal.undo()
     return calls
 

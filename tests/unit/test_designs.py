@@ -7,6 +7,7 @@ import json
 import random
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from memrl.cli.main import main
 from memrl.config import load_config
-from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, count_words
+from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, count_words, open_journal
 from memrl.envs.designs.conformance import (
     Nonconformity,
     check_design,
@@ -32,6 +33,7 @@ from memrl.envs.designs.keeping import Wish, calls_that_keep, holder
 from memrl.envs.designs.ledger import Ledger, held_at
 from memrl.envs.designs.linked import MOST_LINKS, LinkedNotes, parts
 from memrl.envs.designs.pages import Pages
+from memrl.envs.designs.sql import SqlMemory
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.designs.text import RunningText
 from memrl.envs.designs.triples import Triples, cut
@@ -54,8 +56,8 @@ def call(tool: str, **arguments: Any) -> ToolCall:
     return ToolCall(name=f"memory_{tool}", arguments=arguments)
 
 
-def do(memory: MemoryDesign, tool: str, time: str | None = None, **arguments: Any) -> ToolResult:
-    return memory.execute(call(tool, **arguments), time=time)
+def do(memory: MemoryDesign, tool: str, when: str | None = None, **arguments: Any) -> ToolResult:
+    return memory.execute(call(tool, **arguments), time=when)
 
 
 def shown(view: MemoryView) -> list[str]:
@@ -411,6 +413,116 @@ def test_triples_of_one_subject_are_not_read_all() -> None:
     for number in range(300):
         do(memory, "triple", subject="Ann", relation="saw", object=f"bird {number}")
     assert next(memory.relevant("bird 299 of Ann")).content == "Ann | saw | bird 299"
+
+
+@pytest.fixture
+def people() -> SqlMemory:
+    memory = SqlMemory(10**6, 1000)
+    for statement in (
+        "CREATE TABLE people (name TEXT, city)",
+        "INSERT INTO people VALUES (NULL, 'Ann', 'Rome'), (NULL, 'Ben', 'Bern')",
+        "create table cats (name)",
+        "INSERT INTO cats (name) VALUES ('Tom')",
+    ):
+        assert do(memory, "sql", "May 3", statement=statement).ok
+    return memory
+
+
+def test_rows_are_items_and_items_rows(people: SqlMemory) -> None:
+    assert people.core == "people(name, city); cats(name)"
+    assert [item.line() for item in people.items] == [
+        "row_0001 (May 3): people | name: Ann | city: Rome",
+        "row_0002 (May 3): people | name: Ben | city: Bern",
+        "row_0003 (May 3): cats | name: Tom",
+    ]
+    assert do(people, "sql", statement="UPDATE people SET city = 'Oslo' WHERE name = 'Ann'").content == "Ann Oslo"
+    assert do(people, "sql", statement="DELETE FROM people WHERE id = 2").item_id == "row_0002"
+    result = do(people, "sql", statement="INSERT INTO people (name, city) SELECT name, 'Rome' FROM cats")
+    assert (result.item_id, result.content) == ("row_0004", "Tom Rome")
+    assert (
+        do(people, "sql", statement="INSERT INTO people (id, name) VALUES (1, 'Eve')").code is ResultCode.BAD_ARGUMENTS
+    )
+    assert do(people, "sql", statement="REPLACE INTO people (id, name) VALUES (1, 'Eve')").item_id == "row_0001"
+    assert do(people, "sql", statement="INSERT INTO people (id, name) VALUES (77, 'Ida')").item_id == "row_0005"
+    assert do(people, "sql", statement="DELETE FROM people WHERE name = 'Nobody'").code is ResultCode.UNKNOWN_ID
+    held = {item.id: item.content for item in people.items}
+    revived = SqlMemory(10**6, 1000)
+    revived.restore(json.loads(json.dumps(people.snapshot())))
+    assert {item.id: item.content for item in revived.items} == held
+    assert do(revived, "sql", statement="UPDATE people SET city = name WHERE city IS NULL").ok
+    assert [item.content for item in revived.items if item.id in ("row_0001", "row_0005")] == [
+        "people | name: Eve | city: Eve",
+        "people | name: Ida | city: Ida",
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ATTACH DATABASE '/tmp/x.db' AS x",
+        "DROP TABLE people",
+        "PRAGMA writable_schema = 1",
+        "SELECT * FROM people",
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) INSERT INTO cats SELECT x, x FROM n",
+        "INSERT INTO cats (name) WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n",
+        "INSERT INTO cats (name) SELECT sql FROM sqlite_master",
+        "INSERT INTO cats (name) SELECT name FROM pragma_table_info('people')",
+        "INSERT INTO changed_rows VALUES ('people', 1)",
+        "DELETE FROM temp.changed_rows",
+        "UPDATE people SET id = id + 1",
+        "INSERT INTO cats (name) VALUES (load_extension('x'))",
+        "INSERT INTO cats (name) VALUES (hex(randomblob(1000)))",
+        "INSERT INTO cats (name) VALUES (CURRENT_TIMESTAMP)",
+        "INSERT INTO cats (name) VALUES (CAST(X'410A42' AS TEXT))",
+        "INSERT INTO cats (name) VALUES (X'00')",
+        "INSERT INTO cats (name) VALUES (CAST(X'FF' AS TEXT))",
+        "INSERT INTO cats (name) VALUES ('a'); DROP TABLE people",
+        "INSERT INTO cats (name) VALUES ('a'); COMMIT",
+        "INSERT INTO cats (name) VALUES ('a\x00b')",
+        "INSERT INTO cats (name) VALUES (?)",
+        "CREATE TABLE x AS SELECT * FROM people",
+        "CREATE TRIGGER x AFTER INSERT ON cats BEGIN DELETE FROM people; END",
+        "CREATE TABLE sqlite_x (a)",
+        "CREATE TABLE cats2 (id)",
+        "CREATE TABLE cats2 (a, a)",
+        "COMMIT",
+        "BEGIN",
+        "insert",
+        "DELETE FROM cats WHERE name LIKE '" + "%a" * 300 + "'",
+        "UPDATE cats SET name = 'x' WHERE " + "(" * 600 + "1" + ")" * 600,
+    ],
+)
+def test_sql_that_is_more_than_rows_is_refused_and_nothing_is_lost(people: SqlMemory, statement: str) -> None:
+    before = people.snapshot()
+    result = do(people, "sql", statement=statement)
+    assert not result.ok and result.message
+    assert people.snapshot() == before
+    assert do(people, "sql", statement="UPDATE people SET city = 'Oslo' WHERE id = 1").content == "Ann Oslo"
+
+
+def test_a_statement_ends_in_time_and_changes_so_many_rows(people: SqlMemory) -> None:
+    for number in range(200):
+        do(people, "sql", statement=f"INSERT INTO cats (name) VALUES ('cat {number}')")
+    before = people.snapshot()
+    begun = time.process_time()
+    many = "INSERT INTO cats (name) SELECT count(*) FROM cats a, cats b, cats c, cats d, cats e"
+    assert do(people, "sql", statement=many).code is ResultCode.TOO_LONG
+    assert time.process_time() - begun < 5
+    assert do(people, "sql", statement="UPDATE cats SET name = name").code is ResultCode.TOO_LONG
+    assert people.snapshot() == before
+
+
+def test_a_memory_of_rows_is_told_and_undone_like_any(people: SqlMemory) -> None:
+    before = people.snapshot()
+    with open_journal(people) as journal:
+        do(people, "sql", statement="CREATE TABLE towns (name)")
+        do(people, "sql", statement="INSERT INTO towns (name) VALUES ('Bern')")
+        do(people, "sql", statement="DELETE FROM people")
+        assert [change["op"] for change in journal.diff()] == ["update", "delete", "delete", "insert"]
+        journal.undo()
+    assert people.snapshot() == before
+    assert do(people, "sql", statement="UPDATE people SET city = 'Oslo' WHERE id = 1").ok
+    assert do(people, "sql", statement="INSERT INTO towns (name) VALUES ('Bern')").code is ResultCode.BAD_ARGUMENTS
 
 
 # What is told of them ----------------------------------------------------------------------------------------------
