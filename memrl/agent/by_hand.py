@@ -1,4 +1,4 @@
-"""What a user writes into a memory by hand, in the words of its design: a sentence kept, replaced or removed.
+"""The hand of a user in a memory: a sentence kept, replaced or removed, in the words of its design.
 
 Invariant: what takes several calls is done whole or not at all, and what a design cannot do is a result that says so.
 """

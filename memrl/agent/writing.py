@@ -1,4 +1,4 @@
-"""How a change is written: the version that it is, the items that it has changed, and what they were before.
+"""The writer of a change: the version that it is, the items that it has changed, and what they were before.
 
 Invariant: all of it is in the transaction that is open, and a change that changes nothing is none.
 """
