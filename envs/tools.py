@@ -54,7 +54,8 @@ class ToolResult(BaseModel):
     """The item that was written or deleted, where the call succeeded."""
     store: str | None = None
     content: str | None = None
-    """The text that was written, where the call succeeded."""
+    """The text that was written, where the call succeeded. Empty where an item was changed and its text was not
+    (linked, say, or closed); None where it is gone."""
 
     @property
     def ok(self) -> bool:

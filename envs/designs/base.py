@@ -160,16 +160,20 @@ class HeldDesign:
         # An item may correct its own capitals, not repeat itself.
         if twin is not None and (twin.id != item.id or counted(twin) == counted(item)):
             return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{twin.id} says the same")
-        tokens = self._count(counted(item))
-        if item.store == CORE and tokens > self.core_budget:
+        tokens, before = self._count(counted(item)), self.held.tokens(item.id)
+        # A memory that came from a larger budget must be able to shrink.
+        grows = tokens > before
+        if grows and item.store == CORE and tokens > self.core_budget:
             message = f"{tokens} tokens are more than core memory holds ({self.core_budget})"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
-        total = self.held.total - self.held.tokens(item.id) + tokens
-        if total > self.budget:
+        total = self.held.total - before + tokens
+        if grows and total > self.budget:
             message = f"the memory would hold {total} tokens, {self.budget} are allowed"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
+        old, told = self.held.get(item.id), self.told(item)
         self.held.write(item, tokens)
-        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=self.told(item))
+        said = "" if old is not None and self.told(old) == told else told
+        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=said)
 
     def together(self, *writes: Callable[[], ToolResult]) -> ToolResult:
         """Carry out writes one after the other; where one is refused, none. Returns the last one's result."""

@@ -1,7 +1,7 @@
 """The memory design `compact_verbatim`: one line that says what has been read so far, and passages kept word for word.
 
-A passage that lacks room takes that of older ones: of the oldest few the one that shares the fewest words with the line
-and the new passage goes first, so that nothing is refused for age alone. The line is always shown.
+What lacks room, a new passage or the line, takes that of older passages: of the oldest few the one that shares the
+fewest words with both goes first, so that nothing is refused for age alone. The line is always shown.
 
 After HEMA (Ahn, arXiv 2504.16754). Left out: embeddings, and weights by how often a passage was found: reading changes
 nothing in a memory here.
@@ -10,7 +10,7 @@ nothing in a memory here.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from memrl.envs.designs.base import CORE, HeldDesign
@@ -40,7 +40,7 @@ DELETE = ToolSchema(
 _OLDEST = 8
 """Passages among which one is chosen to go."""
 _MOST_PRUNED = 64
-"""Passages that may go for one: a call costs no more than that."""
+"""Passages that may go at once: a call costs no more than that."""
 
 
 class CompactVerbatim(HeldDesign):
@@ -59,20 +59,23 @@ class CompactVerbatim(HeldDesign):
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
         if tool == SUMMARY.name:
-            return self.write_core(tool, arguments["content"])
+            content = arguments["content"]
+            return self._with_room(content, lambda: self.write_core(tool, content))
         if tool == PASSAGE.name:
-            return self._passage(tool, arguments["content"], time)
+            content = arguments["content"]
+            return self._with_room(content, lambda: self.insert(tool, "passage", content, time))
         item = None if arguments["memory_id"] == CORE else self.held.get(arguments["memory_id"])
         return self.delete(tool, item) if item else self.unknown(tool, arguments["memory_id"])
 
-    def _passage(self, tool: str, content: str, time: str | None) -> ToolResult:
+    def _with_room(self, content: str, write: Callable[[], ToolResult]) -> ToolResult:
+        """Write something, passages going for it where it lacks room."""
         with self.held.open_journal() as journal:
-            result = self.insert(tool, "passage", content, time)
+            result = write()
             for _ in range(_MOST_PRUNED):
-                if result.code is not ResultCode.OVER_BUDGET or not len(self.items):
+                if result.code is not ResultCode.OVER_BUDGET or not self.items:
                     break
                 self.held.delete(self._least(content))
-                result = self.insert(tool, "passage", content, time)
+                result = write()
             if not result.ok:
                 journal.undo()
         return result

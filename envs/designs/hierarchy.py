@@ -102,8 +102,9 @@ class Hierarchy(HeldDesign):
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that keeps a sentence: under what it begins with, in the domain of events or of facts."""
         if instead_of is not None:
-            return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
-        topic = words(sentence)[0]
+            said = sentence.removeprefix(_line(place(instead_of), ""))  # as the item is shown
+            return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, "content": said})]
+        topic = next(iter(words(sentence)), "")
         domain = "events" if event else "facts"
         return [ToolCall(name=INSERT.name, arguments={"domain": domain, "topic": topic, "content": sentence})]
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 from memrl.envs.designs.base import HeldDesign
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.text import words
-from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
+from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 _SINCE = {"type": "string", "description": "From when it holds. Default: the text's date."}
 _ID = {"type": "string", "description": "An id as shown, of a fact that still holds."}
@@ -84,6 +84,8 @@ class Ledger(HeldDesign):
             return self.unknown(tool, arguments["memory_id"])
         if tool == DELETE.name:
             return self.delete(tool, fact)
+        if tool == SUPERSEDE.name and arguments["content"] == fact.content:
+            return ToolResult(name=tool, code=ResultCode.DUPLICATE, message=f"{fact.id} says the same")
         if tool == END.name:
             return self._close(tool, fact, _moment(arguments.get("until", "")) or since)
         return self.together(
@@ -146,4 +148,4 @@ def held_at(fact: MemoryItem, date: str) -> bool:
 
 def _moment(told: str) -> str:
     """A time as it is stored: nothing in it looks as if it had an end."""
-    return told.replace(_UNTIL, " - ")
+    return " ".join("-" if word == _UNTIL.strip() else word for word in told.split())

@@ -99,7 +99,7 @@ class LinkedNotes(HeldDesign):
         item = self.held.get(arguments["memory_id"])
         if item is None:
             return self.unknown(tool, arguments["memory_id"])
-        note = parts(item)
+        note = self._note(item)
         if tool == UPDATE.name:
             if not given:
                 return ToolResult(name=tool, code=ResultCode.EMPTY, message="nothing is to be changed")
@@ -120,16 +120,23 @@ class LinkedNotes(HeldDesign):
         return self.together(lambda: self._link(tool, other, item), lambda: self._link(tool, item, other))
 
     def _link(self, tool: str, item: MemoryItem, other: MemoryItem) -> ToolResult:
-        note = parts(item)
+        note = self._note(item)
         if len(note.links) == MOST_LINKS:
             message = f"{item.id} has {MOST_LINKS} links, as many as a note may have"
             return ToolResult(name=tool, code=ResultCode.OVER_BUDGET, message=message)
         return self.update(tool, item, note._replace(links=(*note.links, other.id)).content())
 
     def _cut(self, tool: str, item: MemoryItem, other: MemoryItem) -> ToolResult:
-        note = parts(item)
+        note = self._note(item)
+        if other.id not in note.links:
+            return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content="")
         links = tuple(name for name in note.links if name != other.id)
         return self.update(tool, item, note._replace(links=links).content())
+
+    def _note(self, item: MemoryItem) -> Note:
+        """Return a note with those of its links that lead somewhere: what it was linked with may have been erased."""
+        note = parts(item)
+        return note._replace(links=tuple(name for name in note.links if self.held.get(name) is not None))
 
     def says(self, item: MemoryItem) -> str:
         """Return a note's text and time: another one that says it is a repetition, whatever its keywords are."""
@@ -141,6 +148,9 @@ class LinkedNotes(HeldDesign):
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that notes a sentence, under its longest words, events tagged as such."""
+        if instead_of is not None and (said := parts(replace(instead_of, content=sentence))).text != sentence:
+            arguments = {"content": said.text, "keywords": said.keywords, "tags": said.tags}  # as an item is shown
+            return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         longest = sorted(dict.fromkeys(words(sentence)), key=len, reverse=True)[:2]
         arguments = {"content": sentence, "keywords": ", ".join(longest), "tags": "event" if event else "fact"}
         if instead_of is not None:

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from memrl.envs.designs.base import HeldDesign, one_line
 from memrl.envs.designs.design import MemoryItem, MemoryView
+from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 _PARTS = {
@@ -97,8 +98,10 @@ class Pages(HeldDesign):
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that gives a sentence a page of its own, under its first words."""
-        title = " ".join(sentence.split()[:_TITLE])
-        arguments = {"title": title, "content": sentence}
+        title, _, content = sentence.partition(_SIGN) if instead_of is not None else ("", "", "")  # as one is shown
+        if not (fold(title) and fold(content)):
+            title, content = " ".join(sentence.split()[:_TITLE]), sentence
+        arguments = {"title": title, "content": content}
         if instead_of is not None:
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         return [ToolCall(name=PAGE.name, arguments=arguments)]
@@ -135,8 +138,9 @@ class Pages(HeldDesign):
     def _opened(self, pages: Iterable[MemoryItem], budget: int) -> Iterator[MemoryItem]:
         left = budget
         for page in pages:
-            tokens = self.held.line_tokens(page) + 1
-            yield page if tokens <= left else title_of(page)
+            shown = page if self.held.line_tokens(page) < left else title_of(page)
+            yield shown
+            tokens = self.held.line_tokens(shown) + 1  # the line break
             left -= tokens if tokens <= left else 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from memrl.envs.building.prose import sentences
-from memrl.envs.designs.base import HeldDesign
+from memrl.envs.designs.base import HeldDesign, one_line
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
@@ -61,8 +61,12 @@ class RunningText(HeldDesign):
         """The whole text."""
         return " ".join(item.content for item in self._in_order())
 
+    def read(self, argument: str) -> str:
+        """Return an argument with its lines: a sentence ends with its line, whatever stands at its end."""
+        return "\n".join(filter(None, map(one_line, argument.splitlines())))
+
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
-        wanted = list({fold(sentence): sentence for sentence in sentences(arguments["content"])}.values())
+        wanted = list({fold(sentence): sentence for sentence in _sentences(arguments["content"])}.values())
         if [item.content for item in self._in_order()] == wanted:
             return ToolResult(name=tool, code=ResultCode.DUPLICATE, message="the memory says the same")
         new = [sentence for sentence in wanted if sentence not in {item.content for item in self.items}]
@@ -76,8 +80,8 @@ class RunningText(HeldDesign):
 
     def _write_all(self, tool: str, wanted: list[str]) -> ToolResult:
         """Hold exactly these sentences, in their order; those that stand where they stood are not touched."""
-        held = {item.content: item for item in self.items}
-        for content in held.keys() - set(wanted):
+        held, kept = {item.content: item for item in self.items}, set(wanted)
+        for content in [content for content in held if content not in kept]:
             self.held.delete(held.pop(content))
         result = ToolResult(name=tool, code=ResultCode.OK)
         last = 0
@@ -100,12 +104,23 @@ class RunningText(HeldDesign):
         ]
         if instead_of is None or sentence not in said:
             said.append(sentence)
-        return [ToolCall(name=REWRITE.name, arguments={"content": " ".join(said)})]
+        return [ToolCall(name=REWRITE.name, arguments={"content": _text(said)})]
 
     def drop(self, item: MemoryItem) -> list[ToolCall]:
         """Return the call that writes the text without a sentence; none where no other is left to write."""
-        said = " ".join(other.content for other in self._in_order() if other.id != item.id)
-        return [ToolCall(name=REWRITE.name, arguments={"content": said})] if said else []
+        said = [other.content for other in self._in_order() if other.id != item.id]
+        return [ToolCall(name=REWRITE.name, arguments={"content": _text(said)})] if said else []
 
     def _in_order(self) -> list[MemoryItem]:
         return sorted(self.items, key=lambda item: item.order)
+
+
+def _sentences(text: str) -> list[str]:
+    return [sentence for line in text.splitlines() for sentence in sentences(line)]
+
+
+def _text(said: Sequence[str]) -> str:
+    """Return sentences as one text, in lines where they would else run into each other: none ends before a small
+    letter, or without a sign at its end."""
+    text = " ".join(said)
+    return text if sentences(text) == [sentence for each in said for sentence in sentences(each)] else "\n".join(said)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from memrl.envs.designs.base import HeldDesign, one_line
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.retrieval import WANTED
-from memrl.envs.text import stands_in
+from memrl.envs.text import fold, stands_in
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 TODAY = "today"
@@ -89,9 +90,15 @@ class Triples(HeldDesign):
         now = [arguments.get(part, old) for part, old in zip(_PARTS, parts(item), strict=True)]
         return self.update(tool, item, _SIGN.join(now))
 
+    def told(self, item: MemoryItem) -> str:
+        """Return a triple as the sentence that it makes."""
+        return " ".join(parts(item))
+
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
-        """Return the call that keeps a sentence, cut where its words suggest (`cut`)."""
-        arguments = dict(zip(_PARTS, cut(sentence), strict=True))
+        """Return the call that keeps a sentence, cut where its words suggest (`cut`), or as a triple is shown that is
+        written anew."""
+        shown = None if instead_of is None else parts(replace(instead_of, content=sentence))
+        arguments = dict(zip(_PARTS, shown if shown and all(map(fold, shown)) else cut(sentence), strict=True))
         if instead_of is not None:
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         return [ToolCall(name=INSERT.name, arguments={**arguments, **({"time": TODAY} if event else {})})]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.envs.designs import MemoryDesign, MemoryItem, open_journal
+from memrl.envs.designs.compact_verbatim import CompactVerbatim
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, clean_text
 
@@ -60,7 +61,7 @@ class Hand:
 
     def _core(self, item_id: str) -> MemoryItem | None:
         """Return the core paragraph that is not there yet, where the design has one that a replacement makes."""
-        core = isinstance(self.memory, StoreMemory) and item_id.strip() == "core"
+        core = isinstance(self.memory, StoreMemory | CompactVerbatim) and item_id.strip() == "core"
         return MemoryItem("core", "core", "", None, 0) if core else None
 
     def _carry_out(self, calls: Sequence[ToolCall], time: str | None = None) -> list[ToolResult]:
@@ -83,7 +84,7 @@ class Hand:
 def one_of(results: Sequence[ToolResult]) -> ToolResult:
     """Return the result that tells what became of an item: what failed, else what was written last."""
     failed = [result for result in results if not result.ok]
-    written = [result for result in results if result.content is not None]
+    written = [result for result in results if result.content]
     return failed[0] if failed else (written or results)[-1]
 
 

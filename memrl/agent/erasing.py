@@ -6,7 +6,7 @@ Invariant: a text is removed with the last row that refers to it, and never befo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from memrl.agent.layout import mark
 from memrl.agent.once import forget_replies
@@ -31,8 +31,7 @@ WHERE user = :user AND (before = :text OR after = :text)
 AND item NOT IN (SELECT id FROM items WHERE user = :user AND text = :text)
 """
 _REASONS = """
-SELECT version FROM versions JOIN texts ON number = why
-WHERE versions.user = :user AND instr(text, (SELECT text FROM texts WHERE number = :text))
+SELECT version FROM versions JOIN texts ON number = why WHERE versions.user = :user AND instr(text, :said)
 """
 _DROP_LOOSE = """
 DELETE FROM texts WHERE number IN (SELECT number FROM temp.loose) AND number NOT IN (
@@ -67,9 +66,12 @@ def forget(database: sqlite3.Connection, user: str, keep: int) -> None:
     _drop(database, user, loose)
 
 
-def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | None:
+def erase_item(database: sqlite3.Connection, user: str, item_id: str, told: Callable[[str], str]) -> int | None:
     """Remove an item, its history, the history of items that are gone and said the same, what others say no longer
     of the same, reasons that spell out what it said, and what was answered to requests; mark the file as not clean.
+
+    Args:
+        told: the sentence in the text of an item, which the design may have written more to.
 
     Returns:
         How many items and changes were removed; None where nothing is known of the item.
@@ -77,12 +79,14 @@ def erase_item(database: sqlite3.Connection, user: str, item_id: str) -> int | N
     said = {text for (text,) in database.execute(_TEXTS_OF, {"user": user, "item": item_id})}
     if not said:
         return None
-    own = tuple(said)
+    texts = database.execute("SELECT number, text FROM texts WHERE user = ?", (user,)).fetchall()
+    phrases = {phrase for number, text in texts if number in said for phrase in (text, told(text)) if phrase}
+    own = [number for number, text in texts if told(text) in phrases]
     items, versions = {item_id}, set()
     for text in own:
-        given = {"user": user, "text": text}
-        items |= {name for (name,) in database.execute(_GONE_TWINS, given)}
-        versions |= {version for (version,) in database.execute(_REASONS, given)}
+        items |= {name for (name,) in database.execute(_GONE_TWINS, {"user": user, "text": text})}
+    for phrase in phrases:
+        versions |= {version for (version,) in database.execute(_REASONS, {"user": user, "said": phrase})}
     removed = 0
     for item in items:
         for which in (_TEXTS_OF, _METADATA_OF):

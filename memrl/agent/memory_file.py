@@ -21,9 +21,10 @@ from memrl.agent.history import Change, History, changes
 from memrl.agent.layout import marks, new_life, number_of
 from memrl.agent.once import Once, keep_reply, reply_to
 from memrl.agent.open_memory import LONGEST_NAME, LONGEST_WHY, OpenMemory, check_length, may_be
-from memrl.agent.states import Touched
+from memrl.agent.states import Touched, told
 from memrl.agent.stored import Metadata, metadata_of, metadata_text
 from memrl.agent.writing import last_change, write_changes, write_items
+from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import Erased, StoreBusy, StoreFailed
 
@@ -128,14 +129,14 @@ class MemoryFile(OpenMemory):
             As `execute`.
         """
         by, why = _checked(by, why)
-        told = None if metadata is None else json.loads(metadata_text(metadata))
+        bore = None if metadata is None else json.loads(metadata_text(metadata))
         with self._writing() as database:
             if asked is not None and (reply := reply_to(database, self.user, asked)) is not None:
                 database.execute("COMMIT")
                 return _RESULTS.validate_json(reply)[0]
             with self._state.watching():
                 item = self._hand.find(item_id)
-                if item is not None and (text is None or " ".join(clean_text(text).split()) == item.content):
+                if item is not None and (text is None or self._says(item, text)):
                     result = self._hand.unchanged(item)
                 else:
                     result = unknown(KEEP, item_id) if text is None else self._hand.replace(item_id, text)
@@ -143,10 +144,10 @@ class MemoryFile(OpenMemory):
                 bears: dict[str, int | None] = {}
                 if result.ok and result.item_id is not None:
                     moved = item is not None and item.id != result.item_id and self._memory.get(result.item_id)
-                    if told is None and moved and item is not None:  # it stands in the other's place
-                        told = metadata_of(database, self.user, item.id) or None
-                    if told is not None:
-                        bears[result.item_id] = self._number(database, told)
+                    if bore is None and moved and item is not None:  # it stands in the other's place
+                        bore = metadata_of(database, self.user, item.id) or None
+                    if bore is not None:
+                        bears[result.item_id] = self._number(database, bore)
                         touched.before.setdefault(result.item_id, item)
                 known = self._write(database, touched, by, why, bears=bears)
                 known = self._reply(database, known, asked, _RESULTS.dump_json([result]).decode())
@@ -238,7 +239,7 @@ class MemoryFile(OpenMemory):
             life, version = self._known or (0, 0)
             touched = self._state.erase(database, item_id, version)
             touched.before.pop(item_id, None)  # its row goes with its history
-            removed = erasing.erase_item(database, self.user, item_id)
+            removed = erasing.erase_item(database, self.user, item_id, self._told_text)
             if removed is not None:
                 write_items(database, self.user, touched, self._memory.get)
                 self._state.write(database, None)
@@ -298,7 +299,7 @@ class MemoryFile(OpenMemory):
     ) -> list[ToolResult]:
         """Do what changes the memory, in one transaction."""
         by, why = _checked(by, why)
-        told = None if metadata is None else json.loads(metadata_text(metadata))
+        borne = None if metadata is None else json.loads(metadata_text(metadata))
         with self._writing() as database:
             if life is not None and life != (self._known or (0,))[0]:
                 raise Erased("the user was erased while a text was read; it is not remembered.")
@@ -309,20 +310,28 @@ class MemoryFile(OpenMemory):
                 results = work()
                 touched = self._state.touched()
                 bears: dict[str, int | None] = {}
-                for name in self._written(results, touched) if told else ():
-                    bears[name] = self._number(database, {**metadata_of(database, self.user, name), **(told or {})})
+                for name in self._written(results, touched) if borne else ():
+                    bears[name] = self._number(database, {**metadata_of(database, self.user, name), **(borne or {})})
                 known = self._write(database, touched, by, why, bears=bears)
                 known = self._reply(database, known, asked, _RESULTS.dump_json(results).decode())
                 database.execute("COMMIT")
                 self._known = known
         return results
 
+    def _says(self, item: MemoryItem, text: str) -> bool:
+        """Return whether an item says exactly that, with or without what its design has written to it."""
+        return " ".join(clean_text(text).split()) in (item.content, told(self._memory, item))
+
     def _written(self, results: Sequence[ToolResult], touched: Touched) -> set[str]:
         """Return the ids of the items whose text was written."""
-        told = {str(result.item_id) for result in results if result.ok and result.content is not None}
-        now = {name: item for name in {*touched.before, *told} if (item := self._memory.get(name)) is not None}
-        before = {name: item.content for name, item in touched.before.items() if item is not None}
-        return {name for name, item in now.items() if name in told or before.get(name) != item.content}
+        written = {str(result.item_id) for result in results if result.ok and result.content}
+        now = {name: item for name in {*touched.before, *written} if (item := self._memory.get(name)) is not None}
+        before = {name: told(self._memory, item) for name, item in touched.before.items() if item is not None}
+        return {name for name, item in now.items() if name in written or before.get(name) != told(self._memory, item)}
+
+    def _told_text(self, text: str) -> str:
+        """Return the sentence in the text of an item."""
+        return told(self._memory, MemoryItem("", "", text, None, 0))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

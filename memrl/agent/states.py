@@ -116,6 +116,11 @@ def all_items(memory: MemoryDesign) -> list[MemoryItem]:
     return items if core is None or any(item.id == "core" for item in items) else [core, *items]
 
 
+def told(memory: MemoryDesign, item: MemoryItem) -> str:
+    """Return the sentence of an item, without what its design has written to it."""
+    return memory.told(item) if isinstance(memory, HeldDesign) else item.content
+
+
 class ItemState:
     """The state of a memory of items: these, and the counters beside them."""
 

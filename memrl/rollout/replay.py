@@ -63,6 +63,8 @@ class Ledger:
             if result.content is None:
                 self._entries.pop(result.item_id, None)
                 continue
+            if not result.content:  # its text is what it was
+                continue
             before = self._entries.get(result.item_id)
             when = before.time if before else _time(call, result, time) if not named_items(call) else ""
             self._entries[result.item_id] = Entry(result.store or "", when, result.content)

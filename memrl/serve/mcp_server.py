@@ -176,7 +176,7 @@ def _told(agent: MemoryAgent, results: list[ToolResult], known_is_failure: bool 
 def _outcome(agent: MemoryAgent, result: ToolResult) -> str:
     if not result.ok:
         return f"failed ({result.code}): {result.message}"
-    if result.content is not None:
+    if result.content:
         return f"{result.item_id}: {result.content}" if result.item_id else result.content
     gone = result.item_id is not None and agent.get(result.item_id) is None
     return f"{result.item_id} is gone" if gone else f"{result.item_id or ''} {result.message or 'done'}".strip()

@@ -308,7 +308,7 @@ def test_linked_notes_bring_each_other() -> None:
     assert do(memory, "link", memory_id="note_0001", other_id="note_0001").code is ResultCode.UNKNOWN_ID
     assert [item.id for item in memory.relevant("oven")] == ["note_0001", "note_0032"]
     assert shown(memory.retrieve("oven", 40))[:1] != shown(memory.retrieve("bird 7", 40))[:1]
-    assert do(memory, "update", memory_id="note_0001", tags="food | work").content == "Ann bakes bread."
+    assert do(memory, "update", memory_id="note_0001", tags="food | work").content == "", "its text is as it was"
     assert memory.get("note_0001").content == (
         "Ann bakes bread. | keywords: oven | tags: food / work | links: note_0032"
     )
@@ -337,9 +337,8 @@ def test_a_triple_is_reached_over_another() -> None:
         "triple_0001",
         "triple_0032",
     ]
-    assert do(memory, "update", memory_id="triple_0001", object="Ida | Berg").content == (
-        "Ann | is a sister of | Ida / Berg"
-    )
+    assert do(memory, "update", memory_id="triple_0001", object="Ida | Berg").content == "Ann is a sister of Ida / Berg"
+    assert memory.get("triple_0001").content == "Ann | is a sister of | Ida / Berg"
     assert do(memory, "update", memory_id="triple_0001").code is ResultCode.EMPTY
 
 

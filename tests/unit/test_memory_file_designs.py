@@ -221,6 +221,59 @@ def test_each_shipped_design_has_a_memory_file(tmp_path: Path, design: str) -> N
     assert [item.id for item in other.items]
 
 
+@pytest.mark.parametrize("design", DESIGNS.shipped)
+def test_what_an_erased_item_said_is_in_no_reason_and_no_gone_item_whatever_is_written_to_it(
+    tmp_path: Path, design: str
+) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", "ann", design=design)
+    with file.reading() as memory:
+        first, other = memory.keep("Ann hides gold."), memory.keep("Bob sings.")
+    file.execute(first, why="one")
+    gone = next(item for item in file.items if "gold" in item.content)
+    file.drop([gone.id])  # of `text` it is the last sentence, which stays
+    file.execute(other, why="They said: Ann hides gold. Bob sings.")
+    with file.reading() as memory:
+        again = memory.keep("Ann hides gold.", event=True)
+    file.execute(again, why="two")
+    last = [item for item in file.items if "gold" in item.content][-1]
+    assert file.erase(last.id) and found(tmp_path, "Ann hides gold") == []
+    assert not any("gold" in item.content for item in file.items)
+    assert [item.content for item in file.items if "Bob" in item.content]
+
+
+def test_a_note_that_is_linked_or_cut_loose_bears_what_it_bore(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", design="linked")
+    file.keep([ROME], metadata={"chat": 7})
+    file.keep([OBOE], metadata={"chat": 8})
+    ids = {"memory_id": "note_0001", "other_id": "note_0002"}
+    assert file.execute([ToolCall(name="memory_link", arguments=ids)], metadata={"chat": 9})[0].ok
+    assert [item.metadata for item in file.stored_page()[0]] == [{"chat": 7}, {"chat": 8}]
+    delete = ToolCall(name="memory_delete", arguments={"memory_id": "note_0001"})
+    assert file.execute([delete], metadata={"chat": 10})[0].ok
+    assert [item.metadata for item in file.stored_page()[0]] == [{"chat": 8}]
+
+
+@pytest.mark.parametrize("design", DESIGNS.shipped)
+def test_an_item_given_the_sentence_that_it_says_is_as_it_was_and_bears_what_is_given(
+    tmp_path: Path, design: str
+) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", design=design)
+    (kept,) = file.keep([ROME])
+    assert kept.item_id is not None
+    before = file.items
+    for text in (ROME, before[0].content):
+        assert file.revise(kept.item_id, text, metadata={"about": text}).item_id == kept.item_id
+        assert file.items == before
+        assert file.stored(kept.item_id).metadata == {"about": text}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("design", ["stores", "typed", "compact_verbatim"])
+def test_the_core_is_made_by_hand_where_the_design_has_one(tmp_path: Path, design: str) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", design=design)
+    assert file.revise("core", ROME).ok and file.items[0].id == "core" and file.items[0].content == ROME
+    assert file.undo() and file.items == ()
+
+
 def test_a_file_is_of_one_design_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = opened(tmp_path / "text.sqlite")
     file.keep([ROME])
