@@ -57,7 +57,7 @@ DESIGNS: Registry[Callable[[int, int, TokenCounter], MemoryDesign]] = Registry(
 )
 DESIGNS.add("stores", "memrl.envs.designs.stores:StoreMemory")
 DESIGNS.add("typed", "memrl.envs.designs.typed:TypedMemory")
-DESIGNS.add("ledger", "memrl.envs.designs.ledger:Ledger")
+DESIGNS.add("ledger", "memrl.envs.designs.ledger:FactLedger")
 DESIGNS.add("text", "memrl.envs.designs.text:RunningText")
 DESIGNS.add("compact_verbatim", "memrl.envs.designs.compact_verbatim:CompactVerbatim")
 DESIGNS.add("linked", "memrl.envs.designs.linked:LinkedNotes")

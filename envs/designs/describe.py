@@ -1,4 +1,4 @@
-"""What there is to know of each memory design, from its code: docs/designs.md is made here, and `memrl designs`.
+"""Description of each memory design, made from its code: docs/designs.md, and what `memrl designs` lists.
 
 python -m memrl.envs.designs.describe > docs/designs.md
 """

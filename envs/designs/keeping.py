@@ -14,7 +14,7 @@ from memrl.envs.tools import ToolCall
 
 
 @dataclass(frozen=True)
-class Wish:
+class Keeping:
     """A sentence that is to be kept, as `MemoryDesign.keep` is told of it."""
 
     sentence: str
@@ -37,7 +37,7 @@ def holder(items: Iterable[MemoryItem], sentence: str) -> MemoryItem | None:
     return found or next((item for item in reversed(held) if says(item, sentence)), None)
 
 
-def calls_that_keep(memory: MemoryDesign, wishes: Sequence[Wish], time: str | None = None) -> list[ToolCall]:
+def calls_that_keep(memory: MemoryDesign, wishes: Sequence[Keeping], time: str | None = None) -> list[ToolCall]:
     """Return the calls of one step that keep sentences. The memory is as it was afterwards.
 
     Args:
@@ -70,10 +70,10 @@ def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) 
             if note.get("ends"):
                 calls = memory.drop(old) if old else []
             else:
-                calls = _calls(memory, Wish(note["text"], note["store"] == "episodic", old))
+                calls = _calls(memory, Keeping(note["text"], note["store"] == "episodic", old))
             for call in calls:
                 memory.execute(call, time=chunk.time)
 
 
-def _calls(memory: MemoryDesign, wish: Wish) -> list[ToolCall]:
+def _calls(memory: MemoryDesign, wish: Keeping) -> list[ToolCall]:
     return memory.keep(wish.sentence, event=wish.event, instead_of=wish.instead_of)

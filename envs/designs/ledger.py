@@ -66,7 +66,7 @@ _PAST = frozenset(
 """Words of a question that asks how it was."""
 
 
-class Ledger(HeldDesign):
+class FactLedger(HeldDesign):
     """Facts and when they held, under one token budget."""
 
     name = "ledger"

@@ -37,7 +37,7 @@ _EXAMPLE = (
 
 
 @dataclass(frozen=True)
-class Sentence(MemoryItem):
+class TextSentence(MemoryItem):
     """A sentence of the text, which is shown as it stands there."""
 
     def line(self) -> str:
@@ -52,7 +52,7 @@ class RunningText(HeldDesign):
     tools: Sequence[ToolSchema] = (REWRITE,)
     example: tuple[str, Sequence[ToolCall]] = _EXAMPLE
     prefixes: ClassVar = {"text": "text"}
-    item_type: ClassVar = Sentence
+    item_type: ClassVar = TextSentence
     rewrites: ClassVar = True
     """A call says the whole memory: of several in a step only the last one counts."""
 

@@ -9,8 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from memrl.cli.console import add_json_option, print_json, wide_console
-from memrl.envs.designs import DESIGNS
-from memrl.envs.designs.describe import describe
 
 
 def add_designs_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -31,6 +29,9 @@ def add_designs_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _designs(arguments: argparse.Namespace) -> None:
+    from memrl.envs.designs import DESIGNS
+    from memrl.envs.designs.describe import describe
+
     found = [describe(name) for name, _ in DESIGNS.items()]
     if arguments.json:
         print_json(

@@ -12,7 +12,7 @@ from typing import Any
 
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
-from memrl.envs.designs.keeping import Wish, calls_that_keep, holder
+from memrl.envs.designs.keeping import Keeping, calls_that_keep, holder
 from memrl.envs.stream import Question, Stream
 from memrl.envs.text import stands_in
 from memrl.envs.tools import ToolCall
@@ -50,12 +50,12 @@ def demonstrate(
             continue
         old = holder(shown, note["replaces"]) if note.get("replaces") else None
         if old and rng.random() < habits.update:
-            wishes.append(Wish(sentence, instead_of=old))
+            wishes.append(Keeping(sentence, instead_of=old))
             continue
         event = note.get("store") == "episodic"
         if rng.random() < habits.misfile:
             event = not event
-        wishes.append(Wish(sentence, event))
+        wishes.append(Keeping(sentence, event))
     return calls_that_keep(memory, wishes, stream.chunks[chunk].time)
 
 

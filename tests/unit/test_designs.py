@@ -29,8 +29,8 @@ from memrl.envs.designs.conformance import (
 )
 from memrl.envs.designs.describe import describe, designs_page
 from memrl.envs.designs.hierarchy import Hierarchy
-from memrl.envs.designs.keeping import Wish, calls_that_keep, holder
-from memrl.envs.designs.ledger import Ledger, held_at
+from memrl.envs.designs.keeping import Keeping, calls_that_keep, holder
+from memrl.envs.designs.ledger import FactLedger, held_at
 from memrl.envs.designs.linked import MOST_LINKS, LinkedNotes, parts
 from memrl.envs.designs.pages import Pages
 from memrl.envs.designs.sql import SqlMemory
@@ -224,17 +224,19 @@ def test_a_snapshot_from_before_there_were_designs_is_of_stores() -> None:
     state = {key: value for key, value in memory.snapshot().items() if key not in ("design", "version")}
     memory.restore(state)
     with pytest.raises(DataError):
-        Ledger(100, 10).restore(state)
+        FactLedger(100, 10).restore(state)
 
 
 @EVERY
 def test_several_sentences_of_one_step_are_all_kept(name: str) -> None:
     memory = new(name)
-    for one in calls_that_keep(memory, [Wish("Ann works as a baker."), Wish("Ben met Eve.", event=True)], "May 3"):
+    for one in calls_that_keep(
+        memory, [Keeping("Ann works as a baker."), Keeping("Ben met Eve.", event=True)], "May 3"
+    ):
         assert memory.execute(one, time="May 3").ok
     old = holder(memory.items, "Ann works as a baker.")
     before = memory.snapshot()
-    calls = calls_that_keep(memory, [Wish("Otto sings."), Wish("Ann works as a pilot.", instead_of=old)], "May 4")
+    calls = calls_that_keep(memory, [Keeping("Otto sings."), Keeping("Ann works as a pilot.", instead_of=old)], "May 4")
     assert memory.snapshot() == before
     assert all(memory.execute(one, time="May 4").ok for one in calls)
     for sentence in ("Ben met Eve.", "Otto sings.", "Ann works as a pilot."):
@@ -270,7 +272,7 @@ def test_a_ledger_keeps_what_held_before() -> None:
 
 
 def test_a_fact_is_superseded_as_a_whole_or_not_at_all() -> None:
-    memory = Ledger(8, 0)
+    memory = FactLedger(8, 0)
     do(memory, "insert", content="Ann lives in Rome.")
     before = memory.snapshot()
     assert do(memory, "supersede", memory_id="fact_0001", content="a b c d e f g").code is ResultCode.OVER_BUDGET
