@@ -101,7 +101,10 @@ def test_on_a_full_disk_the_memory_is_what_the_disk_has(tmp_path: Path) -> None:
                 file.execute([insert(f"{kept} " + "word " * 400)])
                 kept += 1
         assert kept and len(file.items) == kept
-        assert file.undo() == [] or len(file.items) == kept - 1  # undone where that needs no more room
+        with suppress(StoreFailed):  # where undoing needs more room than is left
+            assert file.undo()
+            kept -= 1
+        assert len(file.items) == kept
         copy = tmp_path / "copy"
         copy.mkdir()
         for each in disk.glob("memory.sqlite*"):
