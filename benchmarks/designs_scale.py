@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/designs_scale.py --out benchmarks/results/designs_scale.json
 
 Prints JSON: for each design milliseconds of CPU at 100 and at 10,000 items, medians over steps, and their ratio. A step
-is what a run does with a chunk: the memory is rendered, a completion of three calls that keep sentences is carried out by
-`MemoryEnv`, a question is retrieved; then it is undone, so that the memory stays as large. `text` is left out: each of
-its steps writes all of the memory, whatever is held.
+is what a run does with a chunk: the memory is rendered, a completion of calls that keep three sentences is carried out
+by `MemoryEnv`, a question is retrieved; then it is undone, so that the memory stays as large. `text` is left out: each
+of its steps writes all of the memory, whatever is held.
 """
 
 from __future__ import annotations
