@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from memrl.envs.designs.base import HeldDesign, one_line
 from memrl.envs.designs.design import MemoryItem
@@ -89,7 +89,7 @@ class LinkedNotes(HeldDesign):
         return one_line(argument.replace("|", "/"))
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
-        given = {key: arguments[key] for key in ("content", "keywords", "tags") if key in arguments}
+        given: dict[str, Any] = {key: arguments[key] for key in ("content", "keywords", "tags") if key in arguments}
         if "content" in given:
             given["text"] = given.pop("content")
         if tool == NOTE.name:
@@ -106,7 +106,7 @@ class LinkedNotes(HeldDesign):
             return self.update(tool, item, note._replace(**given).content())
         if tool == DELETE.name:
             neighbours = [other for name in note.links if (other := self.held.get(name)) is not None]
-            cut = [lambda other=other: self._cut(tool, other, item) for other in neighbours]  # type: ignore[misc]
+            cut = [lambda other=other: self._cut(tool, other, item) for other in neighbours]
             return self.together(*cut, lambda: self.delete(tool, item))
         other = self.held.get(arguments["other_id"])
         if other is None or other.id == item.id:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from memrl.agent.erasing import texts_of
 from memrl.agent.history import Change
@@ -175,7 +175,7 @@ class ItemState:
         if item is None:
             return Touched({})
         with self._memory.open_journal() as journal:
-            for call in self._memory.drop(item):
+            for call in cast(MemoryDesign, self._memory).drop(item):
                 self._memory.execute(call)
             return Touched(journal.touched())
 
