@@ -20,7 +20,7 @@ APPLICATION = int.from_bytes(b"mrlM")
 """SQLite's `application_id` of our files."""
 STORES = "stores"
 """The design of all memories in files of format 3 and before."""
-DESIGN = "design"
+DESIGN, DESIGN_VERSION = "design", "design_version"
 UNCLEAN = "unclean"
 """The first word of marks of a file whose free pages may hold what was erased."""
 _TABLES = """
@@ -51,9 +51,9 @@ CREATE TABLE part_changes (
 # `life`: a number of its own for each user from the first write to the erasing, so that no version is taken for one of
 # an earlier life. `text`, `why`, `before`, `after`, `metadata`: numbers in `texts`. `added`: when the item came,
 # the same in all its lives, since ids are not used again. `replies`: what was answered to requests that bore a key.
-# `about`: the design of the memories, under DESIGN. `parts`: the state of a memory that is more than items and counters
-# (`memrl.agent.states`); its items stand in `items` all the same. `part_changes`: what a version's parts were before it
-# (NULL: not there).
+# `about`: the design of the memories and its version, under DESIGN and DESIGN_VERSION. `parts`: the state of a memory
+# that is more than items and counters (`memrl.agent.states`); its items stand in `items` all the same. `part_changes`:
+# what a version's parts were before it (NULL: not there).
 _SECOND = {"users", "texts", "items", "versions", "changes", "marks", "changes_of_version", "changes_of_item"}
 _THIRD = _SECOND | {"replies"}
 _OURS = _THIRD | {"about", "parts", "part_changes"}
@@ -132,15 +132,17 @@ def adopt(database: sqlite3.Connection, path: Path) -> None:
     database.execute(f"PRAGMA user_version = {FORMATS['memory']}")
 
 
-def design_of(database: sqlite3.Connection) -> str | None:
-    """Return the design of a file's memories; None: nobody has said it yet."""
-    row = database.execute("SELECT value FROM about WHERE name = ?", (DESIGN,)).fetchone()
-    return None if row is None else str(row[0])
+def design_of(database: sqlite3.Connection) -> tuple[str, int] | None:
+    """Return the design of a file's memories and its version; None: nobody has said it yet. The version that is not
+    told is the first."""
+    told = dict(database.execute("SELECT name, value FROM about"))
+    return (str(told[DESIGN]), int(told.get(DESIGN_VERSION, 1))) if DESIGN in told else None
 
 
-def name_design(database: sqlite3.Connection, design: str) -> None:
-    """Write the design of a file's memories, unless there is one already."""
-    database.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (DESIGN, design))
+def name_design(database: sqlite3.Connection, design: str, version: int) -> None:
+    """Write the design of a file's memories and its version, unless there is one already."""
+    if design_of(database) is None:
+        database.executemany("INSERT INTO about VALUES (?, ?)", [(DESIGN, design), (DESIGN_VERSION, str(version))])
 
 
 def _run(database: sqlite3.Connection, statements: str) -> None:

@@ -67,7 +67,9 @@ class OpenMemory:
         self._keep = (history or History()).keep
         self._count_tokens = count_tokens
         self._memory = DESIGNS.get(design)(budget, core_budget, count_tokens)
-        self.design: str = self._memory.snapshot().get("design") or design
+        stamp = self._memory.snapshot()
+        self._version: int = stamp.get("version", 1)
+        self.design: str = stamp.get("design") or design
         """As its snapshots name it."""
         self._state = open_state(self._memory, self.design, user)
         self._known: tuple[int, int] | None = None
@@ -272,17 +274,23 @@ class OpenMemory:
             raise Closed(f"the memory of {self.path} is closed. Open it again.")
 
     def _check_design(self) -> None:
-        """See that the file's memories are of this design. Whoever comes first says of which they are."""
+        """See that the file's memories are of this design and version. Whoever comes first says of which."""
         with self._database.reading() as database:
             found = design_of(database)
         if found is None:
             with self._database.writing() as database:
-                name_design(database, self.design)
+                name_design(database, self.design, self._version)
                 found = design_of(database)
                 database.execute("COMMIT")
-        if found != self.design:
+        named, version = found or (self.design, self._version)
+        if named == self.design and version != self._version:
             raise DataError(
-                f"{self.path} holds memories of the design {found!r}, and this policy keeps one of {self.design!r}. "
+                f"{self.path} holds memories of version {version} of the design {named!r}, which is here of version "
+                f"{self._version}. Nothing was changed; open it by the release of the design that wrote it."
+            )
+        if named != self.design:
+            raise DataError(
+                f"{self.path} holds memories of the design {named!r}, and this policy keeps one of {self.design!r}. "
                 "Nothing was changed; give it a file of its own, or a policy of that design."
             )
 

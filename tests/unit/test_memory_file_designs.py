@@ -274,6 +274,20 @@ def test_the_core_is_made_by_hand_where_the_design_has_one(tmp_path: Path, desig
     assert file.undo() and file.items == ()
 
 
+def test_a_file_of_another_version_of_its_design_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = MemoryFile(tmp_path / "memory.sqlite", design="ledger")
+    file.keep([ROME])
+    file.close()
+    monkeypatch.setattr(DESIGNS.get("ledger"), "version", 2)
+    with pytest.raises(DataError, match="of version 1 of the design 'ledger', which is here of version 2"):
+        MemoryFile(file.path, design="ledger")
+    MemoryFile(tmp_path / "new.sqlite", design="ledger").close()
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="of version 2 of the design 'ledger', which is here of version 1"):
+        MemoryFile(tmp_path / "new.sqlite", design="ledger")
+    assert [item.content for item in MemoryFile(file.path, design="ledger").items] == [ROME]
+
+
 def test_a_file_is_of_one_design_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = opened(tmp_path / "text.sqlite")
     file.keep([ROME])
