@@ -91,6 +91,14 @@ def parts(row: str) -> tuple[str, dict[str, str]]:
     return table, {column: value for column, _, value in (pair.partition(": ") for pair in pairs)}
 
 
+def told(sentence: str, table: str, columns: Sequence[str], column: str) -> str:
+    """Return what an UPDATE sets for a sentence: a column, or for a row as it is shown its columns."""
+    shown, values = parts(sentence)
+    if shown != table or not values or not set(values) <= set(columns):
+        return f"{column} = {quoted(sentence)}"
+    return ", ".join(f'"{column}" = {quoted(value)}' for column, value in values.items())
+
+
 def quoted(told: str) -> str:
     """Return a text as SQL writes it."""
     return "'" + told.replace("'", "''") + "'"

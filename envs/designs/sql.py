@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from memrl.envs.designs import rows
 from memrl.envs.designs.base import CORE, HeldDesign
 from memrl.envs.designs.design import MemoryItem
+from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
 SQL = ToolSchema(
@@ -161,12 +162,13 @@ class SqlMemory(HeldDesign):
         return " ".join(rows.parts(item.content)[1].values())
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
-        """Return the statements that keep a sentence as a row of the table of facts or of events."""
+        """Return the statements that keep a sentence, or a row as it is shown, in the table of facts or of events."""
+        if not fold(sentence):
+            return [statement("")]
         if instead_of is not None and instead_of.id != CORE:
             table = table_of(instead_of)
-            return [
-                statement(f'UPDATE "{table}" SET {self._column(table)} = {rows.quoted(sentence)} {_where(instead_of)}')
-            ]
+            told = rows.told(sentence, table, self.tables.get(table, ()), self._column(table))
+            return [statement(f'UPDATE "{table}" SET {told} {_where(instead_of)}')]
         table = "events" if event else "facts"
         made = [] if table in self.tables else [statement(f"CREATE TABLE {table} (sentence)")]
         return [*made, statement(f"INSERT INTO {table} ({self._column(table)}) VALUES ({rows.quoted(sentence)})")]

@@ -69,7 +69,11 @@ def test_both_formats_are_the_trained_policy(
         assert "checked" in said
         assert find_damage(out) is None
         described = json.loads((out / AGENT_FILE).read_text())
-        assert (described["adapter"], described["dialect"], described["format"]) == ("v00003", "hermes_content_first", format)
+        assert (described["adapter"], described["dialect"], described["format"]) == (
+            "v00003",
+            "hermes_content_first",
+            format,
+        )
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     assert torch.allclose(merged(ids).logits, trained, atol=1e-4)
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template
