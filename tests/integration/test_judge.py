@@ -43,7 +43,9 @@ def trainer(folder: Path, settings: dict[str, Any], *, resume: bool = False) -> 
     words = {
         "run.dir": folder, "model.device": "cpu", "data.train": SOURCE, "data.eval": SOURCE, "reader.type": "lexical",
         "train.steps": 2, "train.group_size": 4, "train.streams_per_step": 2, "eval.streams": 2, "eval.every": 0,
-        "rollout.max_completion_tokens": 64, **settings,
+        "rollout.max_completion_tokens": 64,
+        "rollout.temperature": 1.6,  # some of what is stored is false then
+        **settings,
     }  # fmt: skip
     config = load_config("tiny", [f"{key}={value}" for key, value in words.items()])
     return Trainer(config, name="judged", resume=resume, console=quiet())

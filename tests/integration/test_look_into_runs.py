@@ -411,7 +411,7 @@ def test_runs_are_listed_and_compared(mine: Path, tmp_path: Path, capsys: pytest
         (["view", "unborn", "--port", "0"], "was stopped before its first step"),
         (["view", "newer", "--port", "0"], "newer memrl"),
         (["view", "run", "--port", "0", "--out", "other"], "give another --out, or empty it"),
-        (["view", "run", "--port", "TAKEN"], "Give another --host or --port"),
+        (["view", "run", "--port", "TAKEN"], "Give another --port; 0 takes a free one."),
     ],
 )
 def test_bad_input_is_one_line_with_the_remedy(
