@@ -66,19 +66,25 @@ def slowed(config: Config, seconds: float = 0.5) -> RolloutWorker:
 
 
 def start(
-    model: Path, folder: Path, build: Callable[[Config], RolloutWorker] = slowed, **changes: Any
+    model: Path,
+    folder: Path,
+    build: Callable[[Config], RolloutWorker] = slowed,
+    *,
+    stirred: bool = True,
+    **changes: Any,
 ) -> tuple[RayPool, AdapterRef, list[Stream]]:
-    """A pool with a published adapter, and what it is to play."""
+    """A pool with a published adapter, and what it is to play. Unless it is `stirred`, the adapter does nothing."""
     config = small_config(model, folder, {**WORKERS, **{key.replace("__", "."): v for key, v in changes.items()}})
     pool = open_ray_pool(config, build)
-    adapter = publish(config, folder)
+    adapter = publish(config, folder, stirred=stirred)
     pool.load_adapter(adapter)
     return pool, adapter, StreamFeed(config.data.train, None, 0).take(STREAMS)
 
 
-def publish(config: Config, folder: Path, version: int = 0) -> AdapterRef:
+def publish(config: Config, folder: Path, version: int = 0, *, stirred: bool = True) -> AdapterRef:
     learner = build_learner(config, 1)
-    perturb(learner.peft_model, version)
+    if stirred:
+        perturb(learner.peft_model, version)
     learner.version = version
     return learner.publish(folder / "adapters")
 
@@ -120,7 +126,9 @@ def sampled(step: Step) -> list[list[int]]:
 @pytest.mark.usefixtures("cluster")
 def test_the_memory_of_a_stage_travels_with_the_request(tmp_path: Path) -> None:
     """By the embedded model, which does store what it reads: more than a memory of 8 tokens takes."""
-    pool, adapter, streams = start(Path("tiny"), tmp_path, build_worker, rollout__max_completion_tokens=48)
+    pool, adapter, streams = start(
+        Path("tiny"), tmp_path, build_worker, stirred=False, rollout__max_completion_tokens=48
+    )
     try:
 
         def held(memory: MemoryConfig | None) -> list[int]:

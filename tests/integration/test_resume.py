@@ -318,7 +318,7 @@ def test_other_settings_are_refused_by_name(
     assert cli.main(["train", str(ROOT / CONFIG), *words, "--resume"]) == 2
     message = capsys.readouterr().err
     assert "memory.budget: " in message
-    assert "train.lr: 0.002 then, 0.5 now" in message
+    assert "train.lr: 8e-05 then, 0.5 now" in message
     assert "keep_checkpoints" not in message  # decides no number
     assert "another run.dir" in message
     assert (folder / "metrics.jsonl").read_bytes() == before
