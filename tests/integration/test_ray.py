@@ -335,12 +335,13 @@ def test_a_run_survives_a_lost_worker_and_says_so(
     monkeypatch.setattr(memrl.rollout.build, "build_worker", slowed)
     config = small_config(quick_model, tmp_path / "run", {**WORKERS, "train.steps": 2, "eval.every": 0})
     trainer = Trainer(config, name="small", resume=False, console=quiet())
-    play = trainer.pool.play_groups
+    play, killed = trainer.pool.play_groups, []
 
     def struck(*what: Any, step: int, **more: Any) -> Any:
-        if step == 0:
+        if not killed:  # a step whose groups teach nothing plays further ones
             assert isinstance(trainer.pool, RayPool)
-            later(0.7, pids(trainer.pool)[0], signal.SIGKILL)
+            killed.append(pids(trainer.pool)[0])
+            later(0.7, killed[0], signal.SIGKILL)
         return play(*what, step=step, **more)
 
     monkeypatch.setattr(trainer.pool, "play_groups", struck)
