@@ -20,6 +20,11 @@ from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check
 
 CORE = "core"
 """The id of the item that is always shown, and the store that it alone is in."""
+SIGN = " | "
+"""The sign that stands between the parts of an item."""
+DELETE = "memory_delete"
+"""The name of the tool by which an item is deleted."""
+ITEM_ID = {"type": "string", "description": "An id as shown."}
 _NAME = 3
 """Tokens, about, that a view adds to an item's own: its id and the line break."""
 _MISFITS = 8
@@ -45,6 +50,10 @@ class HeldDesign:
     prefixes: ClassVar[Mapping[str, str]]
     """The store -> what the ids of its items begin with."""
     item_type: ClassVar[type[MemoryItem]] = MemoryItem
+    parted: ClassVar[bool] = False
+    """Whether an item has parts, with `SIGN` between them, which no argument can hold then."""
+    core_by_hand: ClassVar[bool] = False
+    """Whether a user may write the core before there is one."""
     may_be_empty: ClassVar[frozenset[str]] = frozenset(["time"])
     """Arguments that may be given without anything in them: as if they had been left out."""
 
@@ -100,17 +109,15 @@ class HeldDesign:
             del arguments[key]
         return self.carry_out(call.name, arguments, one_line(time or "") or None)
 
-    def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
-        """Return the calls that keep a sentence."""
-        raise NotImplementedError
-
     def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the calls that remove an item; none where the design cannot."""
-        raise NotImplementedError
+        """Return the call that deletes an item, where the design has a tool for it; the core stays."""
+        if item.id == CORE or all(tool.name != DELETE for tool in self.tools):
+            return []
+        return [ToolCall(name=DELETE, arguments={"memory_id": item.id})]
 
     def read(self, argument: str) -> str:
         """Return an argument as it is stored."""
-        return one_line(argument)
+        return one_part(argument) if self.parted else one_line(argument)
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
         """Do what a call says.
@@ -283,3 +290,13 @@ class HeldDesign:
 def one_line(text: str) -> str:
     """One line an item: no content can draw a heading or a second item into a prompt."""
     return " ".join(clean_text(text).split())
+
+
+def one_part(text: str) -> str:
+    """Return a text as one line, without the sign that stands between parts."""
+    return one_line(text.replace(SIGN.strip(), "/"))
+
+
+def delete_tool(description: str) -> ToolSchema:
+    """Return the tool by which an item is deleted."""
+    return ToolSchema(DELETE, description, {"memory_id": ITEM_ID}, ("memory_id",))

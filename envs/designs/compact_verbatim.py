@@ -55,6 +55,7 @@ class CompactVerbatim(HeldDesign):
             ToolCall(name=SUMMARY.name, arguments={"content": "The life of Marie Curie, born in Warsaw."}),
         ),
     )
+    core_by_hand = True
     prefixes: ClassVar = {"passage": "passage"}
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
@@ -92,7 +93,3 @@ class CompactVerbatim(HeldDesign):
         if instead_of is not None and instead_of.id == CORE:
             return [ToolCall(name=SUMMARY.name, arguments={"content": sentence})]
         return [*gone, ToolCall(name=PASSAGE.name, arguments={"content": sentence})]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes a passage; the line stays."""
-        return [] if item.id == CORE else [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from memrl.envs.designs.base import HeldDesign
+from memrl.envs.designs.base import ITEM_ID, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.retrieval import WANTED
 from memrl.envs.text import words
@@ -25,7 +25,6 @@ _PLACE = {
     "topic": {"type": "string", "description": "The matter or person in it, one or two words."},
 }
 _CONTENT = {"type": "string", "description": "One self-contained sentence."}
-_ID = {"type": "string", "description": "An id as shown."}
 INSERT = ToolSchema(
     name="memory_trace",
     description="Store one sentence under a topic of a domain; both are made where they are new.",
@@ -41,15 +40,10 @@ SUMMARY = ToolSchema(
 UPDATE = ToolSchema(
     name="memory_update",
     description="Replace the sentence of a trace or summary, which stays where it is.",
-    parameters={"memory_id": _ID, "content": _CONTENT},
+    parameters={"memory_id": ITEM_ID, "content": _CONTENT},
     required=("memory_id", "content"),
 )
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove a trace or summary that is wrong or no longer needed.",
-    parameters={"memory_id": _ID},
-    required=("memory_id",),
-)
+DELETE = delete_tool("Remove a trace or summary that is wrong or no longer needed.")
 _SIGN = " > "
 Path = tuple[str, str]
 
@@ -107,10 +101,6 @@ class Hierarchy(HeldDesign):
         topic = next(iter(words(sentence)), "")
         domain = "events" if event else "facts"
         return [ToolCall(name=INSERT.name, arguments={"domain": domain, "topic": topic, "content": sentence})]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes an item."""
-        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return what matches a text from the top down: by domains, in them by topics, the summary of each first."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from memrl.envs.designs.base import HeldDesign
+from memrl.envs.designs.base import HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.text import words
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
@@ -40,12 +40,7 @@ END = ToolSchema(
     parameters={"memory_id": _ID, "until": {"type": "string", "description": "Default: the text's date."}},
     required=("memory_id",),
 )
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove a fact that never held, or that nobody will ask about.",
-    parameters={"memory_id": {"type": "string", "description": "An id as shown."}},
-    required=("memory_id",),
-)
+DELETE = delete_tool("Remove a fact that never held, or that nobody will ask about.")
 _EXAMPLE = (
     "Marie Curie was born in Warsaw. The weather was fine. She works in Paris.",
     (
@@ -107,10 +102,6 @@ class FactLedger(HeldDesign):
         if not holds(instead_of):
             return [*self.drop(instead_of), *self.keep(sentence, event=event)]
         return [ToolCall(name=SUPERSEDE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes a fact."""
-        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the facts that match a text best: first what holds, or what held when the text asks for."""

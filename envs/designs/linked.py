@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from memrl.envs.designs.base import HeldDesign, one_line
+from memrl.envs.designs.base import ITEM_ID, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.text import words
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
@@ -23,7 +23,6 @@ from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 _TEXT = {"type": "string", "description": "One self-contained sentence."}
 _KEYWORDS = {"type": "string", "description": "The words by which it will be looked for, with commas between them."}
 _TAGS = {"type": "string", "description": "What it is about, with commas between them."}
-_ID = {"type": "string", "description": "An id as shown."}
 NOTE = ToolSchema(
     name="memory_note",
     description="Keep one new note.",
@@ -33,22 +32,17 @@ NOTE = ToolSchema(
 UPDATE = ToolSchema(
     name="memory_update",
     description="Change a note's text, keywords or tags. What is left out stays, and so do its links.",
-    parameters={"memory_id": _ID, "content": _TEXT, "keywords": _KEYWORDS, "tags": _TAGS},
+    parameters={"memory_id": ITEM_ID, "content": _TEXT, "keywords": _KEYWORDS, "tags": _TAGS},
     required=("memory_id",),
 )
 LINK = ToolSchema(
     name="memory_link",
     description="Link two notes that belong together: whoever finds one is shown the other.",
-    parameters={"memory_id": _ID, "other_id": _ID},
+    parameters={"memory_id": ITEM_ID, "other_id": ITEM_ID},
     required=("memory_id", "other_id"),
 )
 UNLINK = replace(LINK, name="memory_unlink", description="Take the link between two notes away.")
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove a note that is wrong or no longer needed, and its links.",
-    parameters={"memory_id": _ID},
-    required=("memory_id",),
-)
+DELETE = delete_tool("Remove a note that is wrong or no longer needed, and its links.")
 _EXAMPLE = (
     "Marie Curie was born in Warsaw. The weather was fine. In 1903 she won a Nobel Prize.",
     (
@@ -82,12 +76,9 @@ class LinkedNotes(HeldDesign):
     name = "linked"
     tools: Sequence[ToolSchema] = (NOTE, UPDATE, LINK, UNLINK, DELETE)
     example: tuple[str, Sequence[ToolCall]] = _EXAMPLE
+    parted = True
     prefixes: ClassVar = {"note": "note"}
     may_be_empty: ClassVar = frozenset(["content", "keywords", "tags"])
-
-    def read(self, argument: str) -> str:
-        """Return an argument as one line, without the sign that stands between the parts of a note."""
-        return one_line(argument.replace("|", "/"))
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
         named = {"content": "text", "keywords": "keywords", "tags": "tags"}
@@ -156,10 +147,6 @@ class LinkedNotes(HeldDesign):
         if instead_of is not None:
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         return [ToolCall(name=NOTE.name, arguments=arguments)]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes a note."""
-        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the notes that match a text best, each followed by those that it is linked with."""

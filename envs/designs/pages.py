@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from memrl.envs.designs.base import HeldDesign, one_line
+from memrl.envs.designs.base import ITEM_ID, SIGN, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem, MemoryView
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
@@ -23,7 +23,6 @@ _PARTS = {
     "title": {"type": "string", "description": "What the page is about, in a few words: it alone stays in sight."},
     "content": {"type": "string", "description": "All that is to be known: some full sentences."},
 }
-_ID = {"type": "string", "description": "An id as shown."}
 PAGE = ToolSchema(
     name="memory_page",
     description="Store one new page.",
@@ -33,16 +32,10 @@ PAGE = ToolSchema(
 UPDATE = ToolSchema(
     name="memory_update",
     description="Replace the title or the whole content of a page. What is left out stays.",
-    parameters={"memory_id": _ID, **_PARTS},
+    parameters={"memory_id": ITEM_ID, **_PARTS},
     required=("memory_id",),
 )
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove a page that is wrong or no longer needed.",
-    parameters={"memory_id": _ID},
-    required=("memory_id",),
-)
-_SIGN = " | "
+DELETE = delete_tool("Remove a page that is wrong or no longer needed.")
 _TITLE = 6
 """Words of a sentence that make the title of its page."""
 _FIRST = 2
@@ -68,16 +61,13 @@ class Pages(HeldDesign):
             ),
         ),
     )
+    parted = True
     prefixes: ClassVar = {"page": "page"}
     may_be_empty: ClassVar = frozenset()
 
-    def read(self, argument: str) -> str:
-        """Return an argument as one line, without the sign that stands between title and content."""
-        return one_line(argument.replace("|", "/"))
-
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
         if tool == PAGE.name:
-            return self.insert(tool, "page", _SIGN.join(arguments[part] for part in _PARTS), time)
+            return self.insert(tool, "page", SIGN.join(arguments[part] for part in _PARTS), time)
         item = self.held.get(arguments["memory_id"])
         if item is None:
             return self.unknown(tool, arguments["memory_id"])
@@ -86,7 +76,7 @@ class Pages(HeldDesign):
         if not arguments.keys() & _PARTS.keys():
             return ToolResult(name=tool, code=ResultCode.EMPTY, message="nothing is to be changed")
         now = [arguments.get(part, old) for part, old in zip(_PARTS, parts(item), strict=True)]
-        return self.update(tool, item, _SIGN.join(now))
+        return self.update(tool, item, SIGN.join(now))
 
     def says(self, item: MemoryItem) -> str:
         """Return the content of a page: under another title it is a repetition."""
@@ -98,17 +88,13 @@ class Pages(HeldDesign):
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the call that gives a sentence a page of its own, under its first words."""
-        title, _, content = sentence.partition(_SIGN) if instead_of is not None else ("", "", "")  # as one is shown
+        title, _, content = sentence.partition(SIGN) if instead_of is not None else ("", "", "")  # as one is shown
         if not (fold(title) and fold(content)):
             title, content = " ".join(sentence.split()[:_TITLE]), sentence
         arguments = {"title": title, "content": content}
         if instead_of is not None:
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         return [ToolCall(name=PAGE.name, arguments=arguments)]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes a page."""
-        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the pages that a text and what it leads to find, then all others that match it."""
@@ -146,7 +132,7 @@ class Pages(HeldDesign):
 
 def parts(page: MemoryItem) -> tuple[str, str]:
     """Return title and content of a page."""
-    title, _, content = page.content.partition(_SIGN)
+    title, _, content = page.content.partition(SIGN)
     return title, content
 
 

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from memrl.envs.designs.base import one_line
+from memrl.envs.designs.base import SIGN, one_part
 
 LONGEST = 2000
 """Characters of a statement, and of a value."""
 MOST_COLUMNS = 12
 """Columns of a table, beside `id`."""
-_SIGN = " | "
 LOG = "changed_rows"
 """A table of our own, into which triggers of our own write which rows a statement has changed."""
 _STEPS, _MOST_STEPS = 1000, 2000
@@ -64,11 +63,6 @@ def new_table(statement: str) -> tuple[str, list[str]] | None:
     return found and (found[1].lower(), [column.split()[0] for column in found[2].lower().split(",")])
 
 
-def cell(text: str) -> str:
-    """Return a text as one line, without the sign that stands between the columns of a row."""
-    return one_line(text.replace("|", "/"))
-
-
 def line(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:
     """Return a row as one line, columns without a value left out.
 
@@ -80,14 +74,14 @@ def line(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:
     """
     pairs = [(column, value) for column, value in zip(columns, values[1:], strict=True) if value is not None]
     for _, value in pairs:
-        if not isinstance(value, str) or len(value) > LONGEST or cell(value) != value:
+        if not isinstance(value, str) or len(value) > LONGEST or one_part(value) != value:
             raise ValueError(f"a value must be one line of text, of {LONGEST} characters at most")
-    return _SIGN.join([table, *(f"{column}: {value}" for column, value in pairs)])
+    return SIGN.join([table, *(f"{column}: {value}" for column, value in pairs)])
 
 
 def parts(row: str) -> tuple[str, dict[str, str]]:
     """Return the table of a row and its values by column."""
-    table, *pairs = row.split(_SIGN)
+    table, *pairs = row.split(SIGN)
     return table, {column: value for column, _, value in (pair.partition(": ") for pair in pairs)}
 
 

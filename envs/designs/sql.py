@@ -53,6 +53,7 @@ class SqlMemory(HeldDesign):
             statement("INSERT INTO people VALUES (NULL, 'Marie Curie', 'born in Warsaw')"),
         ),
     )
+    parted = True
     prefixes: ClassVar = {"row": "row"}
 
     def __init__(self, *given: Any, **options: Any) -> None:
@@ -60,10 +61,6 @@ class SqlMemory(HeldDesign):
         self._database: sqlite3.Connection | None = None
         self._made_of: tuple[Any, int] | None = None
         """The items that the database was made of, and how often something of them had been undone."""
-
-    def read(self, argument: str) -> str:
-        """Return an argument as one line, without the sign that stands between the columns of a row."""
-        return rows.cell(argument)
 
     @property
     def tables(self) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from memrl.envs.designs.base import CORE, HeldDesign
+from memrl.envs.designs.base import CORE, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema
 
@@ -32,12 +32,7 @@ UPDATE = ToolSchema(
     },
     required=("memory_id", "content"),
 )
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove an item that is wrong or no longer needed.",
-    parameters={"memory_id": {"type": "string", "description": "An id as shown."}},
-    required=("memory_id",),
-)
+DELETE = delete_tool("Remove an item that is wrong or no longer needed.")
 _EXAMPLE_TEXT = "Marie Curie was born in Warsaw. The weather was fine. In 1903 she won a Nobel Prize."
 _EXAMPLE_CALLS = tuple(
     ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": content})
@@ -54,6 +49,7 @@ class StoreMemory(HeldDesign):
     name = "stores"
     tools: Sequence[ToolSchema] = (INSERT, UPDATE, DELETE)
     example: tuple[str, Sequence[ToolCall]] = (_EXAMPLE_TEXT, _EXAMPLE_CALLS)
+    core_by_hand = True
     prefixes: ClassVar = {"semantic": "sem", "episodic": "epi"}
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
@@ -75,7 +71,3 @@ class StoreMemory(HeldDesign):
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, "content": sentence})]
         store = "episodic" if event else "semantic"
         return [ToolCall(name=INSERT.name, arguments={"memory_type": store, "content": sentence})]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes an item; the core stays."""
-        return [] if item.id == CORE else [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]

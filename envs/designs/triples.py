@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from memrl.envs.designs.base import HeldDesign, one_line
+from memrl.envs.designs.base import ITEM_ID, SIGN, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem
 from memrl.envs.retrieval import WANTED
 from memrl.envs.text import fold, stands_in
@@ -27,7 +27,6 @@ _PARTS = {
     "relation": {"type": "string", "description": "What is said: a verb, or a verb with a preposition."},
     "object": {"type": "string", "description": "The other end of the relation: a name or a value."},
 }
-_ID = {"type": "string", "description": "An id as shown."}
 INSERT = ToolSchema(
     name="memory_triple",
     description="Keep one relation between two things.",
@@ -37,16 +36,10 @@ INSERT = ToolSchema(
 UPDATE = ToolSchema(
     name="memory_update",
     description="Change parts of a triple. What is left out stays.",
-    parameters={"memory_id": _ID, **_PARTS},
+    parameters={"memory_id": ITEM_ID, **_PARTS},
     required=("memory_id",),
 )
-DELETE = ToolSchema(
-    name="memory_delete",
-    description="Remove a triple that is wrong or no longer needed.",
-    parameters={"memory_id": _ID},
-    required=("memory_id",),
-)
-_SIGN = " | "
+DELETE = delete_tool("Remove a triple that is wrong or no longer needed.")
 _HOPS = 4
 """Triples from which one goes on to others, and others that are taken from each."""
 
@@ -68,17 +61,14 @@ class Triples(HeldDesign):
             ),
         ),
     )
+    parted = True
     prefixes: ClassVar = {"triple": "triple"}
     may_be_empty: ClassVar = frozenset(["time"])
-
-    def read(self, argument: str) -> str:
-        """Return an argument as one line, without the sign that stands between the parts of a triple."""
-        return one_line(argument.replace("|", "/"))
 
     def carry_out(self, tool: str, arguments: dict[str, str], time: str | None) -> ToolResult:
         if tool == INSERT.name:
             told = arguments.get("time")
-            content = _SIGN.join(arguments[part] for part in _PARTS)
+            content = SIGN.join(arguments[part] for part in _PARTS)
             return self.insert(tool, "triple", content, time if told == TODAY else told)
         item = self.held.get(arguments["memory_id"])
         if item is None:
@@ -88,7 +78,7 @@ class Triples(HeldDesign):
         if not arguments.keys() & _PARTS.keys():
             return ToolResult(name=tool, code=ResultCode.EMPTY, message="nothing is to be changed")
         now = [arguments.get(part, old) for part, old in zip(_PARTS, parts(item), strict=True)]
-        return self.update(tool, item, _SIGN.join(now))
+        return self.update(tool, item, SIGN.join(now))
 
     def told(self, item: MemoryItem) -> str:
         """Return a triple as the sentence that it makes."""
@@ -102,10 +92,6 @@ class Triples(HeldDesign):
         if instead_of is not None:
             return [ToolCall(name=UPDATE.name, arguments={"memory_id": instead_of.id, **arguments})]
         return [ToolCall(name=INSERT.name, arguments={**arguments, **({"time": TODAY} if event else {})})]
-
-    def drop(self, item: MemoryItem) -> list[ToolCall]:
-        """Return the call that deletes a triple."""
-        return [ToolCall(name=DELETE.name, arguments={"memory_id": item.id})]
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the triples with an end that stands in a text, those that go on from there, then all that match."""
@@ -127,8 +113,8 @@ class Triples(HeldDesign):
 
 def parts(item: MemoryItem) -> tuple[str, str, str]:
     """Return subject, relation and object."""
-    subject, _, rest = item.content.partition(_SIGN)
-    relation, _, thing = rest.partition(_SIGN)
+    subject, _, rest = item.content.partition(SIGN)
+    relation, _, thing = rest.partition(SIGN)
     return subject, relation, thing
 
 

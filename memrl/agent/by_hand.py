@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrl.envs.designs import MemoryDesign, MemoryItem, open_journal
-from memrl.envs.designs.compact_verbatim import CompactVerbatim
-from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.designs.base import CORE, HeldDesign
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, clean_text
 
 KEEP, DROP = "keep", "drop"
@@ -61,8 +60,8 @@ class Hand:
 
     def _core(self, item_id: str) -> MemoryItem | None:
         """Return the core paragraph that is not there yet, where the design has one that a replacement makes."""
-        core = isinstance(self.memory, StoreMemory | CompactVerbatim) and item_id.strip() == "core"
-        return MemoryItem("core", "core", "", None, 0) if core else None
+        by_hand = isinstance(self.memory, HeldDesign) and self.memory.core_by_hand
+        return MemoryItem(CORE, CORE, "", None, 0) if by_hand and item_id.strip() == CORE else None
 
     def _carry_out(self, calls: Sequence[ToolCall], time: str | None = None) -> list[ToolResult]:
         if len(calls) == 1:

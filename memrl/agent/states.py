@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from memrl.agent.erasing import texts_of
 from memrl.agent.history import Change
@@ -22,7 +22,6 @@ from memrl.agent.parts import part_of_item, placed, split, whole
 from memrl.envs.designs import MemoryDesign, MemoryItem
 from memrl.envs.designs.base import HeldDesign
 from memrl.envs.designs.held import ItemJournal
-from memrl.envs.designs.stores import StoreMemory
 from memrl.errors import NotOffered
 
 _ITEMS = """
@@ -170,12 +169,12 @@ class ItemState:
         return Touched(now)
 
     def erase(self, database: sqlite3.Connection, item_id: str, version: int) -> Touched:
-        """Take the item out by the design's own calls, so that no other one points to it; of `stores`, none does."""
-        item = None if isinstance(self._memory, StoreMemory) else self._memory.get(item_id)
+        """Take the item out by the design's own calls, so that no other one points to it."""
+        item = self._memory.get(item_id)
         if item is None:
             return Touched({})
         with self._memory.open_journal() as journal:
-            for call in cast(MemoryDesign, self._memory).drop(item):
+            for call in self._memory.drop(item):
                 self._memory.execute(call)
             return Touched(journal.touched())
 
