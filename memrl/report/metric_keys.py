@@ -366,8 +366,8 @@ METRICS: dict[str, KeyInfo] = {
     ),
     "canary/gap": KeyInfo(
         "nats a token",
-        "Mean difference between an engine's and the learner's log-probs of completions after the swap of "
-        "adapters, at the worst worker, in nats a token. Past its bound the run stops.",
+        "Difference between an engine's and the learner's log-probs after the swap of adapters, at the worst worker: "
+        "the median over completions of the mean over tokens. Past its bound the run stops.",
         "Rising over steps: adapters are swapped wrongly, or numbers drift; past the bound the run stops by itself.",
     ),
     # Held-out evaluation, in the rows that have one.

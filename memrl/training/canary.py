@@ -4,8 +4,8 @@ Three looks, since none sees all:
 
 - once, at the start, a loud adapter is swapped in and out again: the engine must follow it, and come back. This sees an
   adapter that is missing or loaded in part, whatever the precision;
-- after each swap, engine and learner score completions of the step: a gap above rounding is an adapter that was not
-  swapped. Where rounding is larger than what one update changes (bfloat16), the engine must lie closer to the newest
+- after each swap, engine and learner score completions of the step: a gap above rounding at half of them is an adapter
+  that was not swapped (at one alone it may be rounding that a sharp attention head has made large). Where rounding is larger than what one update changes (bfloat16), the engine must lie closer to the newest
   adapter than to the one before, over many tokens and over the last steps together;
 - where all samples are of the newest version, the log-probs that were sampled with must be the learner's: the other two
   ask the engine to score, and only this one sees the path that samples.
@@ -14,7 +14,9 @@ Three looks, since none sees all:
 from __future__ import annotations
 
 import io
+import math
 import shutil
+import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -33,6 +35,8 @@ _SHARP = 1e-3
 """Bounds below this tell one update from rounding: a mean gap is enough."""
 _TOKENS, _SAMPLES = 1024, 16
 """Of the step's completions, at most so much is scored where rounding must be averaged out."""
+_FEW = 5
+"""Completions that are scored where it need not be."""
 _MEMORY = 20
 """Steps whose leanings are added up at most."""
 _LOUD = 1.0
@@ -102,11 +106,12 @@ class AdapterCanary:
         """Score the step's completions under the adapter before, where `check` will need that to tell the two apart."""
         self._before = None
         if samples and self._bound >= _SHARP:
-            chosen = _many(samples)
+            chosen = _telling_most(samples, _SAMPLES)
             self._before = (self._learner.version, chosen, self._logprobs(chosen))
 
     def check(self, adapter: AdapterRef, samples: Sequence[Sample]) -> float:
-        """Return the mean gap between an engine's and the learner's log-probs of completions, at the worst worker.
+        """Return the gap between an engine's and the learner's log-probs of completions, at the worst worker: the median
+        over completions of the mean over tokens.
 
         Args:
             adapter: what the engines have loaded last.
@@ -118,11 +123,11 @@ class AdapterCanary:
         if not samples:
             return 0.0
         before, self._before = self._before, None
-        chosen = [max(samples, key=_telling)] if before is None else before[1]
-        newest = self._logprobs(chosen)
+        chosen = _telling_most(samples, _FEW) if before is None else before[1]
+        newest = self._learner.logprobs(chosen, temperature=1.0)
         scores = [self._score(sample.prompt_ids, sample.completion_ids, adapter) for sample in chosen]
-        workers = [_flat(rows) for rows in zip(*scores, strict=False)]  # one that dies meanwhile scores no more
-        gap = worst_gap([mean_gap(found, newest) for found in workers])
+        workers = list(zip(*scores, strict=False))  # one that dies meanwhile scores no more
+        gap = worst_gap([_median_gap(found, newest) for found in workers])
         if not gap <= self._bound:  # NaN is no agreement
             raise EngineError(
                 f"canary: after loading {adapter.name} the engine's log-probs are {gap:.2g} nats a token away from the "
@@ -131,7 +136,7 @@ class AdapterCanary:
         if self._complaint:
             raise EngineError(self._complaint)
         if before is not None and before[0] != adapter.version:
-            self._compare(adapter, workers, before[2], newest)
+            self._compare(adapter, [_flat(found) for found in workers], before[2], _flat(newest))
         return gap
 
     def check_sampled(self, gap: float, temperature: float) -> None:
@@ -193,11 +198,17 @@ def _telling(sample: Sample) -> tuple[float, int]:
     return abs(sample.advantage), len(sample.completion_ids)
 
 
-def _many(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the most telling samples, up to a bound of tokens."""
+def _median_gap(found: Sequence[Sequence[float]], expected: Sequence[Sequence[float]]) -> float:
+    """Return the median over completions of their mean gaps: an adapter that was not swapped is seen in all of them."""
+    gaps = list(map(mean_gap, found, expected))
+    return math.nan if any(map(math.isnan, gaps)) else statistics.median(gaps)
+
+
+def _telling_most(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return the most telling samples, so many of them, up to a bound of tokens."""
     chosen: list[Sample] = []
     tokens = 0
-    for sample in sorted(samples, key=_telling, reverse=True)[:_SAMPLES]:
+    for sample in sorted(samples, key=_telling, reverse=True)[:count]:
         if chosen and tokens + len(sample.completion_ids) > _TOKENS:
             break
         chosen.append(sample)

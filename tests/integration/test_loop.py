@@ -543,3 +543,23 @@ def test_progress_bars_work_on_a_terminal(quick_model: Path, tmp_path: Path) -> 
     for words in ("step 1/1: rollout", "step 0: evaluation", "all steps", "left", "held-out qa", "QA accuracy"):
         assert words in text
     assert isinstance(RunProgress(Console(file=StringIO())), RunProgress)
+
+
+def test_one_completion_in_which_rounding_has_grown_ends_no_run(
+    quick_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sharp head can make rounding large in a completion; an adapter that was not swapped is seen in all of them."""
+
+    class Rounds(TransformersEngine):
+        scored = 0
+
+        async def score(
+            self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None
+        ) -> list[float]:
+            found = await super().score(prompt_ids, completion_ids, adapter)
+            type(self).scored += 1
+            return [value - 3e-3 for value in found] if self.scored % 5 == 0 else found
+
+    config = small_config(quick_model, tmp_path / "run", {"train.steps": 2})
+    make_trainer(config, monkeypatch, Rounds).run()
+    assert Rounds.scored >= 10 and all(row["canary/gap"] < 1e-4 for row in rows(tmp_path / "run"))
