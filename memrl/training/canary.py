@@ -5,8 +5,9 @@ Three looks, since none sees all:
 - once, at the start, a loud adapter is swapped in and out again: the engine must follow it, and come back. This sees an
   adapter that is missing or loaded in part, whatever the precision;
 - after each swap, engine and learner score completions of the step: a gap above rounding at half of them is an adapter
-  that was not swapped (at one alone it may be rounding that a sharp attention head has made large). Where rounding is larger than what one update changes (bfloat16), the engine must lie closer to the newest
-  adapter than to the one before, over many tokens and over the last steps together;
+  that was not swapped (in a single one, rounding may have been made large by a sharp attention head). Where rounding is
+  larger than what one update changes (bfloat16), the engine must lie closer to the newest adapter than to the one
+  before, over many tokens and over the last steps together;
 - where all samples are of the newest version, the log-probs that were sampled with must be the learner's: the other two
   ask the engine to score, and only this one sees the path that samples.
 """
@@ -110,8 +111,8 @@ class AdapterCanary:
             self._before = (self._learner.version, chosen, self._logprobs(chosen))
 
     def check(self, adapter: AdapterRef, samples: Sequence[Sample]) -> float:
-        """Return the gap between an engine's and the learner's log-probs of completions, at the worst worker: the median
-        over completions of the mean over tokens.
+        """Return the gap between an engine's and the learner's log-probs at the worst worker: the median over
+        completions of the mean over tokens.
 
         Args:
             adapter: what the engines have loaded last.
