@@ -49,9 +49,11 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
 
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
     """Open the engine `transformers`; torch waits until here, for who asks a server needs none."""
+    from memrl.engines.guide import open_guide
     from memrl.engines.transformers_engine import TransformersEngine
 
     rollout = config.rollout
+    guide = open_guide(config)
     return TransformersEngine(
         load_model(config.model),
         ends,
@@ -60,14 +62,17 @@ def open_transformers(config: Config, ends: list[int], keep_versions: int) -> En
         keep_versions=keep_versions,
         share_prefixes=rollout.share_prefixes,
         merge=rollout.merge_adapters and config.model.dtype == "float32",  # else rounding eats small updates
+        guide=guide,
     )
 
 
 def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
     """Open the engine `vllm`."""
+    from memrl.engines.guide import open_guide
     from memrl.engines.vllm_engine import VllmEngine
     from memrl.engines.vllm_thread import start_vllm
 
+    guide = open_guide(config)
     vllm = start_vllm(
         model=config.model,
         rollout=config.rollout,
@@ -75,4 +80,4 @@ def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
         vllm=config.vllm,
         keep_versions=keep_versions,
     )
-    return VllmEngine(vllm, ends, keep_versions=keep_versions)
+    return VllmEngine(vllm, ends, keep_versions=keep_versions, grammar=None if guide is None else guide.grammar)
