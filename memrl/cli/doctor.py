@@ -139,7 +139,7 @@ def _refused(check: Callable[[], None]) -> list[str]:
 
 
 def _prompts(config: Config) -> None:
-    from memrl.engines.guide import open_guide
+    from memrl.engines.build import open_guide
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
 

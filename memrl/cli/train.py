@@ -234,7 +234,7 @@ def _dry_run(config: Config, folder: Path, *, plain: bool) -> None:
     from memrl.data.feed import StreamFeed
     from memrl.data.guard import guard
     from memrl.data.reach import out_of_reach
-    from memrl.engines.guide import open_guide
+    from memrl.engines.build import open_guide
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
     from memrl.rollout.build import check_records

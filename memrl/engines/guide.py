@@ -17,11 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memrl.config import Config
-from memrl.engines.models import load_tokenizer
-from memrl.engines.prompting import open_prompter
-from memrl.envs.designs import DESIGNS
-from memrl.envs.dialects.guided import Guided
 from memrl.errors import ConfigError
 from memrl.packages import extra_of
 
@@ -139,30 +134,3 @@ def held_to(logits_NV: Tensor, bits_NW: Tensor) -> Tensor:
     if (beyond := logits_NV.shape[1] - allowed_NV.shape[1]) > 0:  # rows that pad the vocabulary
         allowed_NV = torch.nn.functional.pad(allowed_NV, (0, beyond))
     return logits_NV.masked_fill(~allowed_NV, float("-inf"))
-
-
-def open_guide(config: Config) -> Guide | None:
-    """Return what holds the policy's completions to the calls of its dialect and design; None without
-    `rollout.guided`.
-
-    Raises:
-        ConfigError: the dialect's calls are no JSON, or the model thinks first, or as `Guide`.
-        PluginError: the dialect or the design is unknown, or somebody else's and cannot be imported or called.
-    """
-    if config.rollout.guided == "off":
-        return None
-    tokenizer = load_tokenizer(config.model)
-    prompter = open_prompter(tokenizer, config.rollout.dialect)
-    if not isinstance(prompter.dialect, Guided):
-        raise ConfigError(
-            f"rollout.guided=json, and the calls of rollout.dialect={prompter.dialect.name} are no JSON. Use "
-            "rollout.guided=off, or a dialect that writes JSON: hermes, llama_json, mistral."
-        )
-    if prompter.form.thinking:
-        raise ConfigError(
-            "rollout.guided=json, and the chat template begins the answer with a thought, of which no grammar is "
-            "known. Use rollout.guided=off, or a model that does not think."
-        )
-    memory = config.memory
-    tools = DESIGNS.get(memory.design)(memory.budget, memory.core_budget, len).tools
-    return Guide(tokenizer, prompter.dialect.grammar(tools, memory.max_calls))

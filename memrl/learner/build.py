@@ -11,7 +11,7 @@ import torch
 
 from memrl.config import Config
 from memrl.config.check import learner_apart
-from memrl.engines.guide import open_guide
+from memrl.engines.build import open_guide
 from memrl.engines.models import load_model
 from memrl.learner.interface import AnyLearner
 from memrl.learner.learner import Learner

@@ -19,9 +19,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from memrl.config import Config
-from memrl.engines.build import build_engine
+from memrl.engines.build import build_engine, open_guide
 from memrl.engines.engine import Sampling
-from memrl.engines.guide import Guide, held_to, open_guide, with_marks
+from memrl.engines.guide import Guide, held_to, with_marks
 from memrl.engines.models import end_ids, load_tokenizer
 from memrl.engines.prompting import open_prompter
 from memrl.envs.designs import DESIGNS
