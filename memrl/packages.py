@@ -11,6 +11,7 @@ EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "mcp"), "serve"),
     "sentence_transformers": "dense",
     "gguf": "gguf",
+    "llguidance": "guided",
     "pypdf": "pdf",
     "vllm": "gpu",
 }

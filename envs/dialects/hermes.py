@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from memrl.envs.dialects.calls import call_of, failed_call, json_span, json_spans, listed_schemas, stray_call
+from memrl.envs.dialects.guided import calls_grammar, object_rule
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
@@ -60,6 +61,14 @@ class HermesDialect:
         example = f"<tool_call>\n{self._shown}\n</tool_call>"
         return listed_schemas(tools, f"Write each call as a JSON object between tags:\n{example}")
 
+    def grammar(self, tools: Sequence[ToolSchema], max_calls: int) -> str:
+        """Return the grammar of no call, or up to `max_calls`."""
+        rule = f'"{_OPENS}\\n" body "\\n{_CLOSES}"\nbody: {self._body(tools)}'
+        return calls_grammar(rule, "\n", max_calls)
+
+    def _body(self, tools: Sequence[ToolSchema]) -> str:
+        return object_rule(tools, "arguments")
+
     def _written(self, call: ToolCall) -> dict[str, Any]:
         return {"name": call.name, "arguments": call.arguments}
 
@@ -70,6 +79,9 @@ class ContentFirstDialect(HermesDialect):
 
     name = "hermes_content_first"
     _shown = '{"arguments": <arguments as a JSON object>, "name": <tool name>}'
+
+    def _body(self, tools: Sequence[ToolSchema]) -> str:
+        return object_rule(tools, "arguments", name_last=True, first="content")
 
     def _written(self, call: ToolCall) -> dict[str, Any]:
         arguments = dict(sorted(call.arguments.items(), key=lambda argument: argument[0] != "content"))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from memrl.envs.dialects.calls import MAX_CALL_CHARS, call_of, failed_call, json_span, listed_schemas, stray_call
+from memrl.envs.dialects.guided import calls_grammar, object_rule
 from memrl.envs.dialects.thoughts import speech
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
@@ -64,6 +65,10 @@ class LlamaJsonDialect:
     def describe(self, tools: Sequence[ToolSchema]) -> str:
         example = '{"name": <tool name>, "parameters": <arguments as a JSON object>}'
         return listed_schemas(tools, f"Write each call as a JSON object, and semicolons between calls:\n{example}")
+
+    def grammar(self, tools: Sequence[ToolSchema], max_calls: int) -> str:
+        """Return the grammar of no call, or up to `max_calls`."""
+        return calls_grammar(object_rule(tools, "parameters"), "; ", max_calls)
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from memrl.envs.dialects.calls import call_of, json_span, listed_schemas
+from memrl.envs.dialects.guided import calls_grammar, object_rule
 from memrl.envs.dialects.opened import Marks, Opened
 from memrl.envs.tools import ToolCall, ToolSchema, clean_text
 
@@ -34,6 +35,10 @@ class MistralDialect:
     def describe(self, tools: Sequence[ToolSchema]) -> str:
         example = _MARK + ' [{"name": <tool name>, "arguments": <arguments as a JSON object>}, ...]'
         return listed_schemas(tools, f"Write all calls as one JSON list behind a mark:\n{example}")
+
+    def grammar(self, tools: Sequence[ToolSchema], max_calls: int) -> str:
+        """Return the grammar of no call, or up to `max_calls`."""
+        return calls_grammar(object_rule(tools, "arguments"), ", ", max_calls, opens=f"{_MARK} [", closes="]")
 
 
 def _escaped(tag: re.Match[str]) -> str:

@@ -172,7 +172,8 @@ class LoadedPolicy:
         Args:
             tools: names of those that it has.
         """
-        sampling = Sampling(self.config.rollout.max_completion_tokens, 0.0)
+        rollout = self.config.rollout
+        sampling = Sampling(rollout.max_completion_tokens, 0.0, guided=rollout.guided != "off")
         completion = await self._engine.generate(prompt_ids, sampling, self._adapter, place=self._place())
         said = self.prompter.decode(completion.ids)
         calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")

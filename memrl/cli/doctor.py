@@ -139,10 +139,12 @@ def _refused(check: Callable[[], None]) -> list[str]:
 
 
 def _prompts(config: Config) -> None:
+    from memrl.engines.build import open_guide
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
 
     open_prompter(load_tokenizer(config.model), config.rollout.dialect)
+    open_guide(config)
 
 
 def _reader(config: ReaderConfig) -> None:

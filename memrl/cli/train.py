@@ -234,6 +234,7 @@ def _dry_run(config: Config, folder: Path, *, plain: bool) -> None:
     from memrl.data.feed import StreamFeed
     from memrl.data.guard import guard
     from memrl.data.reach import out_of_reach
+    from memrl.engines.build import open_guide
     from memrl.engines.models import load_tokenizer
     from memrl.engines.prompting import open_prompter
     from memrl.rollout.build import check_records
@@ -245,6 +246,8 @@ def _dry_run(config: Config, folder: Path, *, plain: bool) -> None:
     absent = out_of_reach(config.data)
     unchecked = not_checked(config, absent)
     prompter = open_prompter(load_tokenizer(config.model), config.rollout.dialect) if here else None
+    if here:
+        open_guide(config)
     if absent:
         stats = next((PUBLISHED[name] for name in absent if name in PUBLISHED), None)
         if stats is None:

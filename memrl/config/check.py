@@ -47,6 +47,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16", "float16"),
     "model.device": ("auto", "cpu", "cuda"),
     "data.overlap": ("refuse", "warn", "allow"),
+    "rollout.guided": ("off", "json"),
     "rollout.on_failure": ("retry", "min_viable", "fail_fast"),
     "ray.placement": ("any", "pack", "spread", "strict_pack", "strict_spread"),
     "rewards.preset": tuple(PRESETS),

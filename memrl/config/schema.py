@@ -91,6 +91,9 @@ class RolloutConfig:
     share_prefixes: bool = True  # transformers: read what prompts begin with alike once, where the model can
     merge_adapters: bool = False  # transformers, float32: hold adapters merged into copies of the model: faster
     dialect: str = "hermes"  # how calls are written: a name, or auto: as the chat template teaches (docs/models.md)
+    guided: str = (
+        "off"  # json: the policy writes nothing but calls of its dialect, which is one of JSON (docs/models.md)
+    )
     instruction: str | None = None  # system prompt while memorising; None: the built-in one
     example: bool = False  # show a worked example before the text: for models that make no calls unless they see one
     step_timeout: float = 600.0  # seconds that one completion may take, waiting for its turn included

@@ -5,16 +5,22 @@ Those that open an engine are given the whole config, as a plug-in's is: what an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memrl.config import Config
 from memrl.config.registries import ENGINES
 from memrl.engines.adapters import versions_held
 from memrl.engines.endpoint_engine import EndpointEngine, Served
 from memrl.engines.engine import Engine
-from memrl.engines.models import end_ids, load_model
+from memrl.engines.models import end_ids, load_model, load_tokenizer
+from memrl.engines.prompting import open_prompter
+from memrl.envs.designs import DESIGNS
+from memrl.envs.dialects.guided import Guided
 from memrl.errors import ConfigError
 from memrl.packages import extra_of
+
+if TYPE_CHECKING:
+    from memrl.engines.guide import Guide
 
 
 def open_engine(config: Config, tokenizer: Any, served: Served | None = None) -> Engine:
@@ -47,11 +53,41 @@ def build_engine(config: Config, ends: list[int]) -> Engine:
     return engine
 
 
+def open_guide(config: Config) -> Guide | None:
+    """Return what holds the policy's completions to the calls of its dialect and design; None without
+    `rollout.guided`.
+
+    Raises:
+        ConfigError: the dialect's calls are no JSON, or the model thinks first, or as `Guide`.
+        PluginError: the dialect or the design is unknown, or somebody else's and cannot be imported or called.
+    """
+    if config.rollout.guided == "off":
+        return None
+    from memrl.engines.guide import Guide
+
+    tokenizer = load_tokenizer(config.model)
+    prompter = open_prompter(tokenizer, config.rollout.dialect)
+    if not isinstance(prompter.dialect, Guided):
+        raise ConfigError(
+            f"rollout.guided=json, and the calls of rollout.dialect={prompter.dialect.name} are no JSON. Use "
+            "rollout.guided=off, or a dialect that writes JSON: hermes, llama_json, mistral."
+        )
+    if prompter.form.thinking:
+        raise ConfigError(
+            "rollout.guided=json, and the chat template begins the answer with a thought, of which no grammar is "
+            "known. Use rollout.guided=off, or a model that does not think."
+        )
+    memory = config.memory
+    tools = DESIGNS.get(memory.design)(memory.budget, memory.core_budget, len).tools
+    return Guide(tokenizer, prompter.dialect.grammar(tools, memory.max_calls))
+
+
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:
     """Open the engine `transformers`; torch waits until here, for who asks a server needs none."""
     from memrl.engines.transformers_engine import TransformersEngine
 
     rollout = config.rollout
+    guide = open_guide(config)
     return TransformersEngine(
         load_model(config.model),
         ends,
@@ -60,6 +96,7 @@ def open_transformers(config: Config, ends: list[int], keep_versions: int) -> En
         keep_versions=keep_versions,
         share_prefixes=rollout.share_prefixes,
         merge=rollout.merge_adapters and config.model.dtype == "float32",  # else rounding eats small updates
+        guide=guide,
     )
 
 
@@ -68,6 +105,7 @@ def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
     from memrl.engines.vllm_engine import VllmEngine
     from memrl.engines.vllm_thread import start_vllm
 
+    guide = open_guide(config)
     vllm = start_vllm(
         model=config.model,
         rollout=config.rollout,
@@ -75,4 +113,4 @@ def open_vllm(config: Config, ends: list[int], keep_versions: int) -> Engine:
         vllm=config.vllm,
         keep_versions=keep_versions,
     )
-    return VllmEngine(vllm, ends, keep_versions=keep_versions)
+    return VllmEngine(vllm, ends, keep_versions=keep_versions, grammar=None if guide is None else guide.grammar)

@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from memrl.engines.canary import bound_of, mean_gap, worst_gap
 from memrl.engines.engine import Counts, Sampling
+from memrl.engines.guide import Course, held_to
 from memrl.engines.heads import Head
 from memrl.engines.memory import first_line
 from memrl.engines.models import score_completion
@@ -52,6 +53,8 @@ class Line:
     generator: np.random.Generator = field(init=False)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    course: Course | None = None
+    """The grammar that it is held to."""
     stop: str | None = None
     """What ended it: "stop" (a token that ends a turn) or "length"."""
 
@@ -97,6 +100,7 @@ class Decoder(ABC):
 
     def _sample(self, lines: Sequence[Line], logits_BV: Tensor) -> None:
         """Draw one id a line and note its log-prob under the distribution it was drawn from."""
+        logits_BV = _guided(lines, logits_BV)
         temperatures = [line.sampling.temperature or 1.0 for line in lines]
         if any(temperature != 1.0 for temperature in temperatures):
             logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
@@ -113,6 +117,8 @@ class Decoder(ABC):
         for line, token, logprob in zip(lines, ids_B.tolist(), chosen_B.tolist(), strict=True):
             line.ids.append(token)
             line.logprobs.append(logprob)
+            if line.course is not None:
+                line.course.advance(token)
             if token in self._end_ids:
                 line.stop = "stop"
             elif len(line.ids) >= line.sampling.max_tokens:
@@ -123,6 +129,16 @@ class Decoder(ABC):
         self._counts.passes += 1
         self._counts.read += read
         self._counts.padded += padded
+
+
+def _guided(lines: Sequence[Line], logits_BV: Tensor) -> Tensor:
+    """Return the logits, those of lines that are held to a grammar with -inf where it lets nothing through."""
+    held = [(row, line.course) for row, line in enumerate(lines) if line.course is not None]
+    if not held:
+        return logits_BV
+    rows = torch.tensor([row for row, _ in held], device=logits_BV.device)
+    bits = torch.from_numpy(np.stack([course.next() for _, course in held])).to(logits_BV.device)
+    return logits_BV.index_copy(0, rows, held_to(logits_BV[rows], bits))
 
 
 def _distinct(prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[int]]:

@@ -16,12 +16,14 @@ class Sampling:
     """The settings by which one completion is sampled.
 
     `temperature` 0 is greedy (log-probs are then of the unscaled distribution). `seed` fixes the draw of this request,
-    whatever else is in its batch.
+    whatever else is in its batch. `guided` holds the completion to the engine's grammar, where it has one
+    (`rollout.guided`).
     """
 
     max_tokens: int
     temperature: float = 1.0
     seed: int = 0
+    guided: bool = False
 
 
 @dataclass(frozen=True, order=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ import torch
 from memrl.engines.adapted import AdaptedModel
 from memrl.engines.decoding import Decoder, Line, PlainDecoder, TreeDecoder, Way, decodes_trees, way_to_decode
 from memrl.engines.engine import ANYWHERE, Counts, Place, Sampling, check_request
+from memrl.engines.guide import Guide
 from memrl.engines.memory import first_line, give_back_memory, out_of_memory
 from memrl.engines.models import score_completion
 from memrl.engines.trees import reads_trees
@@ -68,7 +69,7 @@ class _Request:
         place, greedy = self.place, self.sampling.temperature == 0
         version, name = (-1, "") if self.adapter is None else (self.adapter.version, self.adapter.name)
         self.kind = _Kind(place.step, self.adapter is None, version, name, greedy)
-        self.twin = (tuple(self.prompt_ids), self.sampling.max_tokens) if greedy else id(self)
+        self.twin = (tuple(self.prompt_ids), replace(self.sampling, seed=0)) if greedy else id(self)
         self.order = (place.step, place.stream, place.episode, place.stage, place.number, len(self.prompt_ids))
 
     @property
@@ -98,6 +99,7 @@ class TransformersEngine:
         keep_versions: adapters held at once; the one that was loaded first is unloaded.
         share_prefixes: read what prompts begin with alike once, and let requests join a batch, where the model can.
         merge: hold adapters merged into copies of the model.
+        guide: the grammar of requests that ask to be held to it.
 
     Raises:
         ConfigError: what the model computes token by token is not what it computes of a whole text.
@@ -113,6 +115,7 @@ class TransformersEngine:
         keep_versions: int = 2,
         share_prefixes: bool = True,
         merge: bool = False,
+        guide: Guide | None = None,
     ) -> None:
         self.end_ids = frozenset(end_ids)
         self.max_batch = max_batch
@@ -124,6 +127,7 @@ class TransformersEngine:
         self._small = model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _SMALL
         self._vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self._begun = 0
+        self._guide = guide
         self._weights = AdaptedModel(model, keep_versions=keep_versions, merge=merge)
         head = self._weights.head(model) if share_prefixes and reads_trees(model) else None
         self._reads_trees = head is not None and decodes_trees(model, head)
@@ -289,11 +293,15 @@ class TransformersEngine:
         together: dict[object, list[_Request]] = {}
         for request in new:
             together.setdefault(request.twin, []).append(request)
-        lines = [Line(requests[0].prompt_ids, requests[0].sampling) for requests in together.values()]
+        lines = [self._line(requests[0]) for requests in together.values()]
         self._begun += len(lines)
         running.decoder.join(lines)
         running.asked |= {id(line): requests for line, requests in zip(lines, together.values(), strict=True)}
         return running
+
+    def _line(self, request: _Request) -> Line:
+        guide = self._guide if request.sampling.guided else None
+        return Line(request.prompt_ids, request.sampling, course=None if guide is None else guide.begin())
 
     def _decoder(self, adapter: AdapterRef | None) -> Decoder:
         causal = self._weights.under(adapter)

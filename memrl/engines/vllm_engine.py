@@ -23,14 +23,18 @@ class VllmEngine:
         vllm: the running vLLM, started for as many versions.
         end_ids: ids that end a turn.
         keep_versions: adapters held at once; the one that was loaded first is unloaded.
+        grammar: of requests that ask to be held to it.
     """
 
     _numbers = itertools.count(1)  # of adapters and requests: never twice in one process, whichever engine asks
 
-    def __init__(self, vllm: VllmThread, end_ids: Sequence[int], *, keep_versions: int = 2) -> None:
+    def __init__(
+        self, vllm: VllmThread, end_ids: Sequence[int], *, keep_versions: int = 2, grammar: str | None = None
+    ) -> None:
         self._vllm = vllm
         self._end_ids = sorted(end_ids)
         self._adapters = AdapterShelf(keep_versions)
+        self._grammar = grammar
         self._requests: dict[int, Any] = {}  # version -> vLLM's LoRARequest
         described = vllm.llm.model_config
         self.vocabulary = int(described.get_vocab_size())
@@ -69,6 +73,7 @@ class VllmEngine:
         place: Place = ANYWHERE,
     ) -> Completion:
         check_request(prompt_ids, sampling, self.context_length)
+        held = {"structured_outputs": self._held()} if sampling.guided and self._grammar else {}
         output = await self._ask(
             prompt_ids,
             adapter,
@@ -77,6 +82,7 @@ class VllmEngine:
             seed=sampling.seed,
             logprobs=0,  # of the sampled token alone
             stop_token_ids=self._end_ids,
+            **held,
         )
         [written] = output.outputs
         ids = list(written.token_ids)
@@ -87,6 +93,11 @@ class VllmEngine:
             version=adapter.version if adapter else None,
             cached_tokens=output.num_cached_tokens or 0,
         )
+
+    def _held(self) -> Any:
+        from vllm.sampling_params import StructuredOutputsParams
+
+        return StructuredOutputsParams(grammar=self._grammar)
 
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: AdapterRef | None

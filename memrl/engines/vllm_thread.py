@@ -135,7 +135,7 @@ def start_vllm(
         "max_lora_rank": next(rank for rank in VLLM_LORA_RANKS if rank >= model.lora.rank),
         "logprobs_mode": "processed_logprobs",  # after temperature: of what was sampled from
         "generation_config": "vllm",  # not the model folder's top-p and penalties
-        "skip_tokenizer_init": True,  # ids in, ids out
+        "skip_tokenizer_init": rollout.guided == "off",  # ids in, ids out; grammars are over tokens' texts
         "gpu_memory_utilization": vllm.gpu_memory_utilization,
         "tensor_parallel_size": vllm.tensor_parallel_size,
         "enable_sleep_mode": vllm.sleep,
@@ -143,6 +143,8 @@ def start_vllm(
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if rollout.guided != "off":
+        arguments["structured_outputs_config"] = {"backend": "guidance"}  # whose grammars the learner reads too
     if not _on_gpu():
         # A prompt is read in one piece, in a step that has room for it: vLLM's CPU build ends with "CPU Generator does
         # not use offset" where it reads a part of a prompt whose request has a seed, as all of ours have.

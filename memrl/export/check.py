@@ -122,7 +122,7 @@ async def _hear(policy: Candidate, config: Config, streams: Sequence[Stream]) ->
 async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sample]:
     prompter = policy.prompter
     env = new_env(config.memory, config.rollout, prompter, stream, new_memory(config.memory, prompter))
-    sampling = Sampling(config.rollout.max_completion_tokens, 0.0)
+    sampling = Sampling(config.rollout.max_completion_tokens, 0.0, guided=config.rollout.guided != "off")
     steps: list[Sample] = []
     while not env.done:
         observation = env.observe()

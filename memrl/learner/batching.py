@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from memrl.engines.guide import Guide
 from memrl.engines.trees import LaidOut, TreeRow, grow, lay_out, plan_batches, rows_alone, rows_shared
 from memrl.errors import LearnerError
 from memrl.records import Sample
@@ -41,6 +43,9 @@ class MicroBatch:
     """bool: true on completion tokens."""
     sampling_logprobs_BC: Tensor
     advantages_B: Tensor
+    allowed_NW: Tensor | None = None
+    """The ids that might have stood at each completion token, in the order of the true ones of `mask_BC`
+    (`memrl.engines.guide.Bits`); None: all."""
 
     @property
     def padded_tokens(self) -> int:
@@ -83,8 +88,13 @@ def plan_rows(samples: Sequence[Sample], max_tokens: int, *, shared: bool) -> li
     return [[rows[number] for number in numbers] for numbers in plan]
 
 
-def collate(samples: Sequence[Sample], rows: Sequence[TreeRow], device: torch.device | str = "cpu") -> MicroBatch:
-    """Build one micro-batch of the samples in `rows`."""
+def collate(
+    samples: Sequence[Sample],
+    rows: Sequence[TreeRow],
+    device: torch.device | str = "cpu",
+    guide: Guide | None = None,
+) -> MicroBatch:
+    """Build one micro-batch of the samples in `rows`; `guide` is what their completions were held to."""
     indices = [index for row in rows for index in row.members]
     chosen = [samples[index] for index in indices]
     trees = [grow([inputs_of(samples[index]) for index in row.members]) for row in rows]
@@ -100,23 +110,34 @@ def collate(samples: Sequence[Sample], rows: Sequence[TreeRow], device: torch.de
         mask_BC=_pad([[1] * len(sample.completion_ids) for sample in chosen], width, torch.bool, device),
         sampling_logprobs_BC=_pad([sample.logprobs for sample in chosen], width, torch.float32, device),
         advantages_B=torch.tensor([sample.advantage for sample in chosen], dtype=torch.float32, device=device),
+        allowed_NW=None if guide is None else _allowed(guide, chosen).to(device),
     )
 
 
 def make_micro_batches(
-    samples: Sequence[Sample], max_tokens: int, device: torch.device | str = "cpu", *, shared: bool = False
+    samples: Sequence[Sample],
+    max_tokens: int,
+    device: torch.device | str = "cpu",
+    *,
+    shared: bool = False,
+    guide: Guide | None = None,
 ) -> list[MicroBatch]:
     """Every sample in exactly one micro-batch; the same samples always give the same batches.
 
     Args:
         max_tokens: padded tokens of one micro-batch.
         shared: let samples that begin alike share a row.
+        guide: what the completions were held to.
 
     Raises:
         LearnerError: a sample cannot be trained on.
     """
     check_samples(samples)
-    return [collate(samples, rows, device) for rows in plan_rows(samples, max_tokens, shared=shared)]
+    return [collate(samples, rows, device, guide) for rows in plan_rows(samples, max_tokens, shared=shared)]
+
+
+def _allowed(guide: Guide, samples: Sequence[Sample]) -> Tensor:
+    return torch.from_numpy(np.concatenate([guide.along(sample.completion_ids) for sample in samples]))
 
 
 def _pad(

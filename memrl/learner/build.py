@@ -11,6 +11,7 @@ import torch
 
 from memrl.config import Config
 from memrl.config.check import learner_apart
+from memrl.engines.build import open_guide
 from memrl.engines.models import load_model
 from memrl.learner.interface import AnyLearner
 from memrl.learner.learner import Learner
@@ -31,6 +32,7 @@ def build_learner(
     Raises:
         ConfigError: the model cannot be used.
     """
+    guide = open_guide(config)
     if model is None:
         # A model that is spread may be too large for one GPU: it gets there layer by layer.
         place = torch.device("cpu") if peers is not None and peers.in_step else None
@@ -45,6 +47,7 @@ def build_learner(
         seed=config.seed,
         total_updates=total_updates,
         peers=peers,
+        guide=guide,
     )
 
 

@@ -66,8 +66,9 @@ class AnyLearner(ABC):
 
     @abstractmethod
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
-        """Log-probs (nats) of each sample's completion under the current adapter, at `temperature` (None: that of the
-        rollouts). The canary compares them to an engine's."""
+        """Log-probs (nats) of each sample's completion under the current adapter: at `temperature` those of the model's
+        own distribution, which the canary compares to an engine's `score`; None: those of the distribution that
+        rollouts sample from."""
 
     @abstractmethod
     def state(self) -> bytes:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
 from memrl.config import LoraConfig, LossConfig, TrainConfig
+from memrl.engines.guide import Guide
 from memrl.engines.heads import head_of
 from memrl.engines.memory import first_line, give_back_memory, out_of_memory, room_on
 from memrl.engines.trees import reads_trees
@@ -45,6 +46,7 @@ class Learner(AnyLearner):
         seed: the run's.
         total_updates: the length of the learning-rate schedule in optimizer steps.
         peers: those that learn with it.
+        guide: what the samples were held to.
 
     Raises:
         ConfigError: a setting cannot be used to learn.
@@ -62,12 +64,14 @@ class Learner(AnyLearner):
         seed: int,
         total_updates: int,
         peers: Peers | None = None,
+        guide: Guide | None = None,
     ) -> None:
         if temperature <= 0.0:
             raise ConfigError("rollout.temperature must be above 0 to learn: greedy samples have no log-probs")
         super().__init__(train, max_completion_tokens=max_completion_tokens, seed=seed)
         self.temperature = temperature
         self._loss = loss
+        self._guide = guide
         self.updates = 0
         self._told: bytes | None = None  # what `state` said, until something changes
         self._micro_batch_tokens = train.micro_batch_tokens  # less, once memory did not hold as much
@@ -251,14 +255,17 @@ class Learner(AnyLearner):
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
         heat = self.temperature if temperature is None else temperature
-        return completion_scores(self.model, batch, heat, self._head)
+        # At a temperature of its own somebody asks for the model's distribution, as an engine's `score` gives it.
+        return completion_scores(self.model, batch, heat, self._head, guided=temperature is None)
 
     @torch.no_grad()
     def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
         return self._score(batch, temperature).logprobs_BC
 
     def _batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
-        return make_micro_batches(samples, self._micro_batch_tokens, self.device, shared=self._shared)
+        return make_micro_batches(
+            samples, self._micro_batch_tokens, self.device, shared=self._shared, guide=self._guide
+        )
 
     def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor] | None]:
         """Log-probs at the start of the step, by update and micro-batch; None: those that the update itself begins

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from memrl.engines.guide import held_to
 from memrl.engines.heads import Head
 from memrl.learner.batching import MicroBatch
 from memrl.learner.slices import SLICE_ELEMENTS as _SLICE_ELEMENTS
@@ -34,7 +35,7 @@ class TokenScores:
 
 
 def completion_scores(
-    model: PreTrainedModel, batch: MicroBatch, temperature: float, head: Head | None = None
+    model: PreTrainedModel, batch: MicroBatch, temperature: float, head: Head | None = None, *, guided: bool = True
 ) -> TokenScores:
     """Score `batch`.
 
@@ -43,7 +44,9 @@ def completion_scores(
         temperature: of the distribution that the tokens were drawn from.
         head: the model's (`head_of`); None: not known, so that the model computes its logits itself, all of a column
             at once.
+        guided: score the distribution over the ids that the batch allows, where it says which; else the model's own.
     """
+    allowed_NW = batch.allowed_NW if guided else None
     flat_positions = batch.positions_BC[batch.mask_BC]
     flat_rows = batch.rows_B.unsqueeze(-1).expand_as(batch.mask_BC)[batch.mask_BC]
     targets = batch.targets_BC[batch.mask_BC]
@@ -52,35 +55,38 @@ def completion_scores(
         output = model.base_model(use_cache=False, **asked)
         hidden_ND = output.last_hidden_state[flat_rows, flat_positions]
         vocabulary = cast(Any, model).get_output_embeddings().weight.shape[0]
-        logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature)
+        logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature, allowed_NW)
     else:
         columns = torch.unique(flat_positions)  # that hold a completion position in some row
         output = model(use_cache=False, logits_to_keep=columns, **asked)
         kept = torch.searchsorted(columns, flat_positions)
-        logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature)
+        logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature, allowed_NW)
     return TokenScores(_unpack(logprobs, batch.mask_BC), _unpack(entropy, batch.mask_BC))
 
 
 def _score_hidden(
-    head: Head, vocabulary: int, hidden_ND: Tensor, targets_N: Tensor, temperature: float
+    head: Head, vocabulary: int, hidden_ND: Tensor, targets_N: Tensor, temperature: float, allowed_NW: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     rows = max(1, _SLICE_ELEMENTS // vocabulary)
 
-    def score(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return _score_logits(head(hidden), targets, temperature)
+    def score(hidden: Tensor, targets: Tensor, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
+        return _score_logits(head(hidden), targets, temperature, allowed)
 
     if len(targets_N) <= rows:
-        return score(hidden_ND, targets_N)
-    slices = [
-        checkpoint(score, hidden, targets, use_reentrant=False)
-        for hidden, targets in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
-    ]
+        return score(hidden_ND, targets_N, allowed_NW)
+    hidden, targets = hidden_ND.split(rows), targets_N.split(rows)
+    allowed = [None] * len(targets) if allowed_NW is None else allowed_NW.split(rows)
+    slices = [checkpoint(score, *piece, use_reentrant=False) for piece in zip(hidden, targets, allowed, strict=True)]
     return torch.cat([piece[0] for piece in slices]), torch.cat([piece[1] for piece in slices])
 
 
-def _score_logits(logits_NV: Tensor, targets_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _score_logits(
+    logits_NV: Tensor, targets_N: Tensor, temperature: float, allowed_NW: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """(log-probs, entropy). The head runs in the model's dtype, as in an engine; the softmax in float32 at least."""
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+    if allowed_NW is not None:
+        logits_NV = held_to(logits_NV, allowed_NW)
     logprobs_NV = logits_NV.log_softmax(-1)
     with torch.no_grad():
         entropy_N = torch.special.entr(logprobs_NV.exp()).sum(-1)

@@ -233,7 +233,7 @@ class RolloutWorker:
         """
         rollout = self.rollout
         heat = rollout.temperature if temperature is None else temperature
-        sampling = Sampling(rollout.max_completion_tokens, heat, seed)
+        sampling = Sampling(rollout.max_completion_tokens, heat, seed, guided=rollout.guided != "off")
         try:
             async with asyncio.timeout(rollout.step_timeout):
                 completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place)

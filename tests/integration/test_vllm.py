@@ -30,6 +30,8 @@ from memrl.engines.models import end_ids, load_tokenizer
 from memrl.engines.prompting import Prompter
 from memrl.engines.vllm_engine import VllmEngine
 from memrl.engines.vllm_thread import VllmThread
+from memrl.envs.dialects.hermes import HermesDialect
+from memrl.envs.tools import ResultCode
 from memrl.errors import EngineDied, EngineError
 from memrl.learner.build import build_learner
 from memrl.learner.learner import Learner
@@ -108,8 +110,10 @@ def learner(config: Config) -> Learner:
 
 @pytest.fixture(scope="module")
 def prompt(config: Config) -> list[int]:
-    from memrl.envs.dialects.hermes import HermesDialect
+    return prompt_of(config)
 
+
+def prompt_of(config: Config) -> list[int]:
     prompter = Prompter(load_tokenizer(config.model), HermesDialect())
     text = " ".join(f"On day {day} the ferry to island {day * 7} left at {day % 24} o'clock." for day in range(7))
     return prompter.encode([{"role": "user", "content": f"Repeat what matters of this. {text}"}])
@@ -134,6 +138,35 @@ def gaps(learner: Learner, prompt: list[int], completions: list[Completion]) -> 
         for one, scored in zip(samples, learner.logprobs(samples), strict=True)
         for mine, theirs in zip(one.logprobs, scored, strict=True)
     ]
+
+
+def test_completions_held_to_their_grammar_are_sampled_as_the_learner_scores_them(
+    smollm2: Path, tmp_path: Path
+) -> None:
+    changes = {**VLLM, "rollout.guided": "json", "rollout.max_prompt_tokens": 900, "rollout.max_completion_tokens": 96}
+    config = small_config(smollm2, tmp_path / "run", changes)
+    tokenizer, prompt = load_tokenizer(config.model), prompt_of(config)
+    engine = open_vllm(config, end_ids(config.model, tokenizer), 2)
+    try:
+
+        async def both() -> list[Completion]:
+            heat = config.rollout.temperature
+            asked = [Sampling(96, heat, seed, guided=seed % 2 == 0) for seed in range(8)]
+            return list(await asyncio.gather(*(engine.generate(prompt, each) for each in asked)))
+
+        completions = run(both())
+    finally:
+        engine.close()
+    held, free = completions[::2], completions[1::2]
+    found = gaps(build_learner(config, 10), prompt, held)
+    assert sum(found) / len(found) < BOUNDS[0] and max(found) < BOUNDS[1]
+    prompter = Prompter(tokenizer, HermesDialect())
+    for one in held:
+        calls = prompter.dialect.parse(prompter.decode(one.ids), truncated=one.stop == "length")
+        assert all(call.error in (None, ResultCode.TRUNCATED) for call in calls)
+    config.rollout.guided = "off"
+    found = gaps(build_learner(config, 10), prompt, free)
+    assert sum(found) / len(found) < BOUNDS[0] and max(found) < BOUNDS[1]
 
 
 def test_three_versions_are_swapped_in_and_sampled_as_the_learner_scores_them(
