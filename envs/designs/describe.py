@@ -184,6 +184,8 @@ PYTHONPATH=. memrl train tiny memory.design=diary:Diary model.path=warm
 - A call that writes several items writes all or none: `together`.
 - A memory that is not made of items writes every member itself; a journal (`open_journal`) spares it two snapshots a
   step.
+- A memory with a place of its own for how things are done may have `keep_rule(sentence)` beside `keep`: the calls that
+  keep such a sentence there (`typed` has it). Teachers use it for sources that say which sentences these are.
 - Where each call says the whole memory anew, as in `text`, `rewrites = True` lets a teacher make one call a step.
 '''
 
