@@ -219,7 +219,10 @@ def write(memory: MemoryDesign, stream: Stream) -> None:
             if tokens <= left:
                 chosen.add(place)
                 left -= tokens
-        wishes = [Keeping(found[place], event=chunk.time is not None) for place in sorted(chosen)]
+        kept_units = [found[place] for place in sorted(chosen)]
+        if getattr(memory, "rewrites", False) and kept_units:  # one call says the whole memory
+            kept_units = ["\n".join(kept_units)]
+        wishes = [Keeping(unit, event=chunk.time is not None) for unit in kept_units]
         for call in calls_that_keep(memory, wishes, chunk.time):
             memory.execute(call, time=chunk.time)
         seen.update(words(chunk.text))

@@ -21,6 +21,7 @@ from memrl.envs.errors import DataError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Stream
 from memrl.rewards.metrics import METRICS
+from memrl.sft.teacher import Carelessness, demonstrate
 
 KINDS = {"rule", "latest", "exception", "case", "multi-hop", "unanswerable"}
 DOMAINS = ("strings", "lists", "units", "game")
@@ -526,6 +527,26 @@ def test_every_design_keeps_what_was_learned(design: str) -> None:
         assert stores == {"procedural", "episodic"}
     elif design == "stores":
         assert stores == {"semantic", "episodic"}
+
+
+@pytest.mark.parametrize(
+    ("design", "stores"), [("typed", {"procedural", "episodic"}), ("stores", {"semantic", "episodic"})]
+)
+def test_the_teacher_of_a_warm_start_files_what_was_learned(design: str, stores: set[str]) -> None:
+    (stream,) = streams(1, seed=4, cases=0.3, changes=0.3)
+    memory = DESIGNS.get(design)(10_000, 500, count_words)
+    diligent = Carelessness(store=1.0, chatter=0.0, update=1.0, misfile=0.0)
+    filed, replaced = set(), 0
+    for place, chunk in enumerate(stream.chunks):
+        calls = demonstrate(stream, place, memory, memory.render(chunk.text, 10_000), random.Random(0), diligent)
+        filed |= {call.arguments["memory_type"] for call in calls if call.name == "memory_insert"}
+        replaced += sum(call.name == "memory_update" for call in calls)
+        for call in calls:
+            assert memory.execute(call, time=chunk.time).ok
+    notes = [note for noted in stream.metadata["notes"] for note in noted]
+    assert filed == stores
+    assert replaced == sum(note["replaces"] is not None for note in notes) > 0
+    assert len(memory.items) == len(notes) - replaced
 
 
 @pytest.mark.slow
