@@ -21,12 +21,14 @@ STAGE_HEADINGS = {
 STAGE_TEXTS = {
     "scripted": """What retrieval alone can do: no model is trained or asked. A script reads each stream chunk by
 chunk and keeps, by the design's own `keep`, the sentences (of dialogues: the turns) that say most that is new, up to
-half of the text's tokens in all. It sees no question, and it updates and links nothing, as a policy would. For each
-question the memory shows what fits into {shown} tokens. The score is the share of questions of which a gold answer
-stands there as whole words, with its 95 % interval over streams; in brackets the same of the best item alone, which
-is all that the lexical reader answers. Asked are the questions that a span of their evidence answers. A star: other
-than `stores` found by `bm25` on the same streams, p < 0.01 (paired by stream, sign flips, not corrected for the
-number of cells).""",
+half of the text's tokens in all. It sees no question, and it updates and links nothing, as a policy would: titles,
+keywords, paths and tables cost tokens of the same budget here and bring little. For each question the memory shows
+what fits into {shown} tokens. The score is the share of questions of which a gold answer stands there as whole words,
+with its 95 % interval over streams; in brackets the same of the best item alone, which is all that the lexical reader
+answers. Asked are the questions that a span of their evidence answers. Streams of LoCoMo are pieces of six
+conversations and those of SQuAD of some articles; the intervals take them for independent. A star: other than
+`stores` found by `bm25` on the same streams, p < 0.01 (paired by stream, sign flips, not corrected for the number of
+cells).""",
     "sft": "A policy that was warm-started by the design's own teacher.",
     "grpo": "The same policy after GRPO; p is of the paired test against its warm start.",
 }
