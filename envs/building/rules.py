@@ -25,7 +25,7 @@ _VOWELS = "aeiou"
 
 @dataclass(frozen=True)
 class Step:
-    """What is done first, second or third, in words, and to a value that is not empty."""
+    """One thing that is done, in words, and to a value that is not empty."""
 
     words: str
     act: Callable[[Any], Any]
@@ -78,7 +78,7 @@ def _divided(domain: str, steps: int, split: Split | None) -> tuple[Rule, ...]:
 def _found(domain: str, steps: int) -> tuple[tuple[str, Rule], ...]:
     """Return what each rule does, and the rule."""
     known = {key for fewer in range(1, steps) for key, _ in _found(domain, fewer)}
-    found = {}
+    found: dict[str, Rule] = {}
     for some in itertools.permutations(STEPS[domain], steps):
         rule = Rule(some, _FITS[domain])
         key = _deeds(domain, rule)

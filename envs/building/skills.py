@@ -41,7 +41,7 @@ ENDS = "b d dge f g k l lm m mp n nd p r rn sh sk t v x z".split()
 
 @dataclass(frozen=True)
 class Given:
-    """What a task is about: a value, and its words in the task."""
+    """The value that a task is about, and its words in the task."""
 
     value: Any
     words: str
@@ -49,7 +49,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Condition:
-    """When an exception holds."""
+    """The circumstances in which an exception holds."""
 
     words: str
     holds: Callable[[Given], bool]
