@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.design_rows import ROOT, STAGES, Row, read_rows
+from benchmarks.design_rows import ROOT, STAGES, Row, place, read_rows
 from memrl.report.tables import shown
 from memrl.storage.files import write_text_atomic
 
@@ -30,7 +30,7 @@ conversations and those of SQuAD of some articles; the intervals take them for i
 `stores` found by `bm25` on the same streams, p < 0.01 (paired by stream, sign flips, not corrected for the number of
 cells).""",
     "sft": "A policy that was warm-started by the design's own teacher.",
-    "grpo": "The same policy after GRPO; p is of the paired test against its warm start.",
+    "grpo": "The same policy after GRPO. A star: other than its warm start on the same streams, p < 0.01 (paired).",
 }
 
 
@@ -38,7 +38,7 @@ def page(rows: Sequence[Row]) -> str:
     """Return the page of all rows."""
     lines = [_HEAD]
     for stage in STAGES:
-        mine = [row for row in rows if row["stage"] == stage]
+        mine = sorted((row for row in rows if row["stage"] == stage), key=place)
         if mine:
             lines += [f"## {STAGE_HEADINGS[stage]}", "", *_section(stage, mine)]
     return "\n".join(lines).rstrip("\n") + "\n"

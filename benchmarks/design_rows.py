@@ -63,7 +63,7 @@ def merge_rows(rows: Iterable[Row], path: Path = FIGURES) -> list[Row]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path.parent):
         merged = {key(row): row for row in [*read_rows(path), *new]}
-        ordered = sorted(merged.values(), key=_place)
+        ordered = sorted(merged.values(), key=place)
         write_json_atomic(path, {**stamp, "results": ordered})
     return ordered
 
@@ -79,5 +79,6 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _place(row: Row) -> Sequence[Any]:
+def place(row: Row) -> Sequence[Any]:
+    """Return what rows are put in order by."""
     return STAGES.index(row["stage"]), row["set"], row["design"], row["retrieval"]

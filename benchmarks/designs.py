@@ -1,7 +1,7 @@
 """What retrieval alone can do: memory design x retrieval x set, written by a script and by no trained model.
 
     .venv/bin/python -m benchmarks.designs --data DIR
-    .venv/bin/python -m benchmarks.designs --data DIR --retrievals bm25 dense hybrid --designs stores pages
+    .venv/bin/python -m benchmarks.designs --data DIR --retrievals bm25 dense --retrieval-options dense:model=FOLDER
 
 DIR holds the raw files of LoCoMo and SQuAD as `memrl data build --from` takes them; without it the dialogues alone are
 measured. What was measured already is not measured again: cells are kept below --out, and a command that was killed
@@ -22,11 +22,12 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from rich.console import Console
 
 from benchmarks.design_page import write_page
@@ -85,6 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder with the raw files of LoCoMo and SQuAD")
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS.shipped), help="default: all that ship")
     parser.add_argument("--retrievals", nargs="+", choices=known, default=["bm25"], help="default: bm25")
+    parser.add_argument(
+        "--retrieval-options",
+        nargs="+",
+        default=[],
+        metavar="NAME:KEY=VALUE",
+        help="options of retrievals, as in a config",
+    )
     parser.add_argument("--sets", nargs="+", choices=SETS, help="default: all whose data is there")
     parser.add_argument("--streams", type=int, default=Plan.streams, help="of a cell, at most")
     parser.add_argument("--shown", type=int, default=Plan.shown, help="tokens of memory for a question")
@@ -98,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.data is None and (lacking := [name for name in sets if name != "dialogues"]):
         parser.error(f"{lacking[0]} is read from files; name their folder by --data")
     plan = Plan(options.streams, shown=options.shown)
+    given = retrieval_options(options.retrieval_options, parser.error)
     cells = [
         (where, design, retrieval) for where in sets for design in options.designs for retrieval in options.retrievals
     ]
@@ -109,11 +118,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found: dict[tuple[str, ...], Row] = {}
         for where, design, retrieval in cells:
             path = options.out / f"{where}-{re.sub(r'[^A-Za-z0-9_-]', '_', design)}-{retrieval}.json"
-            cell = kept(path, plan)
+            with_what = {**asdict(plan), "options": SETS[where], "retrieval_options": given.get(retrieval, {})}
+            cell = kept(path, with_what)
             if cell is None:
                 if where not in opened:
                     opened[where] = streams(where, options.data, plan)
-                cell = {**asdict(plan), "options": SETS[where], **measured(opened[where], design, retrieval, plan)}
+                cell = {**with_what, **measured(opened[where], design, retrieval, plan, given.get(retrieval, {}))}
                 write_json_atomic(path, cell)
             found[where, design, retrieval] = cell
             advance()
@@ -128,12 +138,12 @@ def retrievals() -> list[str]:
     return ["bm25"] if registry is None else list(registry.shipped)
 
 
-def kept(path: Path, plan: Plan) -> Row | None:
-    """Return a cell that was measured under the same plan."""
+def kept(path: Path, with_what: Mapping[str, Any]) -> Row | None:
+    """Return a cell that was measured with the same plan and options."""
     if not path.is_file():
         return None
     cell: Row = json.loads(path.read_text(encoding="utf-8"))
-    return cell if {name: cell[name] for name in asdict(plan)} == asdict(plan) else None
+    return cell if {name: cell.get(name) for name in with_what} == with_what else None
 
 
 def streams(name: str, data: Path | None, plan: Plan) -> list[Stream]:
@@ -169,13 +179,32 @@ def golds(question: Question) -> list[str]:
     return [gold for gold in question.answers if len(fold(gold)) >= _SHORTEST and fold(gold) not in ("yes", "none")]
 
 
-def measured(some: Sequence[Stream], design: str, retrieval: str, plan: Plan) -> Row:
+def retrieval_options(words: Sequence[str], wrong: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+    """Return the options of each retrieval.
+
+    Args:
+        words: `NAME:KEY=VALUE` each, the value in YAML.
+        wrong: told what is wrong with one.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, colon, setting = word.partition(":")
+        option, sign, value = setting.partition("=")
+        if not (name and colon and option and sign):
+            wrong(f"options of retrievals are written NAME:KEY=VALUE, not {word!r}")
+        found.setdefault(name, {})[option] = yaml.safe_load(value)
+    return found
+
+
+def measured(
+    some: Sequence[Stream], design: str, retrieval: str, plan: Plan, options: Mapping[str, Any] | None = None
+) -> Row:
     """Return the scores of a cell by stream: of what is in sight, and of the best item alone."""
     begun = time.process_time()
     sight, best, held, budgets = [], [], [], []
     for stream in some:
         budget = round(plan.share * sum(count_words(chunk.text) for chunk in stream.chunks))
-        memory = memory_of(design, retrieval, budget)
+        memory = memory_of(design, retrieval, budget, options)
         write(memory, stream)
         views = [(question, memory.retrieve(question.text, plan.shown)) for question in stream.questions]
         sight.append([_right(question, view.text()) for question, view in views])
@@ -191,11 +220,11 @@ def measured(some: Sequence[Stream], design: str, retrieval: str, plan: Plan) ->
     }
 
 
-def memory_of(design: str, retrieval: str, budget: int) -> MemoryDesign:
+def memory_of(design: str, retrieval: str, budget: int, options: Mapping[str, Any] | None = None) -> MemoryDesign:
     """Return an empty memory as a config makes it."""
     config = MemoryConfig(design=design, budget=budget, core_budget=budget)
     if "memory.retrieval" in BY_KEY:
-        config = replace(config, retrieval=retrieval)  # type: ignore[call-arg, unused-ignore]
+        config = replace(config, **{"retrieval": retrieval, "retrieval_options": dict(options or {})})
     return new_memory(config, cast(Prompter, _Counter()))
 
 

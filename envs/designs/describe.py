@@ -113,7 +113,8 @@ refused with `over_budget`, items are searched by BM25 in every language, and a 
 is held (but of `text`, whose steps write all of it). The examples below are the same for all: what a writer keeps of
 the first {CHUNKS} chunks of one synthetic stream who knows what will be asked, by `keep` and `drop`, which are also
 the teacher of `memrl sft` and the reader's ceiling. Tokens are words and signs here. What was left out of each paper
-is said; none of the designs has been trained to figures that stand beside a paper's.
+is said; none of the designs has been trained to figures that stand beside a paper's. What a script reaches with each:
+[Memory designs compared](results-designs.md).
 """
 _COOKBOOK = '''## Your own design
 

@@ -139,6 +139,7 @@ def test_the_table_is_not_measured_twice(
     [
         (["--designs", "storess"], "did you mean 'stores'"),
         (["--retrievals", "bm52"], "invalid choice: 'bm52'"),
+        (["--retrieval-options", "dense=x"], "are written NAME:KEY=VALUE, not 'dense=x'"),
         (["--sets", "squad"], "squad is read from files; name their folder by --data"),
     ],
 )

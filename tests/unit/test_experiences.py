@@ -320,6 +320,7 @@ def solver(stream: Stream, chunks: Iterable[int] | None = None) -> Solver:
 # Answers and evidence ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", [None, "train", "eval"])
 def test_an_independent_solver_of_the_text_gives_the_same_answers(split: str | None) -> None:
     checked = set()
@@ -336,6 +337,7 @@ def test_an_independent_solver_of_the_text_gives_the_same_answers(split: str | N
     assert checked == {(kind, domain) for kind in KINDS for domain in DOMAINS}
 
 
+@pytest.mark.long
 def test_evidence_is_what_teaches_the_rule_and_nothing_else() -> None:
     """With its chunks alone the answer follows; without any one of them it does not."""
     for stream in streams(10):
@@ -402,6 +404,7 @@ def deeds(domain: str, rule: str) -> tuple[str, ...]:
     return tuple(made)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2])
 def test_training_and_evaluation_share_no_rule_name_phrasing_word_or_place(steps: int) -> None:
     sides = {split: streams(40, split=split, steps=steps, distractors=0.1) for split in ("train", "eval")}
@@ -442,6 +445,7 @@ def test_no_rule_is_on_both_sides_in_other_words(domain: str) -> None:
     assert [(sides["train"][key], sides["eval"][key]) for key in shared] == []
 
 
+@pytest.mark.long
 def test_the_rules_of_a_side_do_not_depend_on_options_and_seeds() -> None:
     sides = {
         split: {
