@@ -145,6 +145,10 @@ def check_keeping(make: Design) -> None:
     _follow(memory, memory.keep(newer, instead_of=old), newer)
     _expect(holder(memory.items, newer) is not None, f"{newer!r} was kept in the place of an item, and no item says it")
     _expect(len(_ids(memory)) <= number + 1, "a sentence in the place of one item made several")
+    keep_rule, rule = getattr(memory, "keep_rule", None), "To open the shed, turn the key twice."
+    if keep_rule is not None:
+        _follow(memory, keep_rule(rule), rule)
+        _expect(holder(memory.items, rule) is not None, f"{rule!r} was kept by keep_rule, and no item says it")
     for sentence in told:
         item = holder(memory.items, sentence)
         calls = memory.drop(item) if item is not None else []

@@ -113,7 +113,8 @@ refused with `over_budget`, items are searched by BM25 in every language, and a 
 is held (but of `text`, whose steps write all of it). The examples below are the same for all: what a writer keeps of
 the first {CHUNKS} chunks of one synthetic stream who knows what will be asked, by `keep` and `drop`, which are also
 the teacher of `memrl sft` and the reader's ceiling. Tokens are words and signs here. What was left out of each paper
-is said; none of the designs has been trained to figures that stand beside a paper's.
+is said; none of the designs has been trained to figures that stand beside a paper's. What a script reaches with each:
+[Memory designs compared](results-designs.md).
 """
 _COOKBOOK = '''## Your own design
 
@@ -184,6 +185,8 @@ PYTHONPATH=. memrl train tiny memory.design=diary:Diary model.path=warm
 - A call that writes several items writes all or none: `together`.
 - A memory that is not made of items writes every member itself; a journal (`open_journal`) spares it two snapshots a
   step.
+- A memory with a place of its own for how things are done may have `keep_rule(sentence)` beside `keep`: the calls that
+  keep such a sentence there (`typed` has it). Teachers use it for sources that say which sentences these are.
 - Where each call says the whole memory anew, as in `text`, `rewrites = True` lets a teacher make one call a step.
 '''
 

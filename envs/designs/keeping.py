@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from memrl.envs.designs.design import MemoryDesign, MemoryItem
 from memrl.envs.designs.journal import open_journal
@@ -20,6 +21,8 @@ class Keeping:
     sentence: str
     event: bool = False
     instead_of: MemoryItem | None = None
+    rule: bool = False
+    """It tells how a thing is done. A design that has a place of its own for that says the calls by `keep_rule`."""
 
 
 def says(item: MemoryItem, sentence: str) -> bool:
@@ -67,13 +70,30 @@ def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) 
     for chunk, notes in itertools.islice(zip(stream.chunks, listed, strict=True), chunks):
         for note in notes:
             old = holder(memory.items, note["replaces"]) if note["replaces"] else None
-            if note.get("ends"):
-                calls = memory.drop(old) if old else []
-            else:
-                calls = _calls(memory, Keeping(note["text"], note["store"] == "episodic", old))
-            for call in calls:
+            for call in _calls_of(memory, note, old):
                 memory.execute(call, time=chunk.time)
 
 
+def noted(note: Mapping[str, Any], instead_of: MemoryItem | None = None) -> Keeping:
+    """Return what is to be kept of a noteworthy sentence (`metadata["notes"]`).
+
+    Args:
+        note: its `text`, and the `store` that it belongs to: semantic, episodic or procedural.
+        instead_of: the item in whose place it is kept.
+    """
+    store = note.get("store")
+    return Keeping(note["text"], store == "episodic", instead_of, store == "procedural")
+
+
+def _calls_of(memory: MemoryDesign, note: Mapping[str, Any], old: MemoryItem | None) -> list[ToolCall]:
+    if note.get("ends"):
+        return memory.drop(old) if old else []
+    return _calls(memory, noted(note, old))
+
+
 def _calls(memory: MemoryDesign, wish: Keeping) -> list[ToolCall]:
+    keep_rule = getattr(memory, "keep_rule", None)
+    if wish.rule and keep_rule is not None and wish.instead_of is None:
+        calls: list[ToolCall] = keep_rule(wish.sentence)
+        return calls
     return memory.keep(wish.sentence, event=wish.event, instead_of=wish.instead_of)

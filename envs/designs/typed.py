@@ -45,6 +45,10 @@ class TypedMemory(StoreMemory):
     quotas: ClassVar = {"semantic": 2, "episodic": 2, "procedural": 1}
     """Items of each type that are taken in a round."""
 
+    def keep_rule(self, sentence: str) -> list[ToolCall]:
+        """Return the call that keeps a sentence in procedural memory."""
+        return [ToolCall(name=INSERT.name, arguments={"memory_type": "procedural", "content": sentence})]
+
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the items that match a text in rounds: in each the best of every type that are left, as many as its
         quota says."""

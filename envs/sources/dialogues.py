@@ -22,6 +22,7 @@ from pydantic import Field
 from memrl.envs.building import talk
 from memrl.envs.building.chunking import cut
 from memrl.envs.building.dialogue import ABSTAIN, Turn, session
+from memrl.envs.building.drawing import by_turns
 from memrl.envs.building.source import Source
 from memrl.envs.building.splitting import Split
 from memrl.envs.building.talk import ATTRIBUTES, Attribute, article, phrasings, values
@@ -362,7 +363,7 @@ def read(
         for note in world.notes.values():
             if note["replaces"] is not None:
                 note["replaces"] = world.notes[note["replaces"]]["text"]
-        asked = _drawn(list(world.questions(metric)), questions, rng)
+        asked = by_turns(list(world.questions(metric)), questions, rng)
         yield Stream(
             id=f"dialogues-{split or 'all'}-{seed}-{index}",
             source="dialogues",
@@ -401,16 +402,6 @@ def _place(key: str) -> tuple[int, int]:
     """The order of turns; a session's own key comes first."""
     number, _, turn = key.removeprefix("s").partition(":")
     return int(number), int(turn or -1)
-
-
-def _drawn(pool: list[_Asked], most: int, rng: random.Random) -> list[_Asked]:
-    """Kind by kind in turn, so that rare kinds are not crowded out."""
-    rng.shuffle(pool)
-    kinds: dict[str, list[_Asked]] = {}
-    for one in pool:
-        kinds.setdefault(one.kind, []).append(one)
-    turns = itertools.zip_longest(*(kinds[kind] for kind in sorted(kinds)))
-    return [one for turn in turns for one in turn if one is not None][:most]
 
 
 SOURCE = Source(

@@ -12,7 +12,7 @@ from typing import Any
 
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
-from memrl.envs.designs.keeping import Keeping, calls_that_keep, holder
+from memrl.envs.designs.keeping import Keeping, calls_that_keep, holder, noted
 from memrl.envs.stream import Question, Stream
 from memrl.envs.text import stands_in
 from memrl.envs.tools import ToolCall
@@ -52,10 +52,10 @@ def demonstrate(
         if old and rng.random() < habits.update:
             wishes.append(Keeping(sentence, instead_of=old))
             continue
-        event = note.get("store") == "episodic"
+        wish = noted(note) if note else Keeping(sentence)
         if rng.random() < habits.misfile:
-            event = not event
-        wishes.append(Keeping(sentence, event))
+            wish = Keeping(sentence, event=not wish.event)
+        wishes.append(wish)
     return calls_that_keep(memory, wishes, stream.chunks[chunk].time)
 
 
