@@ -1,0 +1,169 @@
+"""Each memory design before and after its training: the embedded model in the design's words, a short warm start by the
+design's own teacher, GRPO, and both measured on the same unseen streams under one budget.
+
+    .venv/bin/python benchmarks/designs_trained.py --out runs/designs
+
+What `--out` holds already is not done again, so the command can be stopped and started. The rows go into
+`benchmarks/results/designs.json` (stages `sft` and `grpo`); rows of other stages, designs and retrievals stay. One
+process, one thread: `--designs` splits the work between machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "designs.json"
+STREAMS = 128
+REPORTED, CHOSEN_ON = 101, 77
+"""Seeds of the streams: of those that are reported, and of those on which the settings below were chosen."""
+GRPO = (
+    "train.lr=2e-4", "train.warmup_steps=1", "train.streams_per_step=6", "eval.streams=8", "eval.every=0",
+    "run.save_every=3", "run.save_episodes=false",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a design, besides those of configs/tiny.yaml: the same before and after training."""
+
+    warm: tuple[str, ...] = ("sft.steps=60", "sft.lr=5e-5", "sft.streams=64")
+    view: tuple[str, ...] = ()
+    """Of the prompts: what is shown of a memory, and how long a completion may be."""
+
+
+WIDE = ("memory.render_budget=120", "rollout.max_prompt_tokens=320", "rollout.max_completion_tokens=72")
+"""For designs whose items or calls are longer."""
+RECIPES = {
+    "stores": Recipe(),
+    "typed": Recipe(),
+    "ledger": Recipe(),
+    "compact_verbatim": Recipe(),
+    "linked": Recipe(view=WIDE),
+    "hierarchy": Recipe(("sft.steps=150", "sft.lr=1e-4", "sft.streams=128"), WIDE),
+    "triples": Recipe(("sft.steps=150", "sft.lr=1e-4", "sft.streams=128"), WIDE),
+    "pages": Recipe(("sft.steps=150", "sft.lr=1e-4", "sft.streams=128"), WIDE),
+    "text": Recipe(("sft.steps=150", "sft.lr=1e-4", "sft.streams=128"), WIDE),
+}
+DEFAULT = ("typed", "ledger", "compact_verbatim", "linked")
+
+
+def memrl(*words: str) -> None:
+    """Run one command of memrl on one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "memrl.cli", *words], check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+def timed(folder: Path, name: str, *words: str) -> None:
+    """Run one command, and note how long it took in all its tries."""
+    began = time.monotonic()
+    try:
+        memrl(*words)
+    finally:
+        file = folder / "seconds.json"
+        told = json.loads(file.read_text()) if file.is_file() else {}
+        told[name] = round(told.get(name, 0.0) + time.monotonic() - began, 1)
+        file.write_text(json.dumps(told))
+
+
+def trained(design: str, retrieval: str, out: Path, steps: int, streams: int, overrides: list[str]) -> Path:
+    """Take a design through all stages; return the folder that holds what each of them left."""
+    recipe = RECIPES[design]
+    folder = out / (design if retrieval == "bm25" else f"{design}-{retrieval}")
+    folder.mkdir(parents=True, exist_ok=True)
+    words, warm, run, measured = (str(folder / name) for name in ("words", "warm", "run", "eval"))
+    settings = [f"memory.design={design}", *recipe.view, *overrides]
+    if retrieval != "bm25":
+        settings.append(f"memory.retrieval={retrieval}")
+    if not Path(words).exists():
+        timed(folder, "words", "tiny", "reword", design, "--out", words)
+    if not Path(warm).exists():
+        timed(folder, "sft", "sft", "tiny", f"model.path={words}", f"sft.dir={warm}", *recipe.warm, *settings)
+    if not (Path(run) / "summary.json").is_file():
+        resume = ["--resume"] if (Path(run) / "checkpoints").is_dir() else []
+        grpo = [f"train.steps={steps}", *GRPO]
+        timed(folder, "grpo", "train", "tiny", f"model.path={warm}", f"run.dir={run}", *grpo, *settings, *resume)
+    of = ["--suite", "run", "--streams", str(streams), "--seeds", str(REPORTED), "--adapter", "last"]
+    timed(folder, "eval", "eval", run, *of, "--baselines", "untrained", "--out", measured)
+    return folder
+
+
+def rows(design: str, retrieval: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of both stages."""
+    found = {row["method"]: row for row in json.loads((folder / "eval" / "results.json").read_text())["results"]}
+    gap = found["untrained"]["policy_better_by"]
+    seconds = json.loads((folder / "seconds.json").read_text())
+    metrics = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = max(row["step"] for row in metrics)
+    shared = {
+        "set": "synthetic", "streams": found["policy"]["streams"], "seed": REPORTED, "grpo_steps": steps,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread", "date": time.strftime("%Y-%m-%d"),
+    }  # fmt: skip
+    told = []
+    for stage, method in (("sft", "untrained"), ("grpo", "policy")):
+        row = found[method]
+        told.append(
+            {
+                "design": design,
+                "retrieval": retrieval,
+                "stage": stage,
+                "score": {name: round(row["score"][name], 4) for name in ("value", "low", "high")},
+                "memory_tokens": row["memory_tokens"],
+                "p": None if stage == "sft" else gap["p"],
+                "better_by": None if stage == "sft" else {k: round(gap[k], 4) for k in ("value", "low", "high")},
+                "by_kind": {kind: round(score["value"], 3) for kind, score in sorted(row["by_kind"].items())},
+                "generated_tokens": row["completion_tokens"],
+                "reader_calls": row["reader_calls"],
+                "causes": row["causes"],
+                "seconds": {"train": seconds.get(stage), "measure": row["seconds"]},
+                **shared,
+            }
+        )
+    return told
+
+
+def keep(new: list[dict[str, Any]], path: Path) -> None:
+    """Write rows into the file in the place of those of their design, retrieval, stage and set; others stay."""
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["design"], row["retrieval"], row["stage"], row["set"]
+
+    held = json.loads(path.read_text()) if path.is_file() else {"results": []}
+    places = {place(row) for row in new}
+    kept = [row for row in held["results"] if place(row) not in places]
+    held["results"] = sorted([*kept, *new], key=lambda row: tuple(map(str, place(row))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(held, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--designs", nargs="+", choices=list(RECIPES), default=list(DEFAULT))
+    parser.add_argument("--retrievals", nargs="+", default=["bm25"], metavar="NAME")
+    parser.add_argument("--steps", type=int, default=6, help="of GRPO (default: 6)")
+    parser.add_argument("--streams", type=int, default=STREAMS, help=f"unseen ones, measured (default: {STREAMS})")
+    parser.add_argument("--out", type=Path, default=Path("runs/designs"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_args()
+    out = arguments.out.resolve()
+    for retrieval in arguments.retrievals:
+        for design in arguments.designs:
+            folder = trained(design, retrieval, out, arguments.steps, arguments.streams, arguments.overrides)
+            found = rows(design, retrieval, folder)
+            keep(found, arguments.results)
+            for row in found:
+                print(json.dumps({key: row[key] for key in ("design", "retrieval", "stage", "score", "p")}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
