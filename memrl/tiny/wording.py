@@ -26,7 +26,7 @@ from memrl.envs.memory_env import INSTRUCTION
 from memrl.envs.sources.synthetic import synthetic
 from memrl.envs.text import fold, words
 from memrl.envs.tools import ToolCall
-from memrl.errors import CheckpointError
+from memrl.errors import CheckpointError, ConfigError, PluginError
 from memrl.storage.files import new_folder
 from memrl.tiny.tokenizer import DIALECT, IDS, Wording, build_tokenizer, item_ids, usual_wording
 
@@ -58,11 +58,15 @@ def reword_model(design: str, out: Path) -> Path:
         design: a name in `DESIGNS`, or an import path.
 
     Raises:
-        PluginError: there is no such design, or it cannot be used.
+        ConfigError: there is no such design, or it cannot be used.
         CheckpointError: the folder cannot be written.
     """
+    try:
+        new_memory = DESIGNS.get(design)
+    except PluginError as error:
+        raise ConfigError(str(error)) from error
     old = PreTrainedTokenizerFast.from_pretrained(TINY_MODEL)
-    spoken = spoken_by(DESIGNS.get(design), old)
+    spoken = spoken_by(new_memory, old)
     try:
         with new_folder(out) as folder:
             new = build_tokenizer(folder, Wording([*spoken.pieces], spoken.words))
