@@ -231,6 +231,20 @@ def _parser() -> Parser:
     build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the one in the package)")
     build.add_argument("--quick", action="store_true", help="a few steps only: shows that the recipe runs")
     build.set_defaults(command=_tiny_build)
+    reword = tiny_commands.add_parser(
+        "reword",
+        parents=[common],
+        help="write it in the words of another memory design",
+        description=(
+            "Write the embedded model with a tokenizer in which the tools and ids of another memory design are one "
+            "token each; memrl sft then teaches it to use them."
+        ),
+        epilog="example: memrl tiny reword ledger --out models/ledger-words",
+        allow_abbrev=False,
+    )
+    reword.add_argument("design", metavar="DESIGN", help="a name that memrl designs lists, or an import path")
+    reword.add_argument("--out", type=Path, metavar="DIR", required=True, help="a folder; an older one is replaced")
+    reword.set_defaults(command=_tiny_reword)
     return parser
 
 
@@ -433,6 +447,14 @@ def _tiny_build(arguments: argparse.Namespace) -> None:
     console = SafeConsole(quiet=is_quiet())
     out = build(out=arguments.out, quick=arguments.quick, console=console)
     next_commands(("train", ["memrl", "train", "tiny", f"model.path={out}"]))
+
+
+def _tiny_reword(arguments: argparse.Namespace) -> None:
+    from memrl.tiny import reword
+
+    out = reword(arguments.design, arguments.out)
+    words = [f"model.path={out}", f"memory.design={arguments.design}"]
+    next_commands(("warm start", ["memrl", "sft", "tiny", *words, "sft.lr=5e-5", "sft.steps=60", "sft.dir=DIR"]))
 
 
 def _last_word(arguments: argparse.Namespace, words: list[str]) -> AbstractContextManager[None]:

@@ -14,3 +14,10 @@ def build(out: Path | None = None, *, quick: bool = False, console: Console | No
     from memrl.tiny.recipe import build_model
 
     return build_model(out or TINY_MODEL, quick=quick, console=console)
+
+
+def reword(design: str, out: Path) -> Path:
+    """Write the embedded model in the words of another memory design; see `memrl.tiny.wording`."""
+    from memrl.tiny.wording import reword_model
+
+    return reword_model(design, out)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -55,6 +57,21 @@ ASKED = {
 """How a sentence says what is said of somebody, and how a question does."""
 OTHER_VERBS = (*lives.MOODS, *lives.HAPPENINGS, "looked", "moved", "talked", "was")
 """What is said by the way."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The texts that are one token each."""
+
+    fixed: Sequence[str]
+    """Text that stands the same in many prompts or in calls, and the ids of items."""
+    words: Sequence[str] = ()
+    """Words beside those of the synthetic source."""
+
+
+def usual_wording() -> Wording:
+    """Return that of the embedded model, which speaks the design `stores`."""
+    return Wording(fixed_text())
 
 
 def fixed_text() -> list[str]:
@@ -143,8 +160,13 @@ def marked(tokenizer: PreTrainedTokenizerFast) -> Marked:
     )
 
 
-def build_tokenizer(out: Path) -> PreTrainedTokenizerFast:
-    """Train a BPE in which words and fixed text are one token each, and save it to `out` as an ordinary folder."""
+def build_tokenizer(out: Path, wording: Wording | None = None) -> PreTrainedTokenizerFast:
+    """Train a BPE in which words and fixed text are one token each, and save it to `out` as an ordinary folder.
+
+    Args:
+        wording: the embedded model's by default.
+    """
+    wording = wording or usual_wording()
     tokenizer = Tokenizer(models.BPE())
     # The prefix space makes a word the same token at the start of a line, inside a call and in mid-sentence.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True)
@@ -153,8 +175,8 @@ def build_tokenizer(out: Path) -> PreTrainedTokenizerFast:
         vocab_size=4096, min_frequency=2, special_tokens=[PAD, START, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
     )  # fmt: skip
-    tokenizer.train_from_iterator([f" {word}" for word in words() for _ in range(2)], trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in fixed_text()])
+    tokenizer.train_from_iterator([f" {word}" for word in (*words(), *wording.words) for _ in range(2)], trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in wording.fixed])
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, additional_special_tokens=[START],
         clean_up_tokenization_spaces=False, model_max_length=2048,

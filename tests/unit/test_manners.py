@@ -18,7 +18,19 @@ from memrl.cli.parser import GROUPS
 from tests.raw import exports
 
 ROOT = Path(__file__).parents[2]
-NO_TABLE = {"report", "view", "serve", "sft", "export", "agent vacuum", "tiny build", "completion", "start", "demo"}
+NO_TABLE = {
+    "report",
+    "view",
+    "serve",
+    "sft",
+    "export",
+    "agent vacuum",
+    "tiny build",
+    "tiny reword",
+    "completion",
+    "start",
+    "demo",
+}
 """The commands that print no table."""
 
 
