@@ -58,7 +58,8 @@ def check_play(new_index: NewIndex, chance: random.Random, steps: int = 8) -> No
     Raises:
         IndexFault: it fails.
     """
-    index, held = new_index(), {}
+    index = new_index()
+    held: dict[str, str] = {}
     for _ in range(steps):
         with _kept(index):
             before = dict(held)
