@@ -1,7 +1,7 @@
 """Each memory design before and after its training: the embedded model in the design's words, a short warm start by the
 design's own teacher, GRPO, and both measured on the same unseen streams under one budget.
 
-    .venv/bin/python benchmarks/designs_trained.py --out runs/designs
+    .venv/bin/python -m benchmarks.designs_trained --out runs/designs
 
 What `--out` holds already is not done again, so the command can be stopped and started. The rows go into
 `benchmarks/results/designs.json` (stages `sft` and `grpo`); rows of other stages, designs and retrievals stay. One
@@ -20,11 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.design_rows import FIGURES, merge_rows
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.design_rows import FIGURES, merge_rows  # noqa: E402
-
 STREAMS = 128
 REPORTED = 202
 """Seed of the streams. The settings below were chosen on others."""

@@ -32,6 +32,22 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small embedding model of random weights."""
+    from tests.encoders import save_encoder
+
+    return save_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small cross-encoder of random weights."""
+    from tests.encoders import save_encoder
+
+    return save_encoder(tmp_path_factory.mktemp("cross-encoder"), classes=1, seed=1)
+
+
+@pytest.fixture(scope="session")
 def exported_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `adapter` and `merged`: the embedded model after one step of training, exported."""
     from memrl.config import load_config

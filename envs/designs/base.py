@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from memrl.envs.designs.design import MemoryItem, MemoryView, TokenCounter, check_snapshot, count_words
 from memrl.envs.designs.held import HeldItems, ItemJournal, counted
 from memrl.envs.errors import EnvironmentFault
-from memrl.envs.retrieval import WANTED
+from memrl.envs.retrieval import WANTED, NewIndex
+from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
 
@@ -64,10 +65,23 @@ class HeldDesign:
         self.core_budget = core_budget
         self.recent = recent
         self._count = count_tokens
+        self._new_index: NewIndex = BM25Index
         self.held = self._new_held()
 
     def _new_held(self) -> HeldItems:
-        return HeldItems(self._count, self.prefixes, self.says)
+        return HeldItems(self._count, self.prefixes, self.says, self._new_index())
+
+    def search_by(self, new_index: NewIndex) -> None:
+        """Find items by another index from now on.
+
+        Args:
+            new_index: makes an empty one (`memrl.envs.retrieval.open_retrieval`).
+
+        Raises:
+            EnvironmentFault: a journal is open.
+        """
+        state, self._new_index = self.snapshot(), new_index
+        self.restore(state)
 
     @property
     def items(self) -> tuple[MemoryItem, ...]:
@@ -216,8 +230,7 @@ class HeldDesign:
         wanted = WANTED
         if budget is not None:
             wanted = _MISFITS + budget * len(self.held) // (self.held.total + _NAME * len(self.held) + 1)
-        ranked = self.held.index.ranked(text, wanted)
-        return (item for item_id, _ in ranked if (item := self.held.get(item_id)) is not None)
+        return self.held.ranked(text, wanted)
 
     def view(self, wanted: Iterable[MemoryItem], budget: int) -> MemoryView:
         """Return what is shown in `budget` tokens: the core, `wanted`, and in what is left the newest of the others.

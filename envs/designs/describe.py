@@ -109,7 +109,7 @@ measures and explains any of them alike, and one of your own. This page is made 
 memrl.envs.designs.describe > docs/designs.md`; a test compares them), `memrl designs` lists what is installed.
 
 What is common to all: every id is given once, the same calls make the same memory, a write past `memory.budget` is
-refused with `over_budget`, items are searched by BM25 in every language, and a step costs what it touches, not what
+refused with `over_budget`, items are found by any [retrieval](retrieval.md), and a step costs what it touches, not what
 is held (but of `text`, whose steps write all of it). The examples below are the same for all: what a writer keeps of
 the first {CHUNKS} chunks of one synthetic stream who knows what will be asked, by `keep` and `drop`, which are also
 the teacher of `memrl sft` and the reader's ceiling. Tokens are words and signs here. What was left out of each paper

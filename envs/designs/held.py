@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.envs.designs.design import MemoryItem, TokenCounter, diff
-from memrl.envs.retrieval import Index
+from memrl.envs.errors import EnvironmentFault
+from memrl.envs.retrieval import WANTED, Index
 from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.text import fold
 
@@ -38,6 +39,7 @@ class HeldItems:
         count_tokens: tokens of a text.
         stores: names of the stores, the core not among them.
         says: the text of an item that another one must not repeat in the same store; None: what is counted of it.
+        index: by which items are found, empty; None: one of `bm25`.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class HeldItems:
         count_tokens: TokenCounter,
         stores: Iterable[str] = ("semantic", "episodic"),
         says: Callable[[MemoryItem], str] | None = None,
+        index: Index | None = None,
     ) -> None:
         self.core: MemoryItem | None = None
-        self.index: Index = BM25Index()
+        self.index: Index = BM25Index() if index is None else index
         """All items but the core."""
         self.counters = dict.fromkeys(stores, 0)
         """Ids given out, by store."""
@@ -103,6 +106,27 @@ class HeldItems:
     def get(self, item_id: str) -> MemoryItem | None:
         """Return the item of that id, `core` for the core."""
         return self.core if item_id == "core" else self._items.get(item_id)
+
+    def ranked(self, text: str, wanted: int = WANTED) -> Iterator[MemoryItem]:
+        """Yield the items but for the core, those that match a text best first.
+
+        Args:
+            wanted: how many will be looked at, as far as is known.
+
+        Raises:
+            EnvironmentFault: the index names an item that is not held, or names one twice.
+        """
+        given: set[str] = set()
+        for item_id, _ in self.index.ranked(text, wanted):
+            item = self._items.get(item_id)
+            if item is None or item_id in given:
+                why = "a second time" if item_id in given else "which the memory does not hold"
+                raise EnvironmentFault(
+                    f"the index {type(self.index).__name__} finds the item {item_id!r}, {why}: it disagrees with what "
+                    "was written. Mend it, or set memory.retrieval=bm25"
+                )
+            given.add(item_id)
+            yield item
 
     def twin(self, item: MemoryItem) -> MemoryItem | None:
         """Return the item that says the same in the same store, if one is held; it may be the one of this id."""

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from memrl.envs.designs.base import ITEM_ID, SIGN, HeldDesign, delete_tool
 from memrl.envs.designs.design import MemoryItem, MemoryView
+from memrl.envs.retrieval.iterative import in_rounds
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 
@@ -98,15 +99,11 @@ class Pages(HeldDesign):
 
     def relevant(self, text: str, budget: int | None = None) -> Iterator[MemoryItem]:
         """Return the pages that a text and what it leads to find, then all others that match it."""
-        found = super().relevant(text, budget)
-        first = list(itertools.islice(found, _ROUND))
-        asked = " ".join([text, *(item.content for item in first[:_FIRST])])
-        second = itertools.islice(super().relevant(asked, budget), _ROUND) if first else ()
-        given: set[str] = set()
-        for item in itertools.chain(first[:_FIRST], second, first, found):
-            if item.id not in given:
-                given.add(item.id)
-                yield item
+        search = super().relevant
+        return in_rounds(
+            lambda asked: search(asked, budget), lambda page: page.content, lambda page: page.id, text,
+            first=_FIRST, each=_ROUND,
+        )  # fmt: skip
 
     def render(self, chunk: str, budget: int) -> MemoryView:
         """Return the titles: of the last pages, of the most relevant, then of the others."""

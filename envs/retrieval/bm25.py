@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memrl.envs.retrieval import WANTED
+from memrl.envs.retrieval.order import ordered
 from memrl.envs.retrieval.postings import Integers, Kinds, Numbers, Posting
 from memrl.envs.terms import terms
 
-_FIRST = 256
-"""Items that are sorted at first."""
 _SPARE = 1024
 """Places of removed items that are kept before the index is packed."""
 _FEW = 2048
@@ -95,12 +94,16 @@ class BM25Index:
     def __len__(self) -> int:
         return len(self._terms)
 
+    def terms_of(self, text: str) -> Sequence[str]:
+        """Return what a text is searched by, each as often as it is there."""
+        return terms(text)
+
     # Writing ----------------------------------------------------------------------------------------------------
 
     def add(self, item_id: str, text: str) -> None:
         """Index an item; an id that is there already is replaced."""
         self.remove(item_id)
-        counts = Counter(terms(text))
+        counts = Counter(self.terms_of(text))
         place, length = len(self._ids), counts.total()
         if place == len(self._lengths):
             self._grow()
@@ -203,7 +206,7 @@ class BM25Index:
         asked = self._asked(query)
         given = 0
         for places, scores in self._rankings(asked, max(wanted, 1)):
-            for place, score in _ordered(places, scores, given):
+            for place, score in ordered(places, scores, given):
                 given += 1
                 yield self._ids[place], score
 
@@ -215,7 +218,7 @@ class BM25Index:
         norms = self.k1 * (1 - self.b + self.b * lengths / mean_length)
         norms[0] = 1.0  # of the kind that is not there: any number, so that it adds 0
         found = []
-        for term in dict.fromkeys(terms(query)):
+        for term in dict.fromkeys(self.terms_of(query)):
             posting = self._postings.get(term)
             if posting is not None and posting.held:
                 idf = math.log(1 + (number - posting.held + 0.5) / (posting.held + 0.5))
@@ -333,24 +336,3 @@ class BM25Index:
         for one in asked:
             scores += one.weights[one.posting.kinds_at(places, used)]
         return scores
-
-
-def _ordered(places: Integers, scores: Numbers, skipped: int) -> Iterator[tuple[int, float]]:
-    """Yield places and scores, best first, of equals the last place first, but for the first `skipped`."""
-    for part in _halves(scores):
-        if skipped >= len(part):
-            skipped -= len(part)
-            continue
-        part = part[np.lexsort((-places[part], -scores[part]))][skipped:]
-        skipped = 0
-        yield from zip(places[part].tolist(), scores[part].tolist(), strict=True)
-
-
-def _halves(scores: Numbers) -> Iterator[Integers]:
-    """Yield the best `_FIRST` with all that equal the last of them, then the others."""
-    if len(scores) <= _FIRST:
-        yield np.arange(len(scores))
-        return
-    worst = np.partition(scores, -_FIRST)[-_FIRST]
-    yield np.flatnonzero(scores >= worst)
-    yield np.flatnonzero(scores < worst)

@@ -16,11 +16,12 @@ another process holds keeps nobody else from reading, asking or writing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -29,6 +30,7 @@ from memrl.agent.loaded import LoadedPolicy
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
 from memrl.agent.once import Once, once
 from memrl.agent.progress import Progress
+from memrl.agent.retrieval import set_retrieval
 from memrl.agent.said import Message, said
 from memrl.agent.stored import Filters, Metadata, StoredItem, metadata_text
 from memrl.agent.twins import Twin
@@ -83,6 +85,8 @@ class MemoryAgent:
         base_model: str | None = None,
         device: str = "auto",
         history: History | None = None,
+        retrieval: str | None = None,
+        retrieval_options: Mapping[str, Any] | None = None,
     ) -> MemoryAgent:
         """An agent of an exported policy (`memrl export`).
 
@@ -97,10 +101,12 @@ class MemoryAgent:
             base_model: where the base model of an adapter is, if no longer where it was trained.
             device: auto, cpu or cuda.
             history: how much of it is kept; None: the last 1000 changes of each user.
+            retrieval: by which items are found, as `memory.retrieval` of a config; None: as in training.
+            retrieval_options: its options; without `retrieval`, in the place of those of the same names in training.
 
         Raises:
-            ConfigError: the folder is no exported policy, its model cannot be loaded, or the design of its memory is
-                somebody else's and not installed here.
+            ConfigError: the folder is no exported policy, its model cannot be loaded, the design of its memory is
+                somebody else's and not installed here, or what the retrieval needs is not.
             DataError: the file is no memory file, damaged, or cannot be written; or it holds memories of another design
                 than the policy's.
             StoreBusy: the file is new or of an older version, and another process holds it.
@@ -116,6 +122,7 @@ class MemoryAgent:
             exported.config.memory.budget = budget
         if complaint := DESIGNS.complaint(exported.config.memory.design):
             raise ConfigError(f"{policy}: {complaint}")
+        set_retrieval(exported.config.memory, retrieval, retrieval_options or {}, policy)
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
         file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
@@ -551,6 +558,8 @@ def _open_file(
         store,
         user,
         design=config.design,
+        retrieval=config.retrieval,
+        retrieval_options=config.retrieval_options,
         budget=config.budget,
         core_budget=config.core_budget,
         count_tokens=prompter.count_tokens,

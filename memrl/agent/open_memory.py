@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from memrl.agent.database import Database
 from memrl.agent.history import Change, History, changes, page, place_of
@@ -21,6 +21,8 @@ from memrl.agent.once import Once, reply_to
 from memrl.agent.states import all_items, open_state
 from memrl.agent.stored import Filters, StoredItem, ids_that_match, stored_item, stored_items
 from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words
+from memrl.envs.designs.searching import with_retrieval
+from memrl.envs.retrieval import BM25
 from memrl.envs.tools import ToolSchema, clean_text
 from memrl.errors import Closed, DataError, TooLong
 
@@ -38,6 +40,7 @@ class OpenMemory:
             then closes.
         user: whose; any text of up to LONGEST_NAME characters, or of more where it is in the file already.
         design: of the memory: a name, or an import path, as `memory.design` of a config.
+        retrieval, retrieval_options: by which its items are found, as those of a config; the file holds nothing of it.
         budget, core_budget: tokens that it may hold.
         count_tokens: of a text.
         history: how much of it is kept.
@@ -45,7 +48,8 @@ class OpenMemory:
     Raises:
         DataError, FormatError, StoreBusy, StoreFailed: as `Database`; DataError also for a name that is none, and for a
             file whose memories are of another design.
-        PluginError: the design is unknown, or somebody else's and cannot be imported.
+        PluginError: the design or the retrieval is unknown, or somebody else's and cannot be imported; or the retrieval
+            does not take its options.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class OpenMemory:
         user: str = "default",
         *,
         design: str = STORES,
+        retrieval: str = BM25,
+        retrieval_options: Mapping[str, Any] | None = None,
         budget: int = 2**62,
         core_budget: int = 512,
         count_tokens: TokenCounter = count_words,
@@ -63,10 +69,11 @@ class OpenMemory:
             raise DataError(f"{user[:60]!r} is no name of a user: it holds half a surrogate pair.")
         self.user = user
         self._given = design
+        self._retrieval = retrieval, dict(retrieval_options or {})
         self._core_budget = core_budget
         self._keep = (history or History()).keep
         self._count_tokens = count_tokens
-        self._memory = DESIGNS.get(design)(budget, core_budget, count_tokens)
+        self._memory = with_retrieval(DESIGNS.get(design)(budget, core_budget, count_tokens), *self._retrieval)
         stamp = self._memory.snapshot()
         self._version: int = stamp.get("version", 1)
         self.design: str = stamp.get("design") or design
@@ -96,6 +103,8 @@ class OpenMemory:
                 database,
                 user,
                 design=self._given,
+                retrieval=self._retrieval[0],
+                retrieval_options=self._retrieval[1],
                 budget=self._memory.budget,
                 core_budget=self._core_budget,
                 count_tokens=self._count_tokens,

@@ -52,6 +52,9 @@ def add_demo_command(commands: Any, common: argparse.ArgumentParser) -> None:
     demo.add_argument("--port", type=int, default=PORT, metavar="N", help=f"default: {PORT}; 0: a free one")
     demo.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
     demo.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
+    demo.add_argument(
+        "--retrieval-model", metavar="PATH", help="the model of the memory's retrieval, if that is elsewhere"
+    )
     demo.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(demo)
     demo.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
@@ -101,6 +104,7 @@ def _demo(arguments: argparse.Namespace) -> None:
                     engine=arguments.engine,
                     served=server,
                     device=arguments.device,
+                    retrieval_options={"model": arguments.retrieval_model} if arguments.retrieval_model else None,
                 )
 
         demo = Demo(str(policy), None if arguments.store is None else str(arguments.store))

@@ -207,14 +207,18 @@ def _names(arguments: argparse.Namespace, words: Sequence[str] | None) -> list[s
 
 def _baselines(words: Sequence[str], policy: Policy, overrides: Sequence[str]) -> list[str]:
     """The baselines that are meant; `all` leaves out what cannot run here without a download, and says so."""
-    from memrl.evaluation.baselines import BASELINES, EMBEDDED
-    from memrl.evaluation.baselines.dense import load_embedder
+    from memrl.envs.designs.searching import uses_own_search
+    from memrl.evaluation.baselines import AS_THE_MEMORY, BASELINES, EMBEDDED
+    from memrl.evaluation.baselines.retrieved import load_embedder
     from memrl.policies.policy import UNTRAINED
 
     everything = [*([UNTRAINED] if UNTRAINED in policy.adapters else []), *BASELINES]
     if "all" in words:
+        config = policy.configured(overrides)
+        if uses_own_search(config.memory.retrieval, config.memory.retrieval_options):
+            everything.remove(AS_THE_MEMORY)  # it would be bm25 once more
         try:
-            load_embedder(policy.configured(overrides).eval.embedder, download=False)
+            load_embedder(config.eval.embedder, download=False)
         except ConfigError as error:
             names = " and ".join(EMBEDDED)
             log.warning("without the baselines %s, to be named where their model is to be downloaded: %s", names, error)

@@ -63,6 +63,9 @@ def add_serve_command(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--chat-model", metavar="NAME", help="what that server calls the model")
     serve.add_argument("--chat-key-env", metavar="VARIABLE", help="environment variable with that server's key")
     serve.add_argument("--base-model", metavar="PATH", help="an adapter's base model, if it is no longer where it was")
+    serve.add_argument(
+        "--retrieval-model", metavar="PATH", help="the model of the memory's retrieval, if that is elsewhere"
+    )
     serve.add_argument("--engine", default="transformers", help=f"{', '.join(ENGINES.shipped)}, or a plug-in's")
     add_served_options(serve)
     serve.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
@@ -115,6 +118,7 @@ def _serve(arguments: argparse.Namespace) -> None:
             engine=arguments.engine,
             served=server,
             device=arguments.device,
+            retrieval_options={"model": arguments.retrieval_model} if arguments.retrieval_model else None,
             history=None if arguments.history_keep is None else History(arguments.history_keep),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -14,12 +15,15 @@ from typing import Any
 from memrl.config.check_curriculum import check_curriculum
 from memrl.config.check_endpoint import check_endpoint
 from memrl.config.registries import BESIDE, BY_KEY, TRACKER_PACKAGES, TRACKERS
-from memrl.config.schema import Config
+from memrl.config.schema import Config, MemoryConfig
 from memrl.config.shipped import TINY
 from memrl.config.tree import values
 from memrl.config.weights import PICKLED, pickled_weights
+from memrl.envs.designs import DESIGNS
+from memrl.envs.designs.searching import takes_retrieval, uses_own_search
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry
+from memrl.envs.retrieval import RETRIEVALS, complaint_of
 from memrl.envs.sources import SOURCES, open_source, option_names
 from memrl.envs.specs import parse_spec
 from memrl.envs.suggest import did_you_mean
@@ -130,6 +134,7 @@ def check_config(config: Config, *, files: bool = True, machine: bool = True) ->
         *_trackers(config, files and machine),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
         *_judge(config, files),
+        *_retrieval(config.memory, files and machine),
         *_sizes(config),
         *_processes(config),
         *_rewards(config),
@@ -227,6 +232,27 @@ def _staleness(config: Config) -> Iterator[str]:
         yield (
             f"rollout.max_staleness is {config.rollout.max_staleness} and loss.importance_cap is 0: samples of an "
             "older policy would be learned from as if they were the present one's; set loss.importance_cap (2 is usual)"
+        )
+
+
+def _retrieval(memory: MemoryConfig, here: bool) -> Iterator[str]:
+    """Yield what is wrong with the retrieval, once it and the design are known to be there.
+
+    Args:
+        here: also look whether this machine has what it needs.
+    """
+    named = ((DESIGNS, memory.design), (RETRIEVALS, memory.retrieval))
+    if any(_named(registry, name) for registry, name in named) or uses_own_search(
+        memory.retrieval, memory.retrieval_options
+    ):
+        return
+    if complaint := complaint_of(memory.retrieval, memory.retrieval_options, here=here):
+        yield f"memory.retrieval is {memory.retrieval!r}: {complaint}"
+    design = DESIGNS.get(memory.design)
+    if inspect.isclass(design) and not takes_retrieval(design):
+        yield (
+            f"memory.retrieval is {memory.retrieval!r}, and the memory design {memory.design!r} finds its items by "
+            "itself (it has no `search_by`); leave memory.retrieval out"
         )
 
 

@@ -149,7 +149,9 @@ def _setting_of(key: str) -> str | None:
 
 def _content(key: str, value: Any) -> str | None:
     """Return the hash of the model or data that a setting names by its path."""
-    if not isinstance(value, str) or not (key in ("model.path", "data.path") or key.endswith("].path")):
+    of_retrieval = key.startswith("memory.retrieval_options.") and key.endswith(".model")
+    named = key in ("model.path", "data.path") or key.endswith("].path") or of_retrieval
+    if not isinstance(value, str) or not named:
         return None
     return content_hash(TINY_MODEL if (key, value) == ("model.path", TINY) else Path(value).expanduser())
 

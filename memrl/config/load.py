@@ -55,7 +55,10 @@ _LONGEST = 256
 _SHOWN = 200
 """Characters of an override in a message."""
 # Containers: what is below them is the user's.
-OPEN_KEYS = {"data.train", "data.eval", "data.curriculum", "rewards.weights", "rewards.parts", "vllm.options"}
+OPEN_KEYS = {
+    "data.train", "data.eval", "data.curriculum", "memory.retrieval_options", "rewards.weights", "rewards.parts",
+    "vllm.options",
+}  # fmt: skip
 
 
 def config_folders() -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 from memrl.envs.designs import DESIGNS
 from memrl.envs.dialects import AUTO, DIALECTS
 from memrl.envs.registry import Registry, shape
+from memrl.envs.retrieval import RETRIEVALS
 from memrl.errors import ConfigError
 
 CREDIT: Registry[Any] = Registry("credit mode", "memrl.credit", shape(takes=3))
@@ -56,6 +57,7 @@ for _name in TRACKER_PACKAGES:
 
 BY_KEY: dict[str, Registry[Any]] = {
     "memory.design": DESIGNS,
+    "memory.retrieval": RETRIEVALS,
     "rollout.engine": ENGINES,
     "rollout.dialect": DIALECTS,
     "reader.type": READERS,

@@ -29,7 +29,7 @@ from memrl.engines.models import load_tokenizer
 from memrl.envs.stream import Stream
 from memrl.errors import ConfigError, DataError, InfrastructureError
 from memrl.evaluation.baselines import BASELINES, EMBEDDED, HELD
-from memrl.evaluation.baselines.dense import load_embedder
+from memrl.evaluation.baselines.retrieved import load_embedder
 from memrl.evaluation.budgets import at_share, check_free
 from memrl.evaluation.suites import Suite, open_suite, set_of
 from memrl.policies.policy import POLICY, UNTRAINED, Policy

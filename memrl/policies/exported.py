@@ -142,6 +142,8 @@ def _is(value: Any, written: str) -> bool:
     """Return whether a value is of a type by its name; a number must not be negative either."""
     if written == "None" or value is None:
         return written == "None" and value is None
+    if written.startswith("dict["):
+        return isinstance(value, dict)
     if written in ("int", "float"):
         numbers = int if written == "int" else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and value >= 0

@@ -5,9 +5,10 @@ Ray, and torch with the engines, are imported when they are wanted: a worker on 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,7 +21,9 @@ from memrl.data.look import Check, StageLook, look
 from memrl.endpoints.cache import with_cache_folder
 from memrl.engines.engine import Engine
 from memrl.engines.prompting import Prompter, open_prompter
+from memrl.envs.designs.searching import uses_own_search
 from memrl.envs.faults import explain_faults
+from memrl.envs.retrieval import open_retrieval, try_retrieval
 from memrl.errors import ConfigError
 from memrl.frozen.build import open_judge, open_reader
 from memrl.rollout.lengths import Lengths
@@ -52,9 +55,12 @@ def open_worker(config: Config, engine: Engine, tokenizer: Any) -> RolloutWorker
 
     Raises:
         ConfigError: the key of the reader's or judge's endpoint is not in this machine's environment.
-        PluginError: the dialect, the reader or a reward part is somebody else's, and is not to be had here.
+        PluginError: the dialect, the reader, the retrieval or a reward part is somebody else's, and is not to be had
+            here; or the retrieval's model cannot be loaded.
     """
     prompter = open_prompter(tokenizer, config.rollout.dialect)
+    if not uses_own_search(config.memory.retrieval, config.memory.retrieval_options):
+        try_retrieval(open_retrieval(config.memory.retrieval, config.memory.retrieval_options))
     return RolloutWorker(
         engine,
         prompter,
@@ -137,6 +143,18 @@ def for_other_processes(config: Config) -> Config:
 
     shipped = deepcopy(config)
     shipped.model = with_absolute_path(shipped.model)
+    shipped.memory.retrieval_options = _with_absolute_paths(shipped.memory.retrieval_options)
     shipped.reader.endpoint = with_cache_folder(shipped.reader.endpoint, "reader", config.run.dir)
     shipped.judge.endpoint = with_cache_folder(shipped.judge.endpoint, "judge", config.run.dir)
     return shipped
+
+
+def _with_absolute_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a retrieval's options, the folders of its models named so that every process finds them."""
+    found = dict(options)
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found[name] = _with_absolute_paths(value)
+        elif name == "model" and isinstance(value, str) and Path(value).expanduser().is_dir():
+            found[name] = str(Path(value).expanduser().resolve())
+    return found

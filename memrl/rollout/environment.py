@@ -5,27 +5,31 @@ from __future__ import annotations
 from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import DESIGNS, MemoryDesign
+from memrl.envs.designs.searching import with_retrieval
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
 
 
 def new_memory(config: MemoryConfig, prompter: Prompter, room: int = 1) -> MemoryDesign:
-    """Return an empty memory of the configured design and budgets, counted in the policy's own tokens.
+    """Return an empty memory of the configured design, retrieval and budgets, counted in the policy's own tokens.
 
     Args:
         room: times the budgets.
 
     Raises:
-        PluginError: the design is unknown, or somebody else's and cannot be imported or called.
+        PluginError: the design or the retrieval is unknown, or somebody else's and cannot be imported or called.
     """
-    return DESIGNS.get(config.design)(room * config.budget, room * config.core_budget, prompter.count_tokens)
+    memory = DESIGNS.get(config.design)(room * config.budget, room * config.core_budget, prompter.count_tokens)
+    return with_retrieval(memory, config.retrieval, config.retrieval_options)
 
 
 def new_stores(config: MemoryConfig, prompter: Prompter) -> StoreMemory:
-    """Return an empty memory of the design `stores` under the same budgets, whatever the policy's own design is: for
-    what keeps passages without a policy: the baselines."""
-    return StoreMemory(config.budget, config.core_budget, prompter.count_tokens)
+    """Return an empty memory of the design `stores` under the same budgets and retrieval, whatever the policy's own
+    design is: for what keeps passages without a policy: the baselines."""
+    memory = StoreMemory(config.budget, config.core_budget, prompter.count_tokens)
+    with_retrieval(memory, config.retrieval, config.retrieval_options)
+    return memory
 
 
 def new_env(

@@ -18,7 +18,7 @@ from memrl.data.build import Job, build_set
 from memrl.engines.engine import Place
 from memrl.envs.stream import Chunk, Question, Stream, write_jsonl
 from memrl.errors import ConfigError, ReaderError
-from memrl.evaluation.baselines import EMBEDDED, HELD
+from memrl.evaluation.baselines import AS_THE_MEMORY, EMBEDDED, HELD
 from memrl.evaluation.compare import compare
 from memrl.evaluation.measure import METHODS, read_records
 from memrl.export import export
@@ -341,7 +341,9 @@ def test_the_frontier_s_script_writes_its_figures_and_its_section_alone(run: Pat
 
 def test_all_baselines_are_those_that_run_here(run: Path, tmp_path: Path) -> None:
     found = evaluate(run, tmp_path / "eval", "--streams", "1", "eval.embedder=/nowhere")
-    assert [row["method"] for row in found["results"]] == [name for name in METHODS if name not in EMBEDDED]
+    assert [row["method"] for row in found["results"]] == [
+        name for name in METHODS if name not in (*EMBEDDED, AS_THE_MEMORY)
+    ]
 
 
 def test_the_policys_evaluation_is_the_one_of_its_training(run: Path, whole: tuple[Path, dict[str, Any]]) -> None:

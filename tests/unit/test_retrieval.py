@@ -193,7 +193,7 @@ def test_leaving_out_what_cannot_lead_changes_no_bit(seed: int, dense: int, monk
     monkeypatch.setattr("memrl.envs.retrieval.postings._DENSE", dense)
     monkeypatch.setattr(bm25, "_FEW", 1)
     monkeypatch.setattr(bm25, "_PROBED", 1)
-    monkeypatch.setattr(bm25, "_FIRST", 16)
+    monkeypatch.setattr("memrl.envs.retrieval.order._FIRST", 16)
     rng = random.Random(seed)
     index = BM25Index()
     held: dict[str, str] = {}

@@ -11,6 +11,8 @@ from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects.thoughts import said
+from memrl.envs.retrieval import NewIndex
+from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ToolCall, ToolResult
 from memrl.rollout.worker import RolloutWorker
@@ -124,8 +126,11 @@ def _passage(item: MemoryItem, number: int) -> Passage:
 class Passages(Notes):
     """Passages of the text. Nothing limits what is held: only what is shown for a question is limited."""
 
-    def __init__(self, held: Sequence[tuple[str, str | None]], count: TokenCounter) -> None:
+    def __init__(
+        self, held: Sequence[tuple[str, str | None]], count: TokenCounter, new_index: NewIndex = BM25Index
+    ) -> None:
         super().__init__(2**62, 0, count)
+        self.search_by(new_index)
         for text, time in held:
             keep(self, text, time)
 

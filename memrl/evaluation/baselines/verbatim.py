@@ -1,6 +1,6 @@
 """Verbatim notes: sentences as they stand, under the policy's own budget; the oldest make room for the newest.
 
-The reader sees the best of them for the question, as it does for the policy's memory. So this is also BM25 retrieval at
+The reader sees the best of them for the question, as it does for the policy's memory. So this is also retrieval at
 equal memory.
 """
 
@@ -10,6 +10,7 @@ from collections import deque
 
 from memrl.config import EvalConfig
 from memrl.engines.engine import Place
+from memrl.envs.designs.searching import with_retrieval
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.evaluation.baselines.base import Kept, Notes, keep, lines
@@ -25,6 +26,7 @@ class Verbatim:
     async def read(self, stream: Stream, place: Place) -> Kept:
         sizes = self._worker.memory
         memory = Notes(sizes.budget, sizes.core_budget, self._worker.prompter.count_tokens)
+        with_retrieval(memory, sizes.retrieval, sizes.retrieval_options)
         held: deque[str] = deque()
         for text, time in lines(stream):
             result = keep(memory, text, time)
