@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memrl.envs.designs.design import MemoryDesign, MemoryItem
 from memrl.envs.designs.journal import open_journal
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.stream import Stream
 from memrl.envs.text import words
 from memrl.envs.tools import ToolCall
@@ -65,6 +66,7 @@ def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) 
     """
     listed = stream.metadata["notes"]
     for chunk, notes in itertools.islice(zip(stream.chunks, listed, strict=True), chunks):
+        begin_step(memory, chunk.text)
         for note in notes:
             old = holder(memory.items, note["replaces"]) if note["replaces"] else None
             if note.get("ends"):

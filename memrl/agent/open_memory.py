@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from memrl.agent.database import Database
 from memrl.agent.history import Change, History, changes, page, place_of
@@ -20,9 +20,12 @@ from memrl.agent.layout import STORES, design_of, name_design
 from memrl.agent.once import Once, reply_to
 from memrl.agent.states import all_items, open_state
 from memrl.agent.stored import Filters, StoredItem, ids_that_match, stored_item, stored_items
-from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words
+from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words
 from memrl.envs.tools import ToolSchema, clean_text
-from memrl.errors import Closed, DataError, TooLong
+from memrl.envs.wrappers import open_design
+from memrl.envs.wrappers.consolidate import Consolidate, tidying_due
+from memrl.envs.wrappers.guard import Apart, Guard
+from memrl.errors import Closed, DataError, NotOffered, TooLong
 
 LONGEST_WHY = 1 << 16
 """Characters of a reason."""
@@ -38,6 +41,7 @@ class OpenMemory:
             then closes.
         user: whose; any text of up to LONGEST_NAME characters, or of more where it is in the file already.
         design: of the memory: a name, or an import path, as `memory.design` of a config.
+        wrappers: over it, as `memory.wrappers`.
         budget, core_budget: tokens that it may hold.
         count_tokens: of a text.
         history: how much of it is kept.
@@ -54,6 +58,7 @@ class OpenMemory:
         user: str = "default",
         *,
         design: str = STORES,
+        wrappers: Sequence[Any] = (),
         budget: int = 2**62,
         core_budget: int = 512,
         count_tokens: TokenCounter = count_words,
@@ -62,11 +67,11 @@ class OpenMemory:
         if clean_text(user) != user:
             raise DataError(f"{user[:60]!r} is no name of a user: it holds half a surrogate pair.")
         self.user = user
-        self._given = design
+        self._given = design, tuple(wrappers)
         self._core_budget = core_budget
         self._keep = (history or History()).keep
         self._count_tokens = count_tokens
-        self._memory = DESIGNS.get(design)(budget, core_budget, count_tokens)
+        self._memory = open_design(design, wrappers)(budget, core_budget, count_tokens)
         stamp = self._memory.snapshot()
         self._version: int = stamp.get("version", 1)
         self.design: str = stamp.get("design") or design
@@ -95,7 +100,8 @@ class OpenMemory:
             return type(self)(
                 database,
                 user,
-                design=self._given,
+                design=self._given[0],
+                wrappers=self._given[1],
                 budget=self._memory.budget,
                 core_budget=self._core_budget,
                 count_tokens=self._count_tokens,
@@ -127,6 +133,22 @@ class OpenMemory:
         """The memory as it is now, for a program that uses this file in one thread; else `reading`."""
         with self.reading() as memory:
             return memory
+
+    @property
+    def apart(self) -> list[Apart]:
+        """The calls that the wrapper `guard` keeps apart: nobody is shown them. None where the memory has no guard."""
+        with self.reading() as memory:
+            return memory.apart if isinstance(memory, Guard) else []
+
+    @property
+    def tidies(self) -> bool:
+        """Whether the memory is under the wrapper `consolidate`."""
+        return isinstance(self._memory, Consolidate)
+
+    def tidying_due(self) -> bool:
+        """Return whether the wrapper `consolidate` wants the memory tidied now."""
+        with self.reading() as memory:
+            return tidying_due(memory)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         """Return what is shown for a question, at most `budget` tokens of it."""
@@ -268,6 +290,13 @@ class OpenMemory:
             known = database.execute("SELECT 1 FROM users WHERE user = ?", (self.user,)).fetchone()
         if known is None:
             check_length("a user's name", self.user)
+
+    def _guarded(self) -> Guard:
+        if not isinstance(self._memory, Guard):
+            raise NotOffered(
+                f"a memory of the design {self.design} keeps nothing apart: memory.wrappers names no guard."
+            )
+        return self._memory
 
     def _check_open(self) -> None:
         if self._closed:

@@ -69,6 +69,7 @@ class DataConfig:
 @dataclass
 class MemoryConfig:
     design: str = "stores"  # core + semantic + episodic; or a plug-in's
+    wrappers: list[Any] = field(default_factory=list)  # over it: [decay, guard], [{wrapper: decay, strength: 20}], ...
     budget: int = 2048  # tokens the whole memory may hold
     core_budget: int = 512  # tokens the core paragraph may hold
     render_budget: int = 1024  # tokens of memory shown while reading a chunk
