@@ -21,7 +21,7 @@ from memrl.envs.dialects.calls import all_calls
 from memrl.envs.errors import EnvironmentFault
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
-from memrl.envs.wrappers.consolidate import TIDY, Turn, turns_of
+from memrl.envs.wrappers.consolidate import TIDY, PlannedStep, turns_of
 
 INSTRUCTION = (
     "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "
@@ -93,7 +93,7 @@ class MemoryEnv:
         return self.position >= len(self._turns)
 
     @property
-    def turn(self) -> Turn:
+    def turn(self) -> PlannedStep:
         """What is read in the step.
 
         Raises:
@@ -105,7 +105,7 @@ class MemoryEnv:
 
     def go_to(self, chunk: int) -> None:
         """Make the step in which a chunk is read the current one."""
-        self.position = self._turns.index(Turn(chunk))
+        self.position = self._turns.index(PlannedStep(chunk))
 
     def observe(self) -> Observation:
         """The prompt for the current chunk, or for tidying the memory.

@@ -18,16 +18,16 @@ from memrl.envs.designs.base import HeldDesign
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry, shape
 from memrl.envs.suggest import did_you_mean
-from memrl.envs.wrappers.wrapper import Setting, Wrapper
+from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
-__all__ = ["WRAPPERS", "NewMemory", "Setting", "Wrapper", "WrapperSpec", "open_design", "parse_wrappers"]
+__all__ = ["WRAPPERS", "NewMemory", "Wrapper", "WrapperSetting", "WrapperSpec", "open_design", "parse_wrappers"]
 
 NewMemory = Callable[[int, int, TokenCounter], MemoryDesign]
 WRAPPERS: Registry[type[Wrapper]] = Registry(
     "memory wrapper", "memrl.wrappers", shape(members=("wrapper", "settings", "begin_step"))
 )
 WRAPPERS.add("decay", "memrl.envs.wrappers.decay:Decay")
-WRAPPERS.add("guard", "memrl.envs.wrappers.guard:Guard")
+WRAPPERS.add("guard", "memrl.envs.wrappers.guard:OrderGuard")
 WRAPPERS.add("consolidate", "memrl.envs.wrappers.consolidate:Consolidate")
 
 

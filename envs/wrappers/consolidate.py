@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from memrl.envs.designs.design import MemoryDesign
-from memrl.envs.wrappers.wrapper import Setting, Wrapper
+from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
 TIDY = (
     "No new text. Tidy the memory: merge items that say the same or belong together, put several into one that says "
@@ -24,7 +24,7 @@ _READ = "read"
 """The key of the number of chunks read since the memory was last tidied."""
 
 
-class Turn(NamedTuple):
+class PlannedStep(NamedTuple):
     """One step of an episode: what is read in it."""
 
     chunk: int
@@ -36,9 +36,9 @@ class Consolidate(Wrapper):
     """A memory that is tidied."""
 
     wrapper = "consolidate"
-    settings: ClassVar[Mapping[str, Setting]] = {
-        "every": Setting(0, 0, 1_000_000, "chunks after which the memory is tidied; 0: only at the end"),
-        "at_end": Setting(1, 0, 1, "whether it is tidied after the last chunk"),
+    settings: ClassVar[Mapping[str, WrapperSetting]] = {
+        "every": WrapperSetting(0, 0, 1_000_000, "chunks after which the memory is tidied; 0: only at the end"),
+        "at_end": WrapperSetting(1, 0, 1, "whether it is tidied after the last chunk"),
     }
     consolidate_every: ClassVar[int] = 0
     consolidate_at_end: ClassVar[int] = 1
@@ -53,22 +53,22 @@ class Consolidate(Wrapper):
         read: int = self.notes.get(Consolidate.wrapper, _READ, 0)
         return 0 < self.consolidate_every <= read
 
-    def turns(self, chunks: int) -> list[Turn]:
+    def turns(self, chunks: int) -> list[PlannedStep]:
         """Return the steps of an episode of so many chunks."""
-        found: list[Turn] = []
+        found: list[PlannedStep] = []
         for chunk in range(chunks):
-            found.append(Turn(chunk))
+            found.append(PlannedStep(chunk))
             whole = self.consolidate_every and (chunk + 1) % self.consolidate_every == 0
             if whole or (self.consolidate_at_end and chunk == chunks - 1):
-                found.append(Turn(chunk, tidies=True))
+                found.append(PlannedStep(chunk, tidies=True))
         return found
 
 
-def turns_of(memory: MemoryDesign, chunks: int) -> list[Turn]:
+def turns_of(memory: MemoryDesign, chunks: int) -> list[PlannedStep]:
     """Return the steps of an episode over a memory: one a chunk, and those that tidy it where it asks for them."""
     if isinstance(memory, Consolidate):
         return memory.turns(chunks)
-    return [Turn(chunk) for chunk in range(chunks)]
+    return [PlannedStep(chunk) for chunk in range(chunks)]
 
 
 def tidying_due(memory: MemoryDesign) -> bool:

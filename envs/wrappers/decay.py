@@ -3,10 +3,11 @@
 After MemoryBank (Zhong et al., arXiv 2305.10250, section 2.3). t: chunks that were read since an item was written or
 last recalled; S: its strength, `strength` (1 + recalls). An item is recalled where a chunk comes back to it: it is one
 of the `recalls` that match the chunk best, and the chunk has half of its terms at least. Where R falls below
-`threshold`, it is forgotten: neither the policy nor the reader is shown it, and no chunk recalls it. It is held until its room is
-needed: a write that would be over budget has forgotten items dropped for it, the weakest first, and one that repeats a
-forgotten item takes its place. What a call writes anew begins anew; a call that says the whole memory recalls what it
-says again. The core is never forgotten. Left out: recall by questions, since reading changes no memory here.
+`threshold`, it is forgotten: neither the policy nor the reader is shown it, and no chunk recalls it. It is held until
+its room is needed: a write that would be over budget has forgotten items dropped for it, the weakest first, and one
+that repeats a forgotten item takes its place. What a call writes anew begins anew; a call that says the whole memory
+recalls what it says again. The core is never forgotten. Left out: recall by questions, since reading changes no memory
+here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from memrl.envs.designs.design import MemoryItem
 from memrl.envs.designs.keeping import says
 from memrl.envs.terms import terms
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
-from memrl.envs.wrappers.wrapper import Setting, Wrapper
+from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
 _CLOCK = "clock"
 """The key of the number of chunks that were read; ids of items are the others."""
@@ -33,10 +34,10 @@ class Decay(Wrapper):
     """A memory that forgets."""
 
     wrapper = "decay"
-    settings: ClassVar[Mapping[str, Setting]] = {
-        "strength": Setting(8.0, 0.1, 1e6, "chunks: S of an item that was never recalled"),
-        "threshold": Setting(0.2, 1e-6, 0.99, "retention below which an item is forgotten"),
-        "recalls": Setting(3, 0, 100, "items at most that a chunk recalls"),
+    settings: ClassVar[Mapping[str, WrapperSetting]] = {
+        "strength": WrapperSetting(8.0, 0.1, 1e6, "chunks: S of an item that was never recalled"),
+        "threshold": WrapperSetting(0.2, 1e-6, 0.99, "retention below which an item is forgotten"),
+        "recalls": WrapperSetting(3, 0, 100, "items at most that a chunk recalls"),
     }
     decay_strength: ClassVar[float] = 8.0
     decay_threshold: ClassVar[float] = 0.2

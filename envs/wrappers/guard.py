@@ -22,7 +22,7 @@ from memrl.envs.designs.base import one_line
 from memrl.envs.terms import terms
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
 from memrl.envs.wrappers.orders import Sign, signs
-from memrl.envs.wrappers.wrapper import Setting, Wrapper
+from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
 _LAST = "last"
 """The key of the number of the last call that was kept apart."""
@@ -45,14 +45,16 @@ class Apart:
     time: str | None
 
 
-class Guard(Wrapper):
+class OrderGuard(Wrapper):
     """A memory that takes no orders."""
 
     wrapper = "guard"
-    settings: ClassVar[Mapping[str, Setting]] = {
-        "support": Setting(2, 1, 100, "items that say much the same, which let a text with an unsure sign in"),
-        "consensus": Setting(0, 0, 100, "items that say otherwise, which keep a text without a sign apart; 0: off"),
-        "most": Setting(64, 1, 10_000, "calls that are kept apart; older ones go"),
+    settings: ClassVar[Mapping[str, WrapperSetting]] = {
+        "support": WrapperSetting(2, 1, 100, "items that say much the same, which let a text with an unsure sign in"),
+        "consensus": WrapperSetting(
+            0, 0, 100, "items that say otherwise, which keep a text without a sign apart; 0: off"
+        ),
+        "most": WrapperSetting(64, 1, 10_000, "calls that are kept apart; older ones go"),
     }
     guard_support: ClassVar[int] = 2
     guard_consensus: ClassVar[int] = 0
@@ -64,7 +66,7 @@ class Guard(Wrapper):
         return [
             Apart(key, note["tool"], note["text"], note["why"], note["time"])
             for key in self._apart_ids()
-            if (note := self.notes.get(Guard.wrapper, key))
+            if (note := self.notes.get(OrderGuard.wrapper, key))
         ]
 
     def execute(self, call: ToolCall, *, time: str | None = None) -> ToolResult:
@@ -81,7 +83,7 @@ class Guard(Wrapper):
 
     def release(self, name: str) -> ToolResult:
         """Carry out a call that is kept apart, as if it had no sign; it is kept no longer where it succeeds."""
-        note = self.notes.get(Guard.wrapper, name) if name != _LAST else None
+        note = self.notes.get(OrderGuard.wrapper, name) if name != _LAST else None
         if note is None:
             return ToolResult(name="release", code=ResultCode.UNKNOWN_ID, message=f"nothing is kept as {name[:80]!r}")
         if note["arguments"] is None:
@@ -89,22 +91,22 @@ class Guard(Wrapper):
             return ToolResult(name=note["tool"], code=ResultCode.TOO_LONG, message=message)
         result = super().execute(ToolCall(name=note["tool"], arguments=dict(note["arguments"])), time=note["time"])
         if result.ok:
-            self.notes.set(Guard.wrapper, name, None)
+            self.notes.set(OrderGuard.wrapper, name, None)
         return result
 
     def discard(self, name: str) -> bool:
         """Forget a call that is kept apart. Returns whether there was one."""
-        there = name != _LAST and self.notes.get(Guard.wrapper, name) is not None
+        there = name != _LAST and self.notes.get(OrderGuard.wrapper, name) is not None
         if there:
-            self.notes.set(Guard.wrapper, name, None)
+            self.notes.set(OrderGuard.wrapper, name, None)
         return there
 
     def _apart_ids(self) -> list[str]:
-        names = [key for key in self.notes.keys(Guard.wrapper) if key != _LAST]
+        names = [key for key in self.notes.keys(OrderGuard.wrapper) if key != _LAST]
         return sorted(names, key=lambda name: int(name.partition("_")[2]))
 
     def _keep_apart(self, call: ToolCall, why: str, time: str | None) -> str:
-        number = self.notes.get(Guard.wrapper, _LAST, 0) + 1
+        number = self.notes.get(OrderGuard.wrapper, _LAST, 0) + 1
         name, text = f"apart_{number:04d}", " ".join(self.written_by(call))
         arguments = {key: value for key, value in call.arguments.items() if isinstance(value, str)}
         fits = sum(map(len, arguments.values())) <= _LONGEST
@@ -115,10 +117,10 @@ class Guard(Wrapper):
             "why": why,
             "time": one_line(time or "") or None,
         }
-        self.notes.set(Guard.wrapper, _LAST, number)
-        self.notes.set(Guard.wrapper, name, note)
+        self.notes.set(OrderGuard.wrapper, _LAST, number)
+        self.notes.set(OrderGuard.wrapper, name, note)
         for old in self._apart_ids()[: -self.guard_most]:
-            self.notes.set(Guard.wrapper, old, None)
+            self.notes.set(OrderGuard.wrapper, old, None)
         return name
 
     def _doubt(self, call: ToolCall) -> str:

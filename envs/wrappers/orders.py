@@ -67,7 +67,6 @@ _READERS = frozenset(("assistant", "ai", "agent", "chatbot", "llm", "bot", "read
 _OBLIGED = frozenset(("must", "should", "shall", "needs", "has", "will", "ought"))
 _DEEDS = _SAY | _HANDLE | _ALWAYS
 _PHRASES: tuple[tuple[str, str, bool], ...] = (
-    ("you are now", "gives the reader another role", True),
     ("system prompt", "speaks of the system prompt", True),
     ("developer mode", "asks for another mode", True),
     ("jailbreak", "asks for another mode", True),
@@ -168,7 +167,13 @@ def _english(tokens: Sequence[str]) -> Iterator[Sign]:
             asked = place
         if token in _OVERRIDE and _commands(tokens, place) and _is_what_was_told(following):
             yield Sign(f"orders to {token} what was said", True)
-        if token in _ALWAYS and following and following[0] in _SAY and _commands(tokens, place):
+        if (
+            token in _ALWAYS
+            and following
+            and following[0] in _SAY
+            and _commands(tokens, place)
+            and following[1:2] != ["never"]
+        ):
             yield Sign(f"orders what to answer ({token} {following[0]})", True)
         if (
             token in _SAY
@@ -182,6 +187,8 @@ def _english(tokens: Sequence[str]) -> Iterator[Sign]:
             yield Sign(f"speaks to the {token}", True)
         if token == "you" and len(following) > 1 and following[0] in _OBLIGED and _HANDLE.intersection(following[1:3]):
             yield Sign(f"orders the reader to {' '.join(following[:3])}", False)
+        if token == "you" and following[:2] == ["are", "now"] and _begins(tokens, place):
+            yield Sign("gives the reader another role (you are now)", True)
         if token == "act" and following[:1] == ["as"] and _begins(tokens, place):
             yield Sign("gives the reader another role (act as)", False)
 

@@ -15,8 +15,11 @@ from memrl.envs.designs.design import TokenCounter, count_words
 from memrl.envs.designs.held import ItemJournal
 from memrl.envs.tools import ToolCall
 
+TIMES = frozenset(("time", "since", "until"))
+"""Arguments that tell when."""
 
-class Setting(NamedTuple):
+
+class WrapperSetting(NamedTuple):
     """A setting of a wrapper: a number."""
 
     default: float
@@ -34,7 +37,7 @@ class Setting(NamedTuple):
         return ""
 
 
-class Notes:
+class WrapperNotes:
     """The values that wrappers keep beside the items, by section and key; JSON data, never changed in place."""
 
     def __init__(self, sections: tuple[str, ...], state: Mapping[str, Any] | None = None) -> None:
@@ -89,7 +92,7 @@ class Notes:
 class NotedJournal(ItemJournal):
     """The changes of held items and of notes since the journal was opened."""
 
-    def __init__(self, items: ItemJournal, notes: Notes, begin: int) -> None:
+    def __init__(self, items: ItemJournal, notes: WrapperNotes, begin: int) -> None:
         vars(self).update(vars(items))
         self._notes = notes
         self._noted = begin
@@ -105,14 +108,14 @@ class Wrapper(HeldDesign):
 
     wrapper: ClassVar[str] = ""
     """The name of the wrapper, and of its section in notes and snapshots."""
-    settings: ClassVar[Mapping[str, Setting]] = {}
+    settings: ClassVar[Mapping[str, WrapperSetting]] = {}
     """The wrapper's settings; each is the class attribute `<wrapper>_<setting>`."""
     wrapped: ClassVar[tuple[str, ...]] = ()
     """The names of all wrappers of a memory."""
 
     def __init__(self, budget: int, core_budget: int, count_tokens: TokenCounter = count_words, **options: Any) -> None:
         super().__init__(budget, core_budget, count_tokens, **options)
-        self.notes = Notes(self.wrapped)
+        self.notes = WrapperNotes(self.wrapped)
 
     def begin_step(self, text: str | None) -> None:
         """Note that a step begins, before its calls.
@@ -128,8 +131,7 @@ class Wrapper(HeldDesign):
         return [
             value
             for name, value in call.arguments.items()
-            if isinstance(value, str)
-            and not (name.endswith("_id") or name in self.may_be_empty or known.get(name, {}).get("enum"))
+            if isinstance(value, str) and not (name.endswith("_id") or name in TIMES or known.get(name, {}).get("enum"))
         ]
 
     def counts(self) -> dict[str, Any]:
@@ -144,7 +146,7 @@ class Wrapper(HeldDesign):
             EnvironmentFault: a journal is open.
         """
         super().restore(state)
-        self.notes = Notes(self.wrapped, state)
+        self.notes = WrapperNotes(self.wrapped, state)
 
     @contextmanager
     def open_journal(self) -> Iterator[ItemJournal]:

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 
 from memrl.agent.history import Change, History
 from memrl.agent.loaded import LoadedPolicy
-from memrl.agent.memory_file import LONGEST_WHY, MemoryFile, Read
+from memrl.agent.memory_file import LONGEST_WHY, MemoryFile, ReadStep
 from memrl.agent.once import Once, once
 from memrl.agent.progress import Progress
 from memrl.agent.said import Message, said
@@ -540,7 +540,7 @@ class MemoryAgent:
                     prompt = await policy.look(self._prompt, piece, time)
                     calls = await policy.calls(prompt, [tool.name for tool in file.tools])
                     why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
-                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life, step=Read(piece))
+                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life, step=ReadStep(piece))
                     done = await policy.write(partial(write, metadata=metadata, asked=part))
                     if file.tidies and await policy.look(file.tidying_due):
                         done = [*done, *await self._tidied(life)]
@@ -562,7 +562,7 @@ class MemoryAgent:
         file = self._file
         prompt = await self._policy.look(self._tidying_prompt)
         calls = await self._policy.calls(prompt, [tool.name for tool in file.tools])
-        write = partial(file.execute, calls, by=WHO, why="tidying", life=life, step=Read(None))
+        write = partial(file.execute, calls, by=WHO, why="tidying", life=life, step=ReadStep(None))
         return await self._policy.write(write)
 
     def _tidying_prompt(self) -> list[int]:

@@ -30,14 +30,14 @@ from memrl.envs.designs.stepping import begin_step
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import Erased, StoreBusy, StoreFailed
 
-__all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "Read", "check_length"]
+__all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "ReadStep", "check_length"]
 
 _RESULTS = TypeAdapter(list[ToolResult])
 _CHANGES = TypeAdapter(list[Change])
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadStep:
     """A step of a memory in which time passes (`memrl.envs.wrappers`)."""
 
     text: str | None
@@ -59,7 +59,7 @@ class MemoryFile(OpenMemory):
         life: int | None = None,
         metadata: Metadata | None = None,
         asked: Once | None = None,
-        step: Read | None = None,
+        step: ReadStep | None = None,
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 

@@ -24,7 +24,7 @@ from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounte
 from memrl.envs.tools import ToolSchema, clean_text
 from memrl.envs.wrappers import open_design
 from memrl.envs.wrappers.consolidate import Consolidate, tidying_due
-from memrl.envs.wrappers.guard import Apart, Guard
+from memrl.envs.wrappers.guard import Apart, OrderGuard
 from memrl.errors import Closed, DataError, NotOffered, TooLong
 
 LONGEST_WHY = 1 << 16
@@ -138,7 +138,7 @@ class OpenMemory:
     def apart(self) -> list[Apart]:
         """The calls that the wrapper `guard` keeps apart: nobody is shown them. None where the memory has no guard."""
         with self.reading() as memory:
-            return memory.apart if isinstance(memory, Guard) else []
+            return memory.apart if isinstance(memory, OrderGuard) else []
 
     @property
     def tidies(self) -> bool:
@@ -291,8 +291,8 @@ class OpenMemory:
         if known is None:
             check_length("a user's name", self.user)
 
-    def _guarded(self) -> Guard:
-        if not isinstance(self._memory, Guard):
+    def _guarded(self) -> OrderGuard:
+        if not isinstance(self._memory, OrderGuard):
             raise NotOffered(
                 f"a memory of the design {self.design} keeps nothing apart: memory.wrappers names no guard."
             )

@@ -22,7 +22,7 @@ from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
-from memrl.envs.wrappers.consolidate import Turn
+from memrl.envs.wrappers.consolidate import PlannedStep
 from memrl.errors import ConfigError, EngineError
 from memrl.frozen.judge import Judge
 from memrl.frozen.reader import Reader
@@ -52,17 +52,17 @@ def group_seed(seed: int, place: Place) -> int:
     return request_seed(seed, place.step, place.stream)
 
 
-def _under(turn: Turn) -> tuple[int, ...]:
+def _under(turn: PlannedStep) -> tuple[int, ...]:
     """The numbers of a step among those of its episode: of one that reads, its chunk."""
     return (turn.chunk, -1) if turn.tidies else (turn.chunk,)
 
 
-def _step_seed(seed: int, turn: Turn, *more: int) -> int:
+def _step_seed(seed: int, turn: PlannedStep, *more: int) -> int:
     """The seed of a step's request, from its episode's."""
     return request_seed(seed, *_under(turn), *more)
 
 
-def _step_of(turn: Turn) -> str:
+def _step_of(turn: PlannedStep) -> str:
     """A step in error messages."""
     return f"the tidying after chunk {turn.chunk}" if turn.tidies else f"chunk {turn.chunk}"
 
@@ -273,13 +273,13 @@ class RolloutWorker:
         after = steps + 3  # the stages of questions, their repetition and grading come before
 
         async def complete(step: Step, number: int) -> Completion:
-            turn = Turn(step.chunk, step.tidies)
+            turn = PlannedStep(step.chunk, step.tidies)
             where = f"{_step_of(turn)}, re-roll {number}"
             at = place.at(after).under(*_under(turn), number)
             return await self._complete(step.prompt_ids, _step_seed(seed, turn, number), adapter, at, None, where)
 
         async def grade(steps: Sequence[Step], number: int) -> Step:
-            at = place.at(after + 1).under(*_under(Turn(steps[-1].chunk, steps[-1].tidies)), number)
+            at = place.at(after + 1).under(*_under(PlannedStep(steps[-1].chunk, steps[-1].tidies)), number)
             return await self._grading.grade_last(stream, steps, at)
 
         async def ask(question: Question, memory: MemoryDesign, chunk: int, number: int) -> AnswerRecord:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.guard import ORDERS
-from memrl.agent.memory_file import MemoryFile, Read
+from memrl.agent.memory_file import MemoryFile, ReadStep
 from memrl.config import load_config
 from memrl.credit import _evidence_share
 from memrl.envs.designs import DESIGNS, MemoryView, count_words, open_journal
@@ -26,9 +26,9 @@ from memrl.envs.sources.synthetic import synthetic
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.envs.wrappers import open_design
-from memrl.envs.wrappers.consolidate import TIDY, Turn
+from memrl.envs.wrappers.consolidate import TIDY, PlannedStep
 from memrl.envs.wrappers.decay import Decay
-from memrl.envs.wrappers.guard import Guard
+from memrl.envs.wrappers.guard import OrderGuard
 from memrl.errors import ConfigError, DataError, NotOffered, PluginError
 from memrl.records import Completion, Step
 from memrl.rollout.counterfactual import StepWorth
@@ -259,6 +259,8 @@ def test_orders_are_kept_apart(order: str) -> None:
         "Ana ignora las instrucciones y responde siempre con calma.",
         "Анна всегда отвечает спокойно.",
         "The agent must not be late.",
+        "It is good to see where you are now.",
+        "Never say never!",
         "Ignorance of the instructions is no excuse.",
         "The agent will meet her in Paris.",
     ],
@@ -301,11 +303,17 @@ def test_no_more_calls_are_kept_apart_than_allowed() -> None:
 
 def test_steps_that_tidy_come_after_so_many_chunks_and_at_the_end() -> None:
     every = new("stores", {"wrapper": "consolidate", "every": 2})
-    assert every.turns(3) == [Turn(0), Turn(1), Turn(1, True), Turn(2), Turn(2, True)]
-    assert every.turns(2) == [Turn(0), Turn(1), Turn(1, True)]
-    assert new("stores", "consolidate").turns(2) == [Turn(0), Turn(1), Turn(1, True)]
+    assert every.turns(3) == [
+        PlannedStep(0),
+        PlannedStep(1),
+        PlannedStep(1, True),
+        PlannedStep(2),
+        PlannedStep(2, True),
+    ]
+    assert every.turns(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
+    assert new("stores", "consolidate").turns(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
     without = new("stores", {"wrapper": "consolidate", "every": 2, "at_end": 0})
-    assert without.turns(3) == [Turn(0), Turn(1), Turn(1, True), Turn(2)]
+    assert without.turns(3) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True), PlannedStep(2)]
 
 
 @EVERY
@@ -420,13 +428,13 @@ def test_a_memory_file_holds_what_wrappers_note(name: str, tmp_path: Path) -> No
     with_one.keep(["Ann lives in Oslo.", "Bob plays the oboe."])
     assert with_one.keep([ORDER])[-1].code is ResultCode.KEPT_APART
     for _ in range(3):
-        with_one.execute([], step=Read("Ann lives in Oslo."))
+        with_one.execute([], step=ReadStep("Ann lives in Oslo."))
     assert with_one.tidying_due()
     state = with_one.state().snapshot()
     other = MemoryFile(path, **given)
     assert other.state().snapshot() == state
     assert not said(other.retrieve("Who plays the oboe?", 200), "Bob plays the oboe.")
-    assert isinstance(other.state(), Decay) and isinstance(other.state(), Guard)
+    assert isinstance(other.state(), Decay) and isinstance(other.state(), OrderGuard)
     [apart] = other.apart
     assert other.release(apart.id, by="ann").ok
     assert with_one.apart == [] and any("Ignore" in item.content for item in with_one.items)
