@@ -92,8 +92,9 @@ class Grading:
         written = [(str(result.item_id), str(result.store), result.content) for result in step.results]
         told = [(item, store, text) for item, store, text in written if text]
         so_far = stream.chunks[: step.chunk + 1]
-        if step.tidies:  # what it has taken out of the memory is what it was told
-            so_far = (*so_far, Chunk(text="\n".join(change["before"] for change in step.diff if change["before"])))
+        taken = [change["before"] for change in step.diff if change["before"]]
+        if step.tidies and taken:  # what it has taken out of the memory is what it was told
+            so_far = (*so_far, Chunk(text="\n".join(taken)))
         passages = [(chunk.text, chunk.time or "") for chunk in so_far]
         checks = [
             ContentCheck(item_id=item, text=text, unfaithful=unfaithful(text, passages)) for item, _, text in told
