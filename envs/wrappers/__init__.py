@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from memrl.envs.designs import DESIGNS, MemoryDesign, TokenCounter
 from memrl.envs.designs.base import HeldDesign
@@ -120,4 +120,4 @@ def _wrapped(design: type[HeldDesign], wrappers: tuple[WrapperSpec, ...]) -> typ
     members["__module__"] = design.__module__
     members["__doc__"] = design.__doc__
     members["wrapped"] = tuple(base.wrapper for base in bases)
-    return type(design.__name__, (*reversed(bases), design), members)
+    return cast(type[HeldDesign], type(design.__name__, (*reversed(bases), design), members))

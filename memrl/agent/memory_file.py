@@ -186,7 +186,8 @@ class MemoryFile(OpenMemory):
             NotOffered: the memory has no guard.
             Otherwise as `execute`.
         """
-        guard, found = self._guarded(), []
+        guard = self._guarded()
+        found: list[bool] = []
 
         def work() -> list[ToolResult]:
             found.append(guard.discard(name))

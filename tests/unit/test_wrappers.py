@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from benchmarks.guard import ORDERS
 from memrl.agent.memory_file import MemoryFile, ReadStep
+from memrl.cli.main import main
 from memrl.config import load_config
 from memrl.credit import _evidence_share
 from memrl.envs.designs import DESIGNS, MemoryView, count_words, open_journal
@@ -445,6 +448,19 @@ def test_a_memory_file_holds_what_wrappers_note(name: str, tmp_path: Path) -> No
     with pytest.raises(DataError, match="memories of the design"):
         MemoryFile(path, design=name)
     with_one.close()
+
+
+def test_what_is_kept_apart_is_listed_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "memory.sqlite"
+    for user in ("ann", "bob"):
+        with closing(MemoryFile(path, user, wrappers=["guard"])) as file:
+            file.keep([ORDER, f"{user} lives in Oslo."])
+    assert main(["agent", "apart", str(path), "--user", "bob", "--json"]) == 0
+    [one] = json.loads(capsys.readouterr().out)
+    assert (one["user"], one["id"], one["text"]) == ("bob", "apart_0001", ORDER) and "orders to ignore" in one["why"]
+    assert main(["agent", "apart", str(path)]) == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "ann" in listed and "bob" in listed and "Oslo" not in listed
 
 
 def test_a_memory_without_a_guard_releases_nothing(tmp_path: Path) -> None:
