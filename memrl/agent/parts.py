@@ -57,7 +57,7 @@ def kept_apart(database: sqlite3.Connection, user: str | None = None) -> list[di
     found = []
     for owner, name, value in rows:
         key, note = json.loads(name)[2], json.loads(value)
-        if isinstance(note, dict) and user in (None, owner):
+        if isinstance(note, dict) and note and user in (None, owner):
             told = {each: note[each] for each in ("tool", "text", "why", "time")}
             found.append({"user": owner, "id": key, **told})
     return found
