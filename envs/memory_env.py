@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.envs.designs import MemoryDesign, open_journal
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.dialects import Dialect
 from memrl.envs.dialects.calls import all_calls
 from memrl.envs.errors import EnvironmentFault
-from memrl.envs.stream import Stream
+from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
+from memrl.envs.wrappers.consolidate import TIDY, PlannedStep, turns_of
 
 INSTRUCTION = (
     "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "
@@ -78,6 +80,8 @@ class MemoryEnv:
         self.stream = stream
         self.memory = memory
         self.position = 0
+        """The number of the step: that of its chunk, where no step tidies."""
+        self._turns = turns_of(memory, len(stream.chunks))
         self._dialect = dialect
         self._instruction = INSTRUCTION if instruction is None else instruction
         self._example = self._turns_of_example() if example else []
@@ -86,22 +90,44 @@ class MemoryEnv:
 
     @property
     def done(self) -> bool:
-        return self.position >= len(self.stream.chunks)
+        return self.position >= len(self._turns)
 
-    def observe(self) -> Observation:
-        """The prompt for the current chunk.
+    @property
+    def turn(self) -> PlannedStep:
+        """What is read in the step.
 
         Raises:
             EnvironmentFault: the stream is finished.
         """
-        chunk = self._current()
-        view = self.memory.render(chunk.text, self._render_budget)
+        if self.done:
+            raise EnvironmentFault(f"stream {self.stream.id!r} has no chunk {self.position}: the episode is over")
+        return self._turns[self.position]
+
+    def go_to(self, chunk: int) -> None:
+        """Make the step in which a chunk is read the current one."""
+        self.position = self._turns.index(PlannedStep(chunk))
+
+    def observe(self) -> Observation:
+        """The prompt for the current chunk, or for tidying the memory.
+
+        Raises:
+            EnvironmentFault: the stream is finished.
+        """
+        return self._shown(self._current())
+
+    def observe_tidying(self) -> Observation:
+        """The prompt for tidying the memory as it is, whatever is to be read."""
+        return self._shown(None)
+
+    def _shown(self, chunk: Chunk | None) -> Observation:
+        """The prompt for a chunk; None: for tidying."""
+        view = self.memory.render("" if chunk is None else chunk.text, self._render_budget)
         full = round(10 * self.memory.token_count() / max(self.memory.budget, 1)) * 10
         memory = "\n".join(filter(None, [f"# Memory ({full}% full, {view.hidden} hidden)", view.text()]))
         messages = [
             {"role": "system", "content": self._instruction},
             *self._example,
-            {"role": "user", "content": _page(memory, chunk.text, chunk.time)},
+            {"role": "user", "content": _tidying(memory) if chunk is None else _page(memory, chunk.text, chunk.time)},
         ]
         return Observation(messages, self.memory.tools, memory)
 
@@ -116,9 +142,10 @@ class MemoryEnv:
         calls = all_calls(self._dialect, text, tools, truncated=truncated)
         results = []
         with open_journal(self.memory) as journal:
+            begin_step(self.memory, None if chunk is None else chunk.text)
             for number, call in enumerate(calls):
                 if number < self._max_calls:
-                    results.append(self.memory.execute(call, time=chunk.time))
+                    results.append(self.memory.execute(call, time=None if chunk is None else chunk.time))
                 else:
                     message = f"a step may make {self._max_calls} calls"
                     results.append(ToolResult(name=call.name, code=ResultCode.TOO_MANY_CALLS, message=message))
@@ -134,12 +161,16 @@ class MemoryEnv:
             {"role": "assistant", "content": self._dialect.format(calls)},
         ]
 
-    def _current(self) -> Any:
-        if self.done:
-            raise EnvironmentFault(f"stream {self.stream.id!r} has no chunk {self.position}: the episode is over")
-        return self.stream.chunks[self.position]
+    def _current(self) -> Chunk | None:
+        """The chunk that is read; None: the memory is tidied."""
+        turn = self.turn
+        return None if turn.tidies else self.stream.chunks[turn.chunk]
 
 
 def _page(memory: str, text: str, time: str | None) -> str:
     heading = f"# Text ({time})" if time else "# Text"
     return f"{memory}\n{heading}\n{text}"
+
+
+def _tidying(memory: str) -> str:
+    return f"{memory}\n# No text\n{TIDY}"

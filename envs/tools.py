@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ class ResultCode(StrEnum):
     OVER_BUDGET = "over_budget"
     TOO_LONG = "too_long"
     TOO_MANY_CALLS = "too_many_calls"
+    KEPT_APART = "kept_apart"  # by the wrapper `guard`: its text is an order
     TRUNCATED = "truncated"  # the completion hit its token limit inside a call
 
 
@@ -56,6 +57,8 @@ class ToolResult(BaseModel):
     content: str | None = None
     """The text that was written, where the call succeeded. Empty where an item was changed and its text was not
     (linked, say, or closed); None where it is gone."""
+    time: str | None = None
+    """The time that the item bears which was written, where it bears one and its design tells it."""
 
     @property
     def ok(self) -> bool:
@@ -70,6 +73,9 @@ class ToolSchema:
     description: str
     parameters: dict[str, dict[str, Any]]
     required: tuple[str, ...]
+    effect: Literal["adds", "changes", "both"] = "both"
+    """`adds`: a call only adds to the memory, each time again. `changes`: it takes the place of something or takes it
+    away, and a second such call does nothing more. `both`: it may do either. No model is shown this."""
 
     def json_schema(self) -> dict[str, Any]:
         """The form that chat templates and OpenAI-compatible servers take."""

@@ -101,11 +101,13 @@ class Reroll(BaseModel):
 
 
 class Step(BaseModel):
-    """One chunk: prompt, completion, the tool calls' results, and what they did to the memory."""
+    """One chunk, or one tidying of the memory: prompt, completion, the tool calls' results, and what they did to the
+    memory."""
 
     model_config = ConfigDict(frozen=True)
 
     chunk: int
+    """Of a step that tidies: the last one that was read."""
     prompt_ids: list[int]
     completion: Completion
     text: str
@@ -126,6 +128,8 @@ class Step(BaseModel):
     """The memory as it stood in the prompt; empty in episodes of versions that did not keep it."""
     calls: list[ToolCall] = Field(default_factory=list)
     """What the dialect read (`ToolCall.kept`), one for each of `results`; none in episodes of such versions."""
+    tidies: bool = False
+    """Whether nothing was read in it, and the memory tidied."""
     advantage: float | None = None
     """The credit of the step; None where its group taught nothing, and in evaluations."""
 

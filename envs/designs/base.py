@@ -194,7 +194,9 @@ class HeldDesign:
         old, told = self.held.get(item.id), self.told(item)
         self.held.write(item, tokens)
         said = "" if old is not None and self.told(old) == told else told
-        return ToolResult(name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=said)
+        return ToolResult(
+            name=tool, code=ResultCode.OK, item_id=item.id, store=item.store, content=said, time=item.time
+        )
 
     def together(self, *writes: Callable[[], ToolResult]) -> ToolResult:
         """Carry out writes one after the other; where one is refused, none. Returns the last one's result."""
@@ -312,4 +314,4 @@ def one_part(text: str) -> str:
 
 def delete_tool(description: str) -> ToolSchema:
     """Return the tool by which an item is deleted."""
-    return ToolSchema(DELETE, description, {"memory_id": ITEM_ID}, ("memory_id",))
+    return ToolSchema(DELETE, description, {"memory_id": ITEM_ID}, ("memory_id",), effect="changes")

@@ -24,6 +24,7 @@ SUMMARY = ToolSchema(
     description="Write the one line anew that says what has been read so far.",
     parameters={"content": {"type": "string", "description": "One line: what matters of all that was read."}},
     required=("content",),
+    effect="changes",
 )
 PASSAGE = ToolSchema(
     name="memory_passage",
@@ -36,6 +37,7 @@ DELETE = ToolSchema(
     description="Remove a passage that is wrong or no longer needed.",
     parameters={"memory_id": {"type": "string", "description": "An id as shown, of a passage."}},
     required=("memory_id",),
+    effect="changes",
 )
 _OLDEST = 8
 """Passages among which one is chosen to go."""

@@ -141,7 +141,8 @@ class MemoryDesign(Protocol):
 
 def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what changed between two snapshots: `{op, id, before, after}` an item, `op` being insert, update or
-    delete. An item that was only written again as it was has not changed."""
+    delete, and `times` (before and after) where an update changed the item's. An item that was only written again as it
+    was has not changed."""
     old = {item["id"]: item for item in before["items"]}
     new = {item["id"]: item for item in after["items"]}
     changes: list[dict[str, Any]] = []
@@ -150,7 +151,10 @@ def diff(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
         if _but_its_order(was) == _but_its_order(now):
             continue
         op = "insert" if was is None else "delete" if now is None else "update"
-        changes.append({"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]})
+        change = {"op": op, "id": item_id, "before": was and was["content"], "after": now and now["content"]}
+        if was and now and was.get("time") != now.get("time"):
+            change["times"] = [was.get("time"), now.get("time")]
+        changes.append(change)
     return changes
 
 
@@ -167,7 +171,9 @@ def check_snapshot(state: dict[str, Any], design: str, version: int) -> None:
     """
     found = state.get("design", "stores"), state.get("version", 1)
     if found != (design, version):
+        name, *wrappers = str(found[0]).split("+")
+        under = f" memory.wrappers=[{','.join(wrappers)}]" if wrappers else ""
         raise DataError(
             f"the snapshot is of memory design {found[0]!r}, version {found[1]}; this memory is of {design!r}, "
-            f"version {version}. Open it with memory.design={found[0]}, by the release that wrote it."
+            f"version {version}. Open it with memory.design={name}{under}, by the release that wrote it."
         )

@@ -30,18 +30,21 @@ INSERT = ToolSchema(
     description="Store one sentence under a topic of a domain; both are made where they are new.",
     parameters={**_PLACE, "content": _CONTENT},
     required=("domain", "topic", "content"),
+    effect="adds",
 )
 SUMMARY = ToolSchema(
     name="memory_summary",
     description="Write what a topic comes to, in the place of its summary if it has one.",
     parameters={**_PLACE, "content": _CONTENT},
     required=("domain", "topic", "content"),
+    effect="changes",
 )
 UPDATE = ToolSchema(
     name="memory_update",
     description="Replace the sentence of a trace or summary, which stays where it is.",
     parameters={"memory_id": ITEM_ID, "content": _CONTENT},
     required=("memory_id", "content"),
+    effect="changes",
 )
 DELETE = delete_tool("Remove a trace or summary that is wrong or no longer needed.")
 _SIGN = " > "

@@ -9,6 +9,7 @@ from typing import Any
 
 from memrl.envs.designs.design import MemoryDesign, MemoryItem
 from memrl.envs.designs.journal import open_journal
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.stream import Stream
 from memrl.envs.text import words
 from memrl.envs.tools import ToolCall
@@ -68,6 +69,7 @@ def keep_notes(memory: MemoryDesign, stream: Stream, chunks: int | None = None) 
     """
     listed = stream.metadata["notes"]
     for chunk, notes in itertools.islice(zip(stream.chunks, listed, strict=True), chunks):
+        begin_step(memory, chunk.text)
         for note in notes:
             old = holder(memory.items, note["replaces"]) if note["replaces"] else None
             for call in _calls_of(memory, note, old):

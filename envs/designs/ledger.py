@@ -27,18 +27,21 @@ INSERT = ToolSchema(
     description="Record one new fact.",
     parameters={"content": {"type": "string", "description": "One self-contained sentence."}, "since": _SINCE},
     required=("content",),
+    effect="adds",
 )
 SUPERSEDE = ToolSchema(
     name="memory_supersede",
     description="Record a fact that takes the place of an older one. The older one is kept as what held until then.",
     parameters={"memory_id": _ID, "content": {"type": "string", "description": "The new fact."}, "since": _SINCE},
     required=("memory_id", "content"),
+    effect="changes",
 )
 END = ToolSchema(
     name="memory_end",
     description="Record that a fact holds no longer, and nothing takes its place.",
     parameters={"memory_id": _ID, "until": {"type": "string", "description": "Default: the text's date."}},
     required=("memory_id",),
+    effect="changes",
 )
 DELETE = delete_tool("Remove a fact that never held, or that nobody will ask about.")
 _EXAMPLE = (

@@ -28,18 +28,21 @@ NOTE = ToolSchema(
     description="Keep one new note.",
     parameters={"content": _TEXT, "keywords": _KEYWORDS, "tags": _TAGS},
     required=("content",),
+    effect="adds",
 )
 UPDATE = ToolSchema(
     name="memory_update",
     description="Change a note's text, keywords or tags. What is left out stays, and so do its links.",
     parameters={"memory_id": ITEM_ID, "content": _TEXT, "keywords": _KEYWORDS, "tags": _TAGS},
     required=("memory_id",),
+    effect="changes",
 )
 LINK = ToolSchema(
     name="memory_link",
     description="Link two notes that belong together: whoever finds one is shown the other.",
     parameters={"memory_id": ITEM_ID, "other_id": ITEM_ID},
     required=("memory_id", "other_id"),
+    effect="adds",
 )
 UNLINK = replace(LINK, name="memory_unlink", description="Take the link between two notes away.")
 DELETE = delete_tool("Remove a note that is wrong or no longer needed, and its links.")

@@ -29,12 +29,14 @@ PAGE = ToolSchema(
     description="Store one new page.",
     parameters=_PARTS,
     required=("title", "content"),
+    effect="adds",
 )
 UPDATE = ToolSchema(
     name="memory_update",
     description="Replace the title or the whole content of a page. What is left out stays.",
     parameters={"memory_id": ITEM_ID, **_PARTS},
     required=("memory_id",),
+    effect="changes",
 )
 DELETE = delete_tool("Remove a page that is wrong or no longer needed.")
 _TITLE = 6

@@ -49,6 +49,11 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 2,
 }
 
+# What is quoted is passed over; no two parts that can match the same character stand side by side.
+_NAMED = re.compile(
+    r"""'[^']*'|"[^"]*"|\bid\b\s*(?:=\s*|in\s*\(\s*)(?P<numbers>\d{1,9}(?:\s*,\s*\d{1,9})*)\b""", re.IGNORECASE
+)
+_NUMBER = re.compile(r"\d+")
 _NAME = r"[a-z_][a-z0-9_]{0,30}"
 _COLUMN = rf"{_NAME}(?: [a-z]+)?"
 _CREATE = re.compile(
@@ -61,6 +66,17 @@ def new_table(statement: str) -> tuple[str, list[str]] | None:
     columns mean nothing."""
     found = _CREATE.fullmatch(statement)
     return found and (found[1].lower(), [column.split()[0] for column in found[2].lower().split(",")])
+
+
+def numbers(statement: str) -> list[tuple[int, int]]:
+    """Return where the numbers of rows stand in a statement, as `id = 7` and `id IN (7, 8)` name them; not in what it
+    quotes."""
+    found: list[tuple[int, int]] = []
+    for named in _NAMED.finditer(statement):
+        if named["numbers"] is not None:
+            start = named.start("numbers")
+            found += [(start + each.start(), start + each.end()) for each in _NUMBER.finditer(named["numbers"])]
+    return found
 
 
 def line(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ each sees what the last has found; types and constraints: every value is a text.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -157,6 +157,21 @@ class SqlMemory(HeldDesign):
     def told(self, item: MemoryItem) -> str:
         """Return the values of a row; the names of tables tell nothing."""
         return " ".join(rows.parts(item.content)[1].values())
+
+    def named_items(self, call: ToolCall) -> dict[str, str]:
+        """Return the ids of the rows that a statement names by their numbers, by where these stand."""
+        told = call.arguments.get("statement")
+        if not isinstance(told, str) or len(told) > rows.LONGEST:
+            return {}
+        return {f"{start}:{end}": f"row_{int(told[start:end]):04d}" for start, end in rows.numbers(told)}
+
+    def renamed(self, call: ToolCall, items: Mapping[str, str]) -> ToolCall:
+        """Return a statement with the numbers of other rows in the places of those that it names."""
+        told = str(call.arguments["statement"])
+        for place, item in sorted(items.items(), key=lambda pair: int(pair[0].partition(":")[0]), reverse=True):
+            start, _, end = place.partition(":")
+            told = f"{told[: int(start)]}{int(item.partition('_')[2])}{told[int(end) :]}"
+        return call.model_copy(update={"arguments": {**call.arguments, "statement": told}})
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
         """Return the statements that keep a sentence, or a row as it is shown, in the table of facts or of events."""

@@ -22,6 +22,7 @@ INSERT = ToolSchema(
         "time": {"type": "string", "description": "When it happened; episodic only. Default: the text's date."},
     },
     required=("memory_type", "content"),
+    effect="adds",
 )
 UPDATE = ToolSchema(
     name="memory_update",
@@ -31,6 +32,7 @@ UPDATE = ToolSchema(
         "content": {"type": "string", "description": "The new text."},
     },
     required=("memory_id", "content"),
+    effect="changes",
 )
 DELETE = delete_tool("Remove an item that is wrong or no longer needed.")
 _EXAMPLE_TEXT = "Marie Curie was born in Warsaw. The weather was fine. In 1903 she won a Nobel Prize."

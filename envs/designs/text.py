@@ -24,6 +24,7 @@ REWRITE = ToolSchema(
     description="Write the whole memory anew: what it says and is still of use, and what this text adds.",
     parameters={"content": {"type": "string", "description": "The new memory, in full sentences."}},
     required=("content",),
+    effect="changes",
 )
 _EXAMPLE = (
     "Marie Curie was born in Warsaw. The weather was fine. In 1903 she won a Nobel Prize.",

@@ -32,12 +32,14 @@ INSERT = ToolSchema(
     description="Keep one relation between two things.",
     parameters={**_PARTS, "time": {"type": "string", "description": f"Of events: a date, or {TODAY}."}},
     required=("subject", "relation", "object"),
+    effect="adds",
 )
 UPDATE = ToolSchema(
     name="memory_update",
     description="Change parts of a triple. What is left out stays.",
     parameters={"memory_id": ITEM_ID, **_PARTS},
     required=("memory_id",),
+    effect="changes",
 )
 DELETE = delete_tool("Remove a triple that is wrong or no longer needed.")
 _HOPS = 4

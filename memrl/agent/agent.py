@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 
 from memrl.agent.history import Change, History
 from memrl.agent.loaded import LoadedPolicy
-from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
+from memrl.agent.memory_file import LONGEST_WHY, MemoryFile, ReadStep
 from memrl.agent.once import Once, once
 from memrl.agent.progress import Progress
 from memrl.agent.retrieval import set_retrieval
@@ -42,7 +42,9 @@ from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs import DESIGNS, MemoryItem, MemoryView
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema, clean_text
-from memrl.errors import ConfigError, DataError
+from memrl.envs.wrappers import open_design
+from memrl.envs.wrappers.guard import Apart
+from memrl.errors import ConfigError, DataError, PluginError
 from memrl.frozen.reader import Answer
 from memrl.policies.exported import open_exported
 
@@ -123,6 +125,10 @@ class MemoryAgent:
         if complaint := DESIGNS.complaint(exported.config.memory.design):
             raise ConfigError(f"{policy}: {complaint}")
         set_retrieval(exported.config.memory, retrieval, retrieval_options or {}, policy)
+        try:
+            open_design(exported.config.memory.design, exported.config.memory.wrappers)
+        except (DataError, PluginError) as error:
+            raise ConfigError(f"{policy}: {error}") from error
         prompter = open_prompter(load_tokenizer(exported.config.model), exported.config.rollout.dialect)
         file = _open_file(exported.config.memory, prompter, store, user, history)
         try:
@@ -324,6 +330,37 @@ class MemoryAgent:
         asked = once(key, "execute", [call.model_dump(mode="json") for call in calls], time, metadata) if key else None
         return self._file.execute(calls, time=time, by=by, why=why, metadata=metadata, asked=asked)
 
+    @property
+    def apart(self) -> list[Apart]:
+        """The writes that the memory's guard keeps apart, as they looked like orders; nobody is shown them."""
+        return self._file.apart
+
+    def release(self, name: str, *, by: str = "user", key: str | None = None) -> ToolResult:
+        """Let in a write that is kept apart.
+
+        Raises:
+            NotOffered: the memory has no guard.
+            StoreBusy, StoreFailed: as `execute`.
+        """
+        return self._file.release(name, by=by, asked=once(key, "release", name))
+
+    def discard(self, name: str, *, by: str = "user") -> bool:
+        """Forget a write that is kept apart. Returns whether there was one.
+
+        Raises:
+            NotOffered, StoreBusy, StoreFailed: as `release`.
+        """
+        return self._file.discard(name, by=by)
+
+    def tidy(self) -> list[ToolResult]:
+        """Have the policy tidy its memory now: merge, abstract and delete, with nothing to read. One transaction.
+
+        Raises:
+            EngineError: the model failed.
+            StoreBusy, StoreFailed, Erased, Closed: as `read`.
+        """
+        return self._policy.wait(self._tidy())
+
     def search(
         self, query: str, *, limit: int | None = None, filters: Filters | None = None, user: str | None = None
     ) -> MemoryView:
@@ -510,12 +547,34 @@ class MemoryAgent:
                     prompt = await policy.look(self._prompt, piece, time)
                     calls = await policy.calls(prompt, [tool.name for tool in file.tools])
                     why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
-                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
+                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life, step=ReadStep(piece))
                     done = await policy.write(partial(write, metadata=metadata, asked=part))
+                    if file.tidies and await policy.look(file.tidying_due):
+                        done = [*done, *await self._tidied(life)]
                 results += done
                 if progress is not None:
                     progress(Progress(number, len(pieces), done))
             return results
+
+    async def _tidy(self) -> list[ToolResult]:
+        async with self._reading:
+            return await self._tidied(await self._policy.write(self._file.begin))
+
+    async def _tidied(self, life: int) -> list[ToolResult]:
+        """Tidy the memory.
+
+        Args:
+            life: of the user.
+        """
+        file = self._file
+        prompt = await self._policy.look(self._tidying_prompt)
+        calls = await self._policy.calls(prompt, [tool.name for tool in file.tools])
+        write = partial(file.execute, calls, by=WHO, why="tidying", life=life, step=ReadStep(None))
+        return await self._policy.write(write)
+
+    def _tidying_prompt(self) -> list[int]:
+        with self._file.reading() as memory:
+            return self._policy.tidying(memory)
 
     async def _answered(self, asked: Once) -> list[ToolResult] | None:
         """Return the results of what was done already under a key."""
@@ -547,6 +606,9 @@ class MemoryAgent:
     aexecute = Twin(execute, writes=True)
     ahistory = Twin(history)
     aundo = Twin(undo, writes=True)
+    arelease = Twin(release, writes=True)
+    adiscard = Twin(discard, writes=True)
+    atidy = Twin(_tidy)
     aerase = Twin(erase, writes=True)
     aerase_user = Twin(erase_user, writes=True)
 
@@ -560,6 +622,7 @@ def _open_file(
         design=config.design,
         retrieval=config.retrieval,
         retrieval_options=config.retrieval_options,
+        wrappers=config.wrappers,
         budget=config.budget,
         core_budget=config.core_budget,
         count_tokens=prompter.count_tokens,

@@ -26,6 +26,7 @@ from memrl.envs.tools import ToolCall
 from memrl.errors import Closed, ConfigError, DataError, TooLong
 from memrl.frozen.reader import Answer, PolicyBaseReader
 from memrl.policies.exported import Exported
+from memrl.rollout.environment import new_env
 from memrl.rollout.preflight import first_prompt
 
 Result = TypeVar("Result")
@@ -188,6 +189,13 @@ class LoadedPolicy:
         """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
         stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
         return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+
+    def tidying(self, memory: MemoryDesign) -> list[int]:
+        """Return what the policy is shown to tidy a memory, as in training."""
+        stream = Stream(id="tidy", source="agent", chunks=(Chunk(text="."),), questions=(_asked("?"),))
+        env = new_env(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+        observation = env.observe_tidying()
+        return self.prompter.encode(observation.messages, observation.tools)
 
     async def cut(self, text: str, time: str | None) -> list[str]:
         """`pieces`, in a thread. Long texts are cut one at a time, so that those whose reading is cancelled meanwhile

@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
@@ -25,13 +26,22 @@ from memrl.agent.states import Touched, told
 from memrl.agent.stored import Metadata, metadata_of, metadata_text
 from memrl.agent.writing import last_change, write_changes, write_items
 from memrl.envs.designs import MemoryItem
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import Erased, StoreBusy, StoreFailed
 
-__all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "check_length"]
+__all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "ReadStep", "check_length"]
 
 _RESULTS = TypeAdapter(list[ToolResult])
 _CHANGES = TypeAdapter(list[Change])
+
+
+@dataclass(frozen=True)
+class ReadStep:
+    """A step of a memory in which time passes (`memrl.envs.wrappers`)."""
+
+    text: str | None
+    """What was read; None: nothing, the memory was tidied."""
 
 
 class MemoryFile(OpenMemory):
@@ -49,11 +59,13 @@ class MemoryFile(OpenMemory):
         life: int | None = None,
         metadata: Metadata | None = None,
         asked: Once | None = None,
+        step: ReadStep | None = None,
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 
         Args:
             time: stamped on events that name none.
+            step: what the calls are the reading of; None: time does not pass in the memory by them.
             by, why: for the history.
             life: what `begin` has returned; nothing is done where the user was erased since.
             metadata: of the items that are written; what they bore under other names stays.
@@ -70,6 +82,8 @@ class MemoryFile(OpenMemory):
         calls = [_cleaned(call) for call in calls]
 
         def work() -> list[ToolResult]:
+            if step is not None:
+                begin_step(self._memory, step.text)
             return [self._memory.execute(call, time=time) for call in calls]
 
         return self._carry_out(work, by=by, why=why, life=life, metadata=metadata, asked=asked)
@@ -154,6 +168,33 @@ class MemoryFile(OpenMemory):
                 database.execute("COMMIT")
                 self._known = known
         return result
+
+    def release(self, name: str, *, by: str = "", asked: Once | None = None) -> ToolResult:
+        """Carry out a call that the wrapper `guard` keeps apart, as if it were none that gives orders.
+
+        Raises:
+            NotOffered: the memory has no guard.
+            Otherwise as `execute`.
+        """
+        guard = self._guarded()
+        return self._carry_out(lambda: [guard.release(name)], by=by, asked=asked)[0]
+
+    def discard(self, name: str, *, by: str = "") -> bool:
+        """Forget a call that the wrapper `guard` keeps apart. Returns whether there was one.
+
+        Raises:
+            NotOffered: the memory has no guard.
+            Otherwise as `execute`.
+        """
+        guard = self._guarded()
+        found: list[bool] = []
+
+        def work() -> list[ToolResult]:
+            found.append(guard.discard(name))
+            return []
+
+        self._carry_out(work, by=by, asked=None)
+        return found[-1]
 
     def undo(self, *, by: str = "", asked: Once | None = None) -> list[Change]:
         """Take back the newest change that is not an undoing, nor undone: all that one `execute` did.

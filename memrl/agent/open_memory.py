@@ -20,11 +20,14 @@ from memrl.agent.layout import STORES, design_of, name_design
 from memrl.agent.once import Once, reply_to
 from memrl.agent.states import all_items, open_state
 from memrl.agent.stored import Filters, StoredItem, ids_that_match, stored_item, stored_items
-from memrl.envs.designs import DESIGNS, MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words
+from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView, TokenCounter, count_words
 from memrl.envs.designs.searching import with_retrieval
 from memrl.envs.retrieval import BM25
 from memrl.envs.tools import ToolSchema, clean_text
-from memrl.errors import Closed, DataError, TooLong
+from memrl.envs.wrappers import open_design
+from memrl.envs.wrappers.consolidate import Consolidate, tidying_due
+from memrl.envs.wrappers.guard import Apart, OrderGuard
+from memrl.errors import Closed, DataError, NotOffered, TooLong
 
 LONGEST_WHY = 1 << 16
 """Characters of a reason."""
@@ -41,6 +44,7 @@ class OpenMemory:
         user: whose; any text of up to LONGEST_NAME characters, or of more where it is in the file already.
         design: of the memory: a name, or an import path, as `memory.design` of a config.
         retrieval, retrieval_options: by which its items are found, as those of a config; the file holds nothing of it.
+        wrappers: over it, as `memory.wrappers`.
         budget, core_budget: tokens that it may hold.
         count_tokens: of a text.
         history: how much of it is kept.
@@ -60,6 +64,7 @@ class OpenMemory:
         design: str = STORES,
         retrieval: str = BM25,
         retrieval_options: Mapping[str, Any] | None = None,
+        wrappers: Sequence[Any] = (),
         budget: int = 2**62,
         core_budget: int = 512,
         count_tokens: TokenCounter = count_words,
@@ -68,12 +73,14 @@ class OpenMemory:
         if clean_text(user) != user:
             raise DataError(f"{user[:60]!r} is no name of a user: it holds half a surrogate pair.")
         self.user = user
-        self._given = design
+        self._given = design, tuple(wrappers)
         self._retrieval = retrieval, dict(retrieval_options or {})
         self._core_budget = core_budget
         self._keep = (history or History()).keep
         self._count_tokens = count_tokens
-        self._memory = with_retrieval(DESIGNS.get(design)(budget, core_budget, count_tokens), *self._retrieval)
+        self._memory = with_retrieval(
+            open_design(design, wrappers)(budget, core_budget, count_tokens), *self._retrieval
+        )
         stamp = self._memory.snapshot()
         self._version: int = stamp.get("version", 1)
         self.design: str = stamp.get("design") or design
@@ -102,7 +109,8 @@ class OpenMemory:
             return type(self)(
                 database,
                 user,
-                design=self._given,
+                design=self._given[0],
+                wrappers=self._given[1],
                 retrieval=self._retrieval[0],
                 retrieval_options=self._retrieval[1],
                 budget=self._memory.budget,
@@ -136,6 +144,22 @@ class OpenMemory:
         """The memory as it is now, for a program that uses this file in one thread; else `reading`."""
         with self.reading() as memory:
             return memory
+
+    @property
+    def apart(self) -> list[Apart]:
+        """The calls that the wrapper `guard` keeps apart: nobody is shown them. None where the memory has no guard."""
+        with self.reading() as memory:
+            return memory.apart if isinstance(memory, OrderGuard) else []
+
+    @property
+    def tidies(self) -> bool:
+        """Whether the memory is under the wrapper `consolidate`."""
+        return isinstance(self._memory, Consolidate)
+
+    def tidying_due(self) -> bool:
+        """Return whether the wrapper `consolidate` wants the memory tidied now."""
+        with self.reading() as memory:
+            return tidying_due(memory)
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         """Return what is shown for a question, at most `budget` tokens of it."""
@@ -277,6 +301,13 @@ class OpenMemory:
             known = database.execute("SELECT 1 FROM users WHERE user = ?", (self.user,)).fetchone()
         if known is None:
             check_length("a user's name", self.user)
+
+    def _guarded(self) -> OrderGuard:
+        if not isinstance(self._memory, OrderGuard):
+            raise NotOffered(
+                f"a memory of the design {self.design} keeps nothing apart: memory.wrappers names no guard."
+            )
+        return self._memory
 
     def _check_open(self) -> None:
         if self._closed:

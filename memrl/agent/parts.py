@@ -7,6 +7,7 @@ part. Invariant: parts put together are the state that was split, its order incl
 from __future__ import annotations
 
 import json
+import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
@@ -44,6 +45,22 @@ def whole(parts: Mapping[str, str]) -> dict[str, Any]:
 def part_of_item(item_id: str, key: str = "items") -> str:
     """Return the name of the part that is an item of the list `key`."""
     return _text([key, _ITEM, item_id])
+
+
+def kept_apart(database: sqlite3.Connection, user: str | None = None) -> list[dict[str, Any]]:
+    """Return what the wrapper `guard` keeps apart in a file: of each write `user`, `id`, `tool`, `text`, `why`, `time`.
+
+    Args:
+        user: whose; None: of all.
+    """
+    rows = database.execute("SELECT user, name, value FROM parts WHERE name LIKE '[\"guard\",%' ORDER BY user, name")
+    found = []
+    for owner, name, value in rows:
+        key, note = json.loads(name)[2], json.loads(value)
+        if isinstance(note, dict) and note and user in (None, owner):
+            told = {each: note[each] for each in ("tool", "text", "why", "time")}
+            found.append({"user": owner, "id": key, **told})
+    return found
 
 
 def placed(names: Sequence[str], known: Mapping[str, float]) -> dict[str, float]:

@@ -6,6 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+from rich.table import Table
+
+from memrl.cli.console import add_json_option, print_json, wide_console
+
 
 def add_agent_command(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add `agent` to the parser of `memrl`."""
@@ -26,6 +31,21 @@ def add_agent_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     vacuum.add_argument("store", type=Path, metavar="STORE", help="the memory file")
     vacuum.set_defaults(command=_vacuum)
+    apart = agent_commands.add_parser(
+        "apart",
+        parents=[common],
+        help="list the writes that a memory's guard keeps apart",
+        description=(
+            "List the writes that the wrapper guard keeps apart from the memories of a file, as they looked like "
+            "orders: whose, what they would have written, and why. MemoryAgent.release lets one in, .discard forgets it."
+        ),
+        epilog="example: memrl agent apart memory.sqlite --user ann",
+        allow_abbrev=False,
+    )
+    apart.add_argument("store", type=Path, metavar="STORE", help="the memory file")
+    apart.add_argument("--user", help="of this user alone")
+    add_json_option(apart)
+    apart.set_defaults(command=_apart)
 
 
 def _vacuum(arguments: argparse.Namespace) -> None:
@@ -39,3 +59,22 @@ def _vacuum(arguments: argparse.Namespace) -> None:
     finally:
         database.close()
     print(f"{store}: {store.stat().st_size:,} bytes, before {before:,}")
+
+
+def _apart(arguments: argparse.Namespace) -> None:
+    from memrl.agent.database import Database
+    from memrl.agent.parts import kept_apart
+
+    database = Database(arguments.store, make=False)
+    try:
+        with database.reading() as reader:
+            found = kept_apart(reader, arguments.user)
+    finally:
+        database.close()
+    if arguments.json:
+        print_json(found)
+        return
+    table = Table("user", "id", "what", "why", title=f"kept apart in {escape(str(arguments.store))}")
+    for one in found:
+        table.add_row(*(escape(one[key]) for key in ("user", "id", "text", "why")))
+    wide_console().print(table if found else f"{arguments.store}: nothing is kept apart")

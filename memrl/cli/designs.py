@@ -19,9 +19,10 @@ def add_designs_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="memory designs: how a memory is laid out, written and searched",
         description=(
             "List the memory designs that memory.design may name, those of installed packages too: what each is, its "
-            "tools, and the paper that it is after. docs/designs.md has an example of each, and how to write one."
+            "tools, and the paper that it is after; and the wrappers that memory.wrappers may lay over any of them. "
+            "docs/designs.md has an example of each, and how to write one."
         ),
-        epilog="example: memrl designs, then memrl train tiny memory.design=ledger",
+        epilog="example: memrl designs, then memrl train tiny memory.design=ledger memory.wrappers=[decay]",
         allow_abbrev=False,
     )
     add_json_option(designs)
@@ -30,9 +31,11 @@ def add_designs_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _designs(arguments: argparse.Namespace) -> None:
     from memrl.envs.designs import DESIGNS
-    from memrl.envs.designs.describe import describe
+    from memrl.envs.designs.describe import describe, describe_wrapper
+    from memrl.envs.wrappers import WRAPPERS
 
     found = [describe(name) for name, _ in DESIGNS.items()]
+    wrappers = [describe_wrapper(name) for name, _ in WRAPPERS.items()]
     if arguments.json:
         print_json(
             [
@@ -42,8 +45,20 @@ def _designs(arguments: argparse.Namespace) -> None:
                     "tools": [tool.name for tool in one.tools],
                     "paper": one.paper,
                     "left_out": one.left_out,
+                    "wrapper": False,
                 }
                 for one in found
+            ]
+            + [
+                {
+                    "name": one.name,
+                    "line": one.line,
+                    "settings": {name: each._asdict() for name, each in one.settings.items()},
+                    "paper": one.paper,
+                    "left_out": one.left_out,
+                    "wrapper": True,
+                }
+                for one in wrappers
             ]
         )
         return
@@ -51,4 +66,10 @@ def _designs(arguments: argparse.Namespace) -> None:
     for one in found:
         tools = "\n".join(tool.name for tool in one.tools)
         table.add_row(*map(escape, (one.name, one.line, tools, one.paper.removeprefix("After "))))
-    wide_console().print(table)
+    over = Table("wrapper", "what it does", "settings", "after", title="wrappers over any of them (memory.wrappers)")
+    for each in wrappers:
+        settings = "\n".join(f"{name}: {setting.default:g}" for name, setting in each.settings.items())
+        over.add_row(*map(escape, (each.name, each.line, settings, each.paper.removeprefix("After "))))
+    console = wide_console()
+    console.print(table)
+    console.print(over)

@@ -16,6 +16,7 @@ from memrl.envs.logs import LOG_FORMATS
 from memrl.envs.registry import Registry, stray_plugins
 from memrl.envs.sources import SOURCES
 from memrl.envs.suggest import did_you_mean
+from memrl.envs.wrappers import WRAPPERS
 from memrl.errors import PluginError
 from memrl.rewards.parts import PARTS
 
@@ -25,6 +26,7 @@ DOORS: tuple[Registry[Any], ...] = (
     PARTS,
     *(registry for registry in BY_KEY.values() if registry.group is not None),
     TRACKERS,
+    WRAPPERS,
 )
 """Every registry that takes entry points."""
 

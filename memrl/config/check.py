@@ -27,6 +27,7 @@ from memrl.envs.retrieval import RETRIEVALS, complaint_of
 from memrl.envs.sources import SOURCES, open_source, option_names
 from memrl.envs.specs import parse_spec
 from memrl.envs.suggest import did_you_mean
+from memrl.envs.wrappers import open_design
 from memrl.rewards.alarms import ALARMS
 from memrl.rewards.compose import PRESETS, open_part, resolve_weights
 from memrl.rewards.judge import ANSWER_RUBRICS
@@ -129,6 +130,7 @@ def check_config(config: Config, *, files: bool = True, machine: bool = True) ->
     return [
         *_ranges(config),
         *_choices(config),
+        *_wrappers(config),
         *_staleness(config),
         *_vllm(config, files and machine),
         *_trackers(config, files and machine),
@@ -171,6 +173,16 @@ def _choices(config: Config) -> Iterator[str]:
             continue
         elif key in BY_KEY and (complaint := _named(BY_KEY[key], value)):
             yield f"{key} is {value!r}{complaint}"
+
+
+def _wrappers(config: Config) -> Iterator[str]:
+    memory = config.memory
+    if not memory.wrappers or not DESIGNS.knows(memory.design) or DESIGNS.complaint(memory.design):
+        return
+    try:
+        open_design(memory.design, memory.wrappers)
+    except (DataError, PluginError) as error:
+        yield str(error).removesuffix(".")
 
 
 def _trackers(config: Config, here: bool) -> Iterator[str]:

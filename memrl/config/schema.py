@@ -71,6 +71,7 @@ class MemoryConfig:
     design: str = "stores"  # core + semantic + episodic; or a plug-in's
     retrieval: str = "bm25"  # how items are found: bm25 | dense | hybrid | rerank | iterative | anchored | a plug-in's
     retrieval_options: dict[str, Any] = field(default_factory=dict)  # of that retrieval, e.g. {model: a model folder}
+    wrappers: list[Any] = field(default_factory=list)  # over it: [decay, guard], [{wrapper: decay, strength: 20}], ...
     budget: int = 2048  # tokens the whole memory may hold
     core_budget: int = 512  # tokens the core paragraph may hold
     render_budget: int = 1024  # tokens of memory shown while reading a chunk

@@ -101,6 +101,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -438,7 +439,8 @@ def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: d
     means = {question: float(np.mean(found)) for question, found in scores.items()}
     rows = [np.zeros(len(episode.steps)) for episode in episodes]
     for episode, row in zip(episodes, rows, strict=True):
-        chunks = np.array([step.chunk for step in episode.steps])
+        # A step that tidies has read no evidence, and comes after its chunk.
+        chunks = np.array([step.chunk + 0.5 if step.tidies else step.chunk for step in episode.steps])
         for answer in episode.answers:
             share = _evidence_share(chunks, answer.evidence or (), config.spill)
             if share is None:
@@ -448,7 +450,7 @@ def _by_evidence(episodes: Sequence[Episode], config: AdvantageConfig, slopes: d
     return rows
 
 
-def _evidence_share(chunks: NDArray[np.int64], evidence: Sequence[int], spill: float) -> Array | None:
+def _evidence_share(chunks: NDArray[Any], evidence: Sequence[int], spill: float) -> Array | None:
     """Return share[q,t], which sums to 1; None where no step read evidence of the question."""
     read = np.isin(chunks, evidence)
     if not read.any():

@@ -144,6 +144,7 @@ def faithful_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> fl
         in " ".join(by_id[episode.source, episode.stream_id].chunks[step.chunk].text.split())
         for episode in episodes
         for step in episode.steps
+        if not step.tidies
         for result in step.results
         if result.ok and result.content
     ]
@@ -159,7 +160,7 @@ def update_id_share(episodes: Sequence[Episode], streams: Sequence[Stream]) -> f
     right: list[bool] = []
     for episode in episodes:
         notes = by_id[episode.source, episode.stream_id].metadata.get("notes") or []
-        for step in episode.steps:
+        for step in (step for step in episode.steps if not step.tidies):
             replaced = {note["text"]: note["replaces"] for note in (notes[step.chunk] if notes else ())}
             named = {change["id"]: change["before"] for change in step.diff}
             for call in step.calls:

@@ -7,7 +7,7 @@ place in a step's changes, an item is one of the final memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import fmean
@@ -311,6 +311,13 @@ def episode_record(place: GroupPlace, told: Told, *, instruction: str, reader: s
     }
 
 
+def _told(change: Mapping[str, Any], place: int) -> str:
+    """The text of a change before (0) or after it (1), with the item's time where the change is of that."""
+    text: str = change["after" if place else "before"]
+    time = change["times"][place] if change.get("times") else None
+    return f"({time}) {text}" if time else text
+
+
 def _step_record(episode: Episode, step: Step, before: int) -> StepRecord:
     stores = {result.item_id: result.store for result in step.results if result.item_id}
     stores |= {item["id"]: item.get("store") for item in episode.memory.get("items", []) if item["id"] not in stores}
@@ -320,8 +327,8 @@ def _step_record(episode: Episode, step: Step, before: int) -> StepRecord:
             "op": change["op"],
             "item": cut(change["id"], 200),
             "store": stores.get(change["id"]),
-            "before": None if change["before"] is None else cut(change["before"]),
-            "after": None if change["after"] is None else cut(change["after"]),
+            "before": None if change["before"] is None else cut(_told(change, 0)),
+            "after": None if change["after"] is None else cut(_told(change, 1)),
             "tokens": step.memory_tokens - before if len(step.diff) == 1 else None,
             "false": unfaithful.get(change["id"], "") if change["after"] is not None else "",
             "sentence": None if change["after"] is None else _source_of(episode, step.chunk, change["after"]),

@@ -321,6 +321,7 @@ class ChangeRecord(TypedDict):
     store: str | None
     before: str | None
     after: str | None
+    """The texts; after their times where the item's has changed."""
     tokens: int | None
     """Tokens of the memory after the step less before it, where this is its only change; else null."""
     false: str

@@ -168,12 +168,16 @@ class Reading:
         return min((self._having.get(word, ()) for word in words), key=len, default=self.written)
 
     def stamp(self, one: HeldText) -> str:
-        """Return the time that an episodic item which is gone bore, if none was named: its chunk's. The final memory
-        does not keep it; of one that it holds the text has it."""
+        """Return the time that an item which is gone bore, as its call's result tells it. The final memory does not
+        keep it; of one that it holds the text has it. Where no result tells (older episodes), an episodic item bore its
+        chunk's, if none was named."""
         if one.ended is None or one.item in self.items:
             return ""
         step = self.steps[one.step]
-        store = next((result.store for result in step.results if result.item_id == one.item), None)
+        written = [result for result in step.results if result.item_id == one.item]
+        if time := next((result.time for result in reversed(written) if result.time), None):
+            return time
+        store = next((result.store for result in written), None)
         return self.chunks[step.chunk].time or "" if store == "episodic" and step.chunk < len(self.chunks) else ""
 
     def age(self, one: HeldText) -> tuple[int, int]:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
-from memrl.envs.designs import DESIGNS, MemoryDesign
+from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.searching import with_retrieval
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Stream
+from memrl.envs.wrappers import open_design
 
 
 def new_memory(config: MemoryConfig, prompter: Prompter, room: int = 1) -> MemoryDesign:
-    """Return an empty memory of the configured design, retrieval and budgets, counted in the policy's own tokens.
+    """Return an empty memory of the configured design, wrappers, retrieval and budgets, counted in the policy's own
+    tokens.
 
     Args:
         room: times the budgets.
 
     Raises:
-        PluginError: the design or the retrieval is unknown, or somebody else's and cannot be imported or called.
+        DataError: a wrapper's setting is unknown or out of range.
+        PluginError: the design, a wrapper or the retrieval is unknown, or somebody else's and cannot be imported or
+            called.
     """
-    memory = DESIGNS.get(config.design)(room * config.budget, room * config.core_budget, prompter.count_tokens)
+    new = open_design(config.design, config.wrappers)
+    memory = new(room * config.budget, room * config.core_budget, prompter.count_tokens)
     return with_retrieval(memory, config.retrieval, config.retrieval_options)
 
 

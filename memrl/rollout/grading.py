@@ -35,7 +35,9 @@ class Grading:
         Raises:
             JudgeError, EngineError: the judge failed.
         """
-        checks = await asyncio.gather(*(self._checks(stream, step, place.under(step.chunk)) for step in steps))
+        checks = await asyncio.gather(
+            *(self._checks(stream, step, place.under(number)) for number, step in enumerate(steps))
+        )
         points = self._points(stream)
         held: list[Sequence[str]] = [[], *held_after(steps)]
         return [
@@ -78,7 +80,9 @@ class Grading:
             value = (
                 content_value_memalpha(right, len(step.results))
                 if self._memalpha
-                else content_value(right, extraction(points[step.chunk] if points else [], before, after))
+                else content_value(
+                    right, extraction(points[step.chunk] if points and not step.tidies else [], before, after)
+                )
             )
             update["parts"] = {**step.parts, "content": value}
         return step.model_copy(update=update)
@@ -88,6 +92,9 @@ class Grading:
         written = [(str(result.item_id), str(result.store), result.content) for result in step.results]
         told = [(item, store, text) for item, store, text in written if text]
         so_far = stream.chunks[: step.chunk + 1]
+        taken = [change["before"] for change in step.diff if change["before"]]
+        if step.tidies and taken:  # what it has taken out of the memory is what it was told
+            so_far = (*so_far, Chunk(text="\n".join(taken)))
         passages = [(chunk.text, chunk.time or "") for chunk in so_far]
         checks = [
             ContentCheck(item_id=item, text=text, unfaithful=unfaithful(text, passages)) for item, _, text in told

@@ -146,7 +146,7 @@ class Lengths:
     def _reading(self, stream: Stream, place: int) -> int:
         """The tokens of the prompt at a chunk, beside an empty memory."""
         env = new_env(self._memory, self._rollout, self._prompter, stream, new_memory(self._memory, self._prompter))
-        env.position = place
+        env.go_to(place)
         observation = env.observe()
         return len(self._prompter.encode(observation.messages, observation.tools))
 

@@ -1,24 +1,27 @@
 """Calls of an episode made again on a memory that is another than the one they were made for.
 
-What succeeded, or was refused as a duplicate, is tried again; calls that failed otherwise are not, not even those that
-were over budget: see docs/credit.md. A call means the item that it named when it was made: where that has another id
-now it gets that one; where that is not here it gets the item that says the same as that one did when the call was
-made, and fails if there is none, even if the id is another item's now.
+What succeeded, was refused as a duplicate or kept apart, is tried again; calls that failed otherwise are not, not
+even those that were over budget: see docs/credit.md. A call means the item that it named when it was made: where that
+has another id now it gets that one; where that is not here it gets the item that says the same as that one did when
+the call was made, and fails if there is none, even if the id is another item's now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.stream import Stream
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
+from memrl.envs.wrappers.consolidate import turns_of
+from memrl.records import Step
 
 Calls = Sequence[Sequence[ToolCall]]
 """The calls of each step, as they were carried out."""
-MADE_AGAIN = (ResultCode.OK, ResultCode.DUPLICATE)
+MADE_AGAIN = (ResultCode.OK, ResultCode.DUPLICATE, ResultCode.KEPT_APART)
 
 
 class Entry(NamedTuple):
@@ -63,10 +66,14 @@ class Ledger:
             if result.content is None:
                 self._entries.pop(result.item_id, None)
                 continue
-            if not result.content:  # its text is what it was
-                continue
             before = self._entries.get(result.item_id)
-            when = before.time if before else _time(call, result, time) if not named_items(call) else ""
+            if not result.content:  # its text is what it was
+                if before and result.time:
+                    self._entries[result.item_id] = before._replace(time=result.time)
+                continue
+            when = result.time
+            if when is None:  # of a design that does not tell it, or an item without one
+                when = before.time if before else _time(call, result, time) if not named_items(call) else ""
             self._entries[result.item_id] = Entry(result.store or "", when, result.content)
         return self
 
@@ -94,6 +101,7 @@ class Replay:
         self._stream = stream
         self._played = played.copy()
         self._here = here.copy()
+        self._turns = turns_of(memory, len(stream.chunks))
         self._ids: dict[str, str | None] = {item: None for item in played if item not in before}
         """Ids in the episode -> ids here, None where it is not known which. All others are the same."""
 
@@ -106,19 +114,23 @@ class Replay:
         Returns:
             Of each call the result now; of those that were not tried again, the one before.
         """
-        return [self._make(number, call, before) for call, before in zip(calls, results, strict=True)]
+        turn = self._turns[number]
+        chunk = None if turn.tidies else self._stream.chunks[turn.chunk]
+        begin_step(self._memory, None if chunk is None else chunk.text)
+        time = None if chunk is None else chunk.time
+        return [self._make(time, call, before) for call, before in zip(calls, results, strict=True)]
 
-    def _make(self, number: int, call: ToolCall, before: ToolResult) -> ToolResult:
+    def _make(self, time: str | None, call: ToolCall, before: ToolResult) -> ToolResult:
         if before.code not in MADE_AGAIN:
             return before
-        time, named = self._stream.chunks[number].time, named_items(call)
+        named = self._named(call)
         there = {argument: self._find(item) for argument, item in named.items()}
         for argument, item in there.items():
             if item is None:
                 self._played.follow([call], [before], time)
                 message = f"no item {named[argument][:80]!r} here"
                 return ToolResult(name=before.name, code=ResultCode.UNKNOWN_ID, message=message)
-        now_call = call.model_copy(update={"arguments": {**call.arguments, **there}}) if there else call
+        now_call = self._renamed(call, {place: item for place, item in there.items() if item is not None})
         now = self._memory.execute(now_call, time=time)
         self._played.follow([call], [before], time)
         self._here.follow([now_call], [now], time)
@@ -127,6 +139,21 @@ class Replay:
             if now.code is ResultCode.DUPLICATE:
                 self._ids[before.item_id] = self._same(before.item_id)
         return now
+
+    def _named(self, call: ToolCall) -> dict[str, str]:
+        """The ids of the items that a call names, by where they stand in it."""
+        named = getattr(self._memory, "named_items", named_items)
+        found: dict[str, str] = named(call)
+        return found
+
+    def _renamed(self, call: ToolCall, there: Mapping[str, str]) -> ToolCall:
+        """The call with other ids in the places of those that it names."""
+        if not there:
+            return call
+        if (renamed := getattr(self._memory, "renamed", None)) is not None:
+            other: ToolCall = renamed(call, there)
+            return other
+        return call.model_copy(update={"arguments": {**call.arguments, **there}})
 
     def _find(self, item: str) -> str | None:
         """The id here of the item that the episode's call names; None where there is no such item."""
@@ -184,12 +211,18 @@ def walk(
     Yields:
         A step's number, what the memory holds before it, and what after it.
     """
-    held = Ledger()
+    held, turns = Ledger(), turns_of(memory, len(stream.chunks))
     for number in range(steps):
-        after = held.copy().follow(calls[number], results[number], stream.chunks[number].time)
+        time = None if turns[number].tidies else stream.chunks[turns[number].chunk].time
+        after = held.copy().follow(calls[number], results[number], time)
         yield number, held, after
         play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         held = after
+
+
+def time_of(stream: Stream, step: Step) -> str | None:
+    """Return the time of the chunk that a step reads."""
+    return None if step.tidies else stream.chunks[step.chunk].time
 
 
 def named_items(call: ToolCall) -> dict[str, str]:
@@ -199,6 +232,6 @@ def named_items(call: ToolCall) -> dict[str, str]:
 
 
 def _time(call: ToolCall, result: ToolResult, time: str | None) -> str:
-    """The time of an item that was inserted: only events have one."""
+    """The time of an item that was inserted, where its result does not tell it: only events have one then."""
     told = call.arguments.get("time")
     return " ".join((told or time or "").split()) if result.store == "episodic" else ""

@@ -23,7 +23,7 @@ from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import RewardWeights
 from memrl.rollout.counterfactual import contents, view_key
 from memrl.rollout.grading import held_after
-from memrl.rollout.replay import Calls, Ledger, Replay, walk
+from memrl.rollout.replay import Calls, Ledger, Replay, time_of, walk
 from memrl.rollout.together import together
 
 Result = TypeVar("Result")
@@ -165,6 +165,7 @@ class Rerolls:
         done: StepResult = env.step(text, truncated=completion.stop == "length")
         steps[place] = Step(
             chunk=steps[place].chunk,
+            tidies=steps[place].tidies,
             prompt_ids=steps[place].prompt_ids,
             completion=completion,
             text=text,
@@ -172,7 +173,7 @@ class Rerolls:
             diff=done.diff,
             memory_tokens=done.memory_tokens,
         )
-        here = held.copy().follow(done.calls, done.results[: len(done.calls)], stream.chunks[place].time)
+        here = held.copy().follow(done.calls, done.results[: len(done.calls)], time_of(stream, steps[place]))
         replay = Replay(memory, stream, held, after, here)
         for later in range(place + 1, len(steps)):
             before = steps[later].results

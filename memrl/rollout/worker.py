@@ -22,6 +22,7 @@ from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
+from memrl.envs.wrappers.consolidate import PlannedStep
 from memrl.errors import ConfigError, EngineError
 from memrl.frozen.judge import Judge
 from memrl.frozen.reader import Reader
@@ -49,6 +50,21 @@ def episode_seed(seed: int, place: Place) -> int:
 def group_seed(seed: int, place: Place) -> int:
     """Return the seed of what all episodes of a group have in common, from the run's `seed`."""
     return request_seed(seed, place.step, place.stream)
+
+
+def _under(turn: PlannedStep) -> tuple[int, ...]:
+    """The numbers of a step among those of its episode: of one that reads, its chunk."""
+    return (turn.chunk, -1) if turn.tidies else (turn.chunk,)
+
+
+def _step_seed(seed: int, turn: PlannedStep, *more: int) -> int:
+    """The seed of a step's request, from its episode's."""
+    return request_seed(seed, *_under(turn), *more)
+
+
+def _step_of(turn: PlannedStep) -> str:
+    """A step in error messages."""
+    return f"the tidying after chunk {turn.chunk}" if turn.tidies else f"chunk {turn.chunk}"
 
 
 class RolloutWorker:
@@ -168,7 +184,8 @@ class RolloutWorker:
             chunks=list(stream.chunks),
         ).paid(self._weights)
         if self._needs_rerolls and temperature is None:
-            episode = await self._rerolls(stream, sizes, seed, adapter, place)(stream, episode, calls, held)
+            rerolls = self._rerolls(stream, sizes, seed, adapter, place, len(steps))
+            episode = await rerolls(stream, episode, calls, held)
         return episode
 
     async def _read(
@@ -187,24 +204,25 @@ class RolloutWorker:
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
         while not env.done:
-            chunk = env.position
+            number, turn = env.position, env.turn
             observation = env.observe()
             prompt_ids = self.prompter.encode(observation.messages, observation.tools)
             if len(prompt_ids) > rollout.max_prompt_tokens:
                 raise ConfigError(
-                    f"stream {stream.id!r} of {stream.source}, chunk {chunk}: the prompt has {len(prompt_ids)} tokens, "
-                    f"rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
+                    f"stream {stream.id!r} of {stream.source}, {_step_of(turn)}: the prompt has {len(prompt_ids)} "
+                    f"tokens, rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
             completion = await self._complete(
-                prompt_ids, request_seed(seed, chunk), adapter, place.at(chunk), temperature, f"chunk {chunk}"
+                prompt_ids, _step_seed(seed, turn), adapter, place.at(number), temperature, _step_of(turn)
             )
             text = self.prompter.decode(completion.ids)
             result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
             steps.append(
                 Step(
-                    chunk=chunk,
+                    chunk=turn.chunk,
+                    tidies=turn.tidies,
                     prompt_ids=prompt_ids,
                     completion=completion,
                     text=text,
@@ -249,20 +267,19 @@ class RolloutWorker:
         return completion
 
     def _rerolls(
-        self, stream: Stream, sizes: MemoryConfig, seed: int, adapter: AdapterRef | None, place: Place
+        self, stream: Stream, sizes: MemoryConfig, seed: int, adapter: AdapterRef | None, place: Place, steps: int
     ) -> Rerolls:
         """Return the function that re-rolls the steps of the episode at `place`; `sizes` are those of its memory."""
-        after = len(stream.chunks) + 3  # the stages of questions, their repetition and grading come before
+        after = steps + 3  # the stages of questions, their repetition and grading come before
 
         async def complete(step: Step, number: int) -> Completion:
-            where = f"chunk {step.chunk}, re-roll {number}"
-            at = place.at(after).under(step.chunk, number)
-            return await self._complete(
-                step.prompt_ids, request_seed(seed, step.chunk, number), adapter, at, None, where
-            )
+            turn = PlannedStep(step.chunk, step.tidies)
+            where = f"{_step_of(turn)}, re-roll {number}"
+            at = place.at(after).under(*_under(turn), number)
+            return await self._complete(step.prompt_ids, _step_seed(seed, turn, number), adapter, at, None, where)
 
         async def grade(steps: Sequence[Step], number: int) -> Step:
-            at = place.at(after + 1).under(steps[-1].chunk, number)
+            at = place.at(after + 1).under(*_under(PlannedStep(steps[-1].chunk, steps[-1].tidies)), number)
             return await self._grading.grade_last(stream, steps, at)
 
         async def ask(question: Question, memory: MemoryDesign, chunk: int, number: int) -> AnswerRecord:

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 
 import memrl
 from memrl.envs.designs import MemoryItem
-from memrl.envs.designs.stores import INSERT
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
 from memrl.errors import MemrlError
 from memrl.serve.limits import ModelCalls
@@ -120,8 +119,8 @@ def _memory_tool(agent: MemoryAgent, schema: ToolSchema) -> _Offered:
     function = schema.json_schema()["function"]
     hints = types.ToolAnnotations(
         read_only_hint=False,
-        destructive_hint=schema is not INSERT,
-        idempotent_hint=schema is not INSERT,
+        destructive_hint=schema.effect != "adds",
+        idempotent_hint=schema.effect == "changes",
         open_world_hint=False,
     )
     tool = types.Tool(

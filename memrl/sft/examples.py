@@ -12,7 +12,7 @@ from memrl.envs.designs import MemoryDesign
 from memrl.envs.stream import Stream
 from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory
-from memrl.sft.teacher import Carelessness, demonstrate, fill, supported
+from memrl.sft.teacher import Carelessness, demonstrate, demonstrate_tidying, fill, supported
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def memorising(
     habits: Carelessness,
     memory: MemoryDesign | None = None,
 ) -> Iterator[Example]:
-    """One example a chunk: the teacher plays the stream, and what it stored stands in the next prompt.
+    """One example a step: the teacher plays the stream, and what it stored stands in the next prompt.
 
     Args:
         memory: an empty one; None: as the config says.
@@ -46,8 +46,12 @@ def memorising(
     env = new_env(config.memory, config.rollout, prompter, stream, memory)
     while not env.done:
         observation = env.observe()
-        view = memory.render(stream.chunks[env.position].text, config.memory.render_budget)
-        text = prompter.dialect.format(demonstrate(stream, env.position, memory, view, rng, habits))
+        if env.turn.tidies:
+            calls = demonstrate_tidying(memory)
+        else:
+            view = memory.render(stream.chunks[env.turn.chunk].text, config.memory.render_budget)
+            calls = demonstrate(stream, env.turn.chunk, memory, view, rng, habits)
+        text = prompter.dialect.format(calls)
         yield example(prompter, prompter.encode(observation.messages, observation.tools), text)
         env.step(text)
 

@@ -13,7 +13,9 @@ from typing import Any
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import MemoryDesign, MemoryItem, MemoryView
 from memrl.envs.designs.keeping import Keeping, calls_that_keep, holder, noted
+from memrl.envs.designs.stepping import begin_step
 from memrl.envs.stream import Question, Stream
+from memrl.envs.terms import terms
 from memrl.envs.text import stands_in
 from memrl.envs.tools import ToolCall
 
@@ -59,6 +61,18 @@ def demonstrate(
     return calls_that_keep(memory, wishes, stream.chunks[chunk].time)
 
 
+def demonstrate_tidying(memory: MemoryDesign) -> list[ToolCall]:
+    """The calls the teacher makes where nothing is read: it removes one item whose words another one says too, and else
+    makes none. Which of the others are worth their room is left to find out."""
+    items = [(item, set(terms(item.content))) for item in memory.items]
+    for item, own in items:
+        if any(own < others or (own == others and other.order > item.order) for other, others in items):
+            calls = memory.drop(item)
+            if calls:
+                return calls
+    return []
+
+
 def supported(stream: Stream, question: Question, view: MemoryView) -> bool:
     """Return whether the items in sight say the answer, as far as the source lets one tell."""
     support = stream.metadata.get("support", {}).get(question.id)
@@ -82,5 +96,6 @@ def fill(stream: Stream, memory: MemoryDesign, rng: random.Random, share: float)
     for index, chunk in enumerate(stream.chunks):
         view = memory.render(chunk.text, memory.budget)
         habits = Carelessness(share, share, update=0.5, misfile=0.02)
+        begin_step(memory, chunk.text)
         for call in demonstrate(stream, index, memory, view, rng, habits):
             memory.execute(call, time=chunk.time)

@@ -19,6 +19,7 @@ from memrl.rollout.environment import new_env, new_memory
 from memrl.sft.examples import answering, memorising
 from memrl.sft.run import warm_start
 from memrl.sft.teacher import Carelessness
+from memrl.storage.rundir import EpisodeWriter
 from memrl.training.trainer import Trainer
 from tests.support import ROOT, quiet, rows, small_config
 
@@ -53,6 +54,38 @@ def test_every_design_trains_under_every_credit(name: str, mode: str, quick_mode
     Trainer(config, name=name, resume=False, console=quiet()).run()
     assert rows(tmp_path / "run")[-1]["step"] == 1
     assert wants_rerolls(mode) == (mode == "reroll")
+
+
+WRAPPED = "[{wrapper: decay, strength: 1.0}, guard, {wrapper: consolidate, every: 2}]"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("stores", "evidence"),
+        *(pytest.param(name, "reroll", marks=pytest.mark.slow) for name in DESIGNS.shipped),
+        *(pytest.param("ledger", mode, marks=pytest.mark.slow) for mode in ("counterfactual", "retrieved", "episode")),
+    ],
+)
+def test_a_wrapped_design_is_warm_started_trained_and_told(
+    name: str, mode: str, quick_model: Path, tmp_path: Path
+) -> None:
+    changes = {
+        **ROOMY, "memory.design": name, "memory.wrappers": WRAPPED, "advantage.mode": mode, "train.steps": 1,
+        "eval.every": 0,
+    }  # fmt: skip
+    config = small_config(quick_model, tmp_path / "run", changes)
+    prompter = Prompter(load_tokenizer(config.model), HermesDialect())
+    [stream] = synthetic(seed=4, count=1, chunks=4, changes=0.5, events=0.3)
+    assert len(list(memorising(stream, config, prompter, random.Random(0), Carelessness()))) == 6
+    Trainer(config, name=name, resume=False, console=quiet()).run()
+    assert rows(tmp_path / "run")[-1]["step"] == 1
+    step = EpisodeWriter(tmp_path / "run" / "episodes").read(1)
+    tidied = [one.tidies for one in step[0].steps]
+    assert sum(tidied) == -(-sum(not one for one in tidied) // 2), "after every two chunks and at the end"
+    assert all(len(episode.steps) == len(tidied) for episode in step)
+    assert all("# No text" in prompter.decode(one.prompt_ids) for one in step[0].steps if one.tidies)
+    assert step[0].memory["design"] == f"{name}+decay+guard+consolidate"
 
 
 def test_a_design_of_ones_own_is_warm_started_and_trained(

@@ -114,8 +114,24 @@ def test_a_run_by_somebody_elses_design_dialect_engine_reader_and_tracker(
     assert {entry for entry in used if isinstance(entry, str)} == {"design", "dialect", "engine", "closed"}
 
 
+SERVED = """
+import sys
+from starlette.testclient import TestClient
+from memrl import MemoryAgent
+from memrl.serve.app import create_app
+from memrl.serve.limits import Limits, ModelCalls
+with MemoryAgent.open(sys.argv[1], store=sys.argv[2], device="cpu") as agent:
+    limits = Limits()
+    with TestClient(create_app(agent, limits=limits, token=None)) as client:
+        written = {"operations": [{"name": "memory_write", "arguments": {"content": "Ann sang."}}], "time": "May 2"}
+        assert client.post("/v1/users/ann/memory/operations", json=written).status_code == 200
+        [item] = client.get("/v1/users/ann/memory").json()["items"]
+    print(f"{item['id']} ({item['time']}): {item['content']}")
+"""
+
+
 @pytest.mark.slow
-def test_a_package_brings_its_own_source_part_credit_loss_and_tracker(tmp_path: Path) -> None:
+def test_a_package_brings_its_own_source_design_part_credit_loss_and_tracker(tmp_path: Path) -> None:
     source, installed, elsewhere = tmp_path / "source", tmp_path / "installed", tmp_path / "elsewhere"
     shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves a folder there
     elsewhere.mkdir()
@@ -137,6 +153,7 @@ def test_a_package_brings_its_own_source_part_credit_loss_and_tracker(tmp_path: 
     found = [row for row in json.loads(memrl("plugins", "--json")) if row["distribution"] == "memrl-moves 0.1.0"]
     assert {row["kind"]: row["name"] for row in found} == {
         "source": "moves",
+        "memory design": "diary",
         "reward part": "brevity",
         "credit mode": "leave_one_out",
         "loss": "reinforce",
@@ -155,3 +172,11 @@ def test_a_package_brings_its_own_source_part_credit_loss_and_tracker(tmp_path: 
         tracked = list(csv.DictReader(file))
     assert [float(row["reward/qa"] or -1) for row in tracked] == [row.get("reward/qa", -1) for row in rows]
     memrl("rescore", str(run), "rewards.weights.brevity=1.0")
+
+    memrl("export", str(run), str(elsewhere / "exported"))
+    told = json.loads((elsewhere / "exported" / "memory_agent.json").read_text())
+    assert told["memory"]["design"] == "diary" and "memory_write" in told["tools"]
+    served = [sys.executable, "-c", SERVED, str(elsewhere / "exported"), str(elsewhere / "memory.sqlite")]
+    done = subprocess.run(served, cwd=elsewhere, env=environment, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "day_0001 (May 2): Ann sang."

@@ -8,7 +8,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ from memrl.envs.designs.triples import Triples, cut
 from memrl.envs.designs.typed import TypedMemory
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
+from memrl.envs.wrappers import open_design
 from memrl.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 
 HERMES = HermesDialect()
 EVERY = pytest.mark.parametrize("name", DESIGNS.shipped)
+WRAPPED = ({"wrapper": "decay", "strength": 0.5}, "guard", {"wrapper": "consolidate", "every": 2})
 
 
 def new(name: str, budget: int = 1000) -> Any:
@@ -85,7 +87,7 @@ def test_a_design_conforms_on_a_few_seeds(name: str) -> None:
     check_design(name, seeds=range(2), steps=3)
 
 
-def hostile(name: str, number: int) -> None:
+def hostile(name: str, number: int, wrappers: Sequence[Any] = ()) -> None:
     """Have a design read so many texts, fifty an episode."""
     for episode in range(0, number, 50):
         chance = random.Random(f"hostile/{name}/{episode}")
@@ -93,7 +95,7 @@ def hostile(name: str, number: int) -> None:
         for sentence in ("Ada lives in Oslo.", "Ben runs."):
             for one in held.keep(sentence):
                 held.execute(one)
-        check_texts(DESIGNS.get(name), HERMES, [hostile_text(held, HERMES, chance) for _ in range(50)])
+        check_texts(open_design(name, wrappers), HERMES, [hostile_text(held, HERMES, chance) for _ in range(50)])
 
 
 @pytest.mark.long
@@ -106,6 +108,18 @@ def test_no_text_of_a_model_breaks_a_design(name: str) -> None:
 @EVERY
 def test_no_text_of_very_many_breaks_a_design(name: str) -> None:
     hostile(name, 100_000)
+
+
+@pytest.mark.long
+@EVERY
+def test_no_text_of_a_model_breaks_a_wrapped_design(name: str) -> None:
+    hostile(name, 100, WRAPPED)
+
+
+@pytest.mark.slow
+@EVERY
+def test_no_text_of_very_many_breaks_a_wrapped_design(name: str) -> None:
+    hostile(name, 100_000, WRAPPED)
 
 
 class Raises(StoreMemory):
@@ -544,10 +558,12 @@ def test_a_design_says_what_it_is_whose_and_what_was_left_out(name: str) -> None
 def test_memrl_designs_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["designs", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in found] == DESIGNS.shipped
+    assert [row["name"] for row in found if not row["wrapper"]] == DESIGNS.shipped
+    assert [row["name"] for row in found if row["wrapper"]] == ["decay", "guard", "consolidate"]
     assert found[0]["tools"] == ["memory_insert", "memory_update", "memory_delete"]
     assert main(["designs"]) == 0
-    assert "memory_supersede" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "memory_supersede" in listed and "strength: 8" in listed
 
 
 def test_the_nearest_design_is_named() -> None:

@@ -13,13 +13,14 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrl.agent.history import History
-from memrl.agent.memory_file import MemoryFile
+from memrl.agent.memory_file import MemoryFile, ReadStep
 from memrl.agent.once import once
 from memrl.agent.parts import placed, split, whole
 from memrl.cli.main import main
@@ -35,11 +36,13 @@ from tests.support import ROOT
 WRITER = """
 import sys
 from memrl.agent.memory_file import History, MemoryFile
-file = MemoryFile(sys.argv[1], "ann", design=sys.argv[3], history=History(keep=None))
+file = MemoryFile(sys.argv[1], "ann", design=sys.argv[3], wrappers=sys.argv[4:], history=History(keep=None))
 for number in range(int(sys.argv[2]), int(sys.argv[2]) + 200):
     assert file.keep([f"Number {number} came.", f"Number {number} went."], by="writer")[-1].ok
     print(number, flush=True)
 """
+WRAPPERS = ("decay", "guard", "consolidate")
+EVERY_MEMORY = [*((design, ()) for design in (*DESIGNS.shipped, PATH)), *((one, WRAPPERS) for one in DESIGNS.shipped)]
 SAID = re.compile(r"Number (\d+) (came|went)")
 NAMES, PLACES = ("Ann", "Bob", "Cy", "Dan", "Eve"), ("Rome", "Oslo", "Bern", "Cork", "Lyon")
 ROME, OSLO, OBOE = "Ann lives in Rome.", "Ann lives in Oslo.", "Bob plays the oboe."
@@ -341,23 +344,27 @@ def test_history_that_is_forgotten_takes_its_states_along(tmp_path: Path) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("design", [*DESIGNS.shipped, PATH])
-def test_no_user_ever_sees_anothers_memory_whatever_the_design(tmp_path: Path, design: str) -> None:
+@pytest.mark.parametrize(("design", "wrappers"), EVERY_MEMORY)
+def test_no_user_ever_sees_anothers_memory_whatever_the_design(
+    tmp_path: Path, design: str, wrappers: tuple[str, ...]
+) -> None:
+    given: dict[str, Any] = {"design": design, "wrappers": wrappers, "budget": 60}
     draw = random.Random(0)
     alone: dict[str, MemoryFile] = {}
     shared: dict[str, MemoryFile] = {}
     for number in range(24):
         user = draw.choice(["ann", "bob", "ann'--"])
         if user not in alone:
-            alone[user] = MemoryFile(tmp_path / f"{len(alone)}.sqlite", user, design=design, budget=60)
-            shared[user] = MemoryFile(tmp_path / "shared.sqlite", user, design=design, budget=60)
+            alone[user] = MemoryFile(tmp_path / f"{len(alone)}.sqlite", user, **given)
+            shared[user] = MemoryFile(tmp_path / "shared.sqlite", user, **given)
         own, ours = alone[user], shared[user]
         if draw.random() < 0.25:
             assert len(ours.undo()) == len(own.undo())
         calls = [*drawn_calls(own.state(), draw), *own.state().keep(f"{user} said {number}.")]
-        assert ours.execute(calls, time="2024-05-02") == own.execute(calls, time="2024-05-02")
+        step = ReadStep(f"{user} said {number}.")
+        assert ours.execute(calls, time="2024-05-02", step=step) == own.execute(calls, time="2024-05-02", step=step)
     for user, own in alone.items():
-        again = MemoryFile(tmp_path / "shared.sqlite", user, design=design, budget=60)
+        again = MemoryFile(tmp_path / "shared.sqlite", user, **given)
         assert sorted_state(shared[user]) == sorted_state(own) == sorted_state(again)
         assert own.items and len(shared[user].history()) == len(own.history())
         for question in ("Where does Ada live?", "tea"):
@@ -365,21 +372,23 @@ def test_no_user_ever_sees_anothers_memory_whatever_the_design(tmp_path: Path, d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", [*DESIGNS.shipped, PATH])
-def test_a_kill_at_any_moment_leaves_what_was_returned_of_any_design(tmp_path: Path, design: str) -> None:
+@pytest.mark.parametrize(("design", "wrappers"), EVERY_MEMORY)
+def test_a_kill_at_any_moment_leaves_what_was_returned_of_any_design(
+    tmp_path: Path, design: str, wrappers: tuple[str, ...]
+) -> None:
     path = tmp_path / "memory.sqlite"
     draw = random.Random(0)
     told: set[int] = set()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for life in range(6):
-        words = [sys.executable, "-c", WRITER, str(path), str(1000 * life), design]
+        words = [sys.executable, "-c", WRITER, str(path), str(1000 * life), design, *wrappers]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as writer:
             assert writer.stdout is not None
             told.add(int(writer.stdout.readline()))
             time.sleep(draw.random() * 0.05)
             writer.send_signal(signal.SIGKILL)
             told |= {int(line) for line in writer.stdout.read().split("\n") if line.strip()}
-    file = MemoryFile(path, "ann", design=design)
+    file = MemoryFile(path, "ann", design=design, wrappers=wrappers)
     held = said_in(file)
     assert len(told) >= 6
     assert {f"{number} {did}" for number in told for did in ("came", "went")} <= held

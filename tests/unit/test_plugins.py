@@ -91,7 +91,7 @@ def test_every_shipped_name_leads_to_something_of_the_shape_that_others_must_hav
 def test_every_door_has_a_group_of_its_own() -> None:
     groups = [registry.group for registry in DOORS]
     assert len(set(groups)) == len(groups)
-    kinds = "sources log_formats designs retrievals rewards credit losses dialects readers engines trackers"
+    kinds = "sources log_formats designs retrievals rewards credit losses dialects readers engines trackers wrappers"
     assert {f"memrl.{kind}" for kind in kinds.split()} == {*groups}
     assert set(BY_KEY.values()) - set(DOORS) == {JUDGES}
 
