@@ -14,8 +14,8 @@ from memrl.engines.endpoint_engine import EndpointEngine, Served
 from memrl.engines.engine import Engine
 from memrl.engines.models import end_ids, load_model, load_tokenizer
 from memrl.engines.prompting import open_prompter
-from memrl.envs.designs import DESIGNS
 from memrl.envs.dialects.guided import Guided
+from memrl.envs.wrappers import open_design
 from memrl.errors import ConfigError
 from memrl.packages import extra_of
 
@@ -78,7 +78,7 @@ def open_guide(config: Config) -> Guide | None:
             "known. Use rollout.guided=off, or a model that does not think."
         )
     memory = config.memory
-    tools = DESIGNS.get(memory.design)(memory.budget, memory.core_budget, len).tools
+    tools = open_design(memory.design, memory.wrappers)(memory.budget, memory.core_budget, len).tools
     return Guide(tokenizer, prompter.dialect.grammar(tools, memory.max_calls))
 
 
