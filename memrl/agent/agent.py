@@ -25,7 +25,7 @@ from types import TracebackType
 from pydantic import TypeAdapter
 
 from memrl.agent.history import Change, History
-from memrl.agent.loaded import LoadedPolicy
+from memrl.agent.loaded import LoadedPolicy, Said
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile
 from memrl.agent.once import Once, once
 from memrl.agent.progress import Progress
@@ -39,6 +39,7 @@ from memrl.engines.endpoint_engine import Served
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs import DESIGNS, MemoryItem, MemoryView
+from memrl.envs.memory_env import StepResult
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema, clean_text
 from memrl.errors import ConfigError, DataError
 from memrl.frozen.reader import Answer
@@ -501,9 +502,10 @@ class MemoryAgent:
                 done = None if part is None else await self._answered(part)
                 if done is None:
                     prompt = await policy.look(self._prompt, piece, time)
-                    calls = await policy.calls(prompt, [tool.name for tool in file.tools])
+                    play = partial(self._tried, piece, time)
+                    calls, tried = await policy.calls(prompt, [tool.name for tool in file.tools], play)
                     why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
-                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
+                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life, tried=tried)
                     done = await policy.write(partial(write, metadata=metadata, asked=part))
                 results += done
                 if progress is not None:
@@ -519,6 +521,11 @@ class MemoryAgent:
         """Return what the policy is shown of a text."""
         with self._file.reading() as memory:
             return self._policy.prompt(piece, time, memory)
+
+    def _tried(self, piece: str, time: str | None, said: Said) -> StepResult:
+        """Return what comes of what the policy has said about a text; the memory stays as it is."""
+        with self._file.reading() as memory:
+            return self._policy.try_turns(piece, time, memory, said)
 
     async def _ask(self, question: str) -> Answer:
         if not question.strip():

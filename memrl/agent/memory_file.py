@@ -27,6 +27,7 @@ from memrl.agent.writing import last_change, write_changes, write_items
 from memrl.envs.designs import MemoryItem
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import Erased, StoreBusy, StoreFailed
+from memrl.rollout.replay import carry_out_again
 
 __all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "check_length"]
 
@@ -49,6 +50,7 @@ class MemoryFile(OpenMemory):
         life: int | None = None,
         metadata: Metadata | None = None,
         asked: Once | None = None,
+        tried: Sequence[ToolResult] = (),
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 
@@ -58,6 +60,8 @@ class MemoryFile(OpenMemory):
             life: what `begin` has returned; nothing is done where the user was erased since.
             metadata: of the items that are written; what they bore under other names stays.
             asked: the request whose work this is; where it was carried out before, its results.
+            tried: what came of each call when it was tried: a later one that names an item of an earlier one means that
+                item, whatever its id is now.
 
         Raises:
             TooLong: `time`, `by`, `why` or `metadata` is.
@@ -70,7 +74,9 @@ class MemoryFile(OpenMemory):
         calls = [_cleaned(call) for call in calls]
 
         def work() -> list[ToolResult]:
-            return [self._memory.execute(call, time=time) for call in calls]
+            if not tried:
+                return [self._memory.execute(call, time=time) for call in calls]
+            return carry_out_again(self._memory, calls, tried, time)
 
         return self._carry_out(work, by=by, why=why, life=life, metadata=metadata, asked=asked)
 

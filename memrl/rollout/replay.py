@@ -3,7 +3,7 @@
 What succeeded, or was refused as a duplicate, is tried again; calls that failed otherwise are not, not even those that
 were over budget: see docs/credit.md. A call means the item that it named when it was made: where that has another id
 now it gets that one; where that is not here it gets the item that says the same as that one did when the call was
-made, and fails if there is none, even if the id is another item's now.
+made, and fails if there is none, even if the id is another item's now. A search has changed nothing: its result stays.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memrl.envs.designs import MemoryDesign
+from memrl.envs.searching import is_search
 from memrl.envs.stream import Stream
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
@@ -109,7 +110,7 @@ class Replay:
         return [self._make(number, call, before) for call, before in zip(calls, results, strict=True)]
 
     def _make(self, number: int, call: ToolCall, before: ToolResult) -> ToolResult:
-        if before.code not in MADE_AGAIN:
+        if before.code not in MADE_AGAIN or is_search(call):
             return before
         time, named = self._stream.chunks[number].time, named_items(call)
         there = {argument: self._find(item) for argument, item in named.items()}
@@ -190,6 +191,27 @@ def walk(
         yield number, held, after
         play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
         held = after
+
+
+def carry_out_again(
+    memory: MemoryDesign, calls: Sequence[ToolCall], tried: Sequence[ToolResult], time: str | None
+) -> list[ToolResult]:
+    """Carry out calls that were tried on a memory which may have changed since. A call that names an item which an
+    earlier one made means that item, whatever its id is now; where it was not made, it fails.
+
+    Args:
+        tried: what came of each call.
+    """
+    ids: dict[str, str] = {}
+    results: list[ToolResult] = []
+    for call, before in zip(calls, tried, strict=True):
+        named = named_items(call)
+        there = {argument: ids[item] for argument, item in named.items() if item in ids}
+        now = memory.execute(call.model_copy(update={"arguments": {**call.arguments, **there}}), time=time)
+        if before.ok and before.item_id is not None and before.item_id not in named.values():
+            ids[before.item_id] = now.item_id or ""
+        results.append(now)
+    return results
 
 
 def named_items(call: ToolCall) -> dict[str, str]:

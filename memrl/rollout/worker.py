@@ -20,6 +20,7 @@ from memrl.engines.engine import ANYWHERE, Counts, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, EngineError
@@ -33,6 +34,7 @@ from memrl.rollout.environment import new_env, new_memory, new_stores
 from memrl.rollout.grading import Grading
 from memrl.rollout.reroll import Rerolls, Workbench
 from memrl.rollout.together import together
+from memrl.rollout.turns import Attempt, play_step
 
 
 def request_seed(*parts: int) -> int:
@@ -196,18 +198,17 @@ class RolloutWorker:
                     f"rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
-            completion = await self._complete(
-                prompt_ids, request_seed(seed, chunk), adapter, place.at(chunk), temperature, f"chunk {chunk}"
+            attempt, result = await self._turns(
+                env, prompt_ids, (seed, chunk), adapter, place.at(chunk), temperature, f"chunk {chunk}"
             )
-            text = self.prompter.decode(completion.ids)
-            result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
             steps.append(
                 Step(
                     chunk=chunk,
                     prompt_ids=prompt_ids,
-                    completion=completion,
-                    text=text,
+                    completion=attempt.completion,
+                    text=attempt.text,
+                    turns=attempt.turns,
                     results=result.results,
                     diff=result.diff,
                     memory_tokens=result.memory_tokens,
@@ -216,6 +217,33 @@ class RolloutWorker:
                 )
             )
         return steps, calls
+
+    async def _turns(
+        self,
+        env: MemoryEnv,
+        prompt_ids: list[int],
+        seeds: tuple[int, ...],
+        adapter: AdapterRef | None,
+        place: Place,
+        temperature: float | None,
+        where: str,
+    ) -> tuple[Attempt, StepResult]:
+        """The turns of a step, carried out in an environment.
+
+        Args:
+            seeds: parts of the first turn's seed.
+            where: what it is of, in error messages.
+        """
+
+        async def complete(ids: list[int], number: int) -> Completion:
+            if number == 0:
+                return await self._complete(ids, request_seed(*seeds), adapter, place, temperature, where)
+            again = request_seed(*seeds, *[0] * (3 - len(seeds)), number)
+            turn = f"{where}, turn {number + 1}"
+            return await self._complete(ids, again, adapter, place.under(number), temperature, turn)
+
+        most = self.rollout.max_prompt_tokens
+        return await play_step(env, self.prompter, prompt_ids, complete, max_prompt_tokens=most, where=where)
 
     async def _complete(
         self,
@@ -226,7 +254,7 @@ class RolloutWorker:
         temperature: float | None,
         where: str,
     ) -> Completion:
-        """One completion of a step.
+        """One completion of a turn.
 
         Args:
             where: what it is of, in error messages.
@@ -254,12 +282,19 @@ class RolloutWorker:
         """Return the function that re-rolls the steps of the episode at `place`; `sizes` are those of its memory."""
         after = len(stream.chunks) + 3  # the stages of questions, their repetition and grading come before
 
-        async def complete(step: Step, number: int) -> Completion:
+        async def attempt(step: Step, number: int, memory: MemoryDesign) -> Attempt:
             where = f"chunk {step.chunk}, re-roll {number}"
             at = place.at(after).under(step.chunk, number)
-            return await self._complete(
-                step.prompt_ids, request_seed(seed, step.chunk, number), adapter, at, None, where
-            )
+            seeds = seed, step.chunk, number
+            if self.rollout.max_turns == 1:
+                completion = await self._complete(step.prompt_ids, request_seed(*seeds), adapter, at, None, where)
+                return Attempt(completion, self.prompter.decode(completion.ids), [])
+            mine = new_memory(sizes, self.prompter)  # what its searches find depends on what it writes
+            mine.restore(memory.snapshot())
+            env = new_env(sizes, self.rollout, self.prompter, stream, mine)
+            env.position = step.chunk
+            made, _ = await self._turns(env, step.prompt_ids, seeds, adapter, at, None, where)
+            return made
 
         async def grade(steps: Sequence[Step], number: int) -> Step:
             at = place.at(after + 1).under(steps[-1].chunk, number)
@@ -273,8 +308,7 @@ class RolloutWorker:
         bench = Workbench(
             new_memory=partial(new_memory, sizes, self.prompter),
             new_env=lambda memory: new_env(sizes, self.rollout, self.prompter, stream, memory),
-            complete=complete,
-            decode=self.prompter.decode,
+            attempt=attempt,
             grade=grade,
             ask=ask,
         )

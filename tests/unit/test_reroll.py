@@ -25,6 +25,7 @@ from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rollout.counterfactual import view_key
 from memrl.rollout.reroll import Rerolls, Workbench
+from memrl.rollout.turns import Attempt
 from tests.calls import answer, delete, insert, stream_of, update
 
 WEIGHTS = resolve_weights("default")
@@ -93,8 +94,7 @@ class Run:
         bench = Workbench(
             new_memory=self._design,
             new_env=lambda memory: MemoryEnv(stream, memory, DIALECT),
-            complete=self._complete,
-            decode=self.told.decode,
+            attempt=self._attempt,
             grade=self._grade,
             ask=self._ask,
         )
@@ -106,9 +106,10 @@ class Run:
         self.played, calls = await play(self.told, made, memory)
         return await self.rerolls(stream, self.played, calls, memory)
 
-    async def _complete(self, step: Step, number: int) -> Completion:
+    async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
         self.sampled.append((step.chunk, number))
-        return self.told.completion(self._others[number - 1])
+        completion = self.told.completion(self._others[number - 1])
+        return Attempt(completion, self.told.decode(completion.ids), [])
 
     async def _grade(self, steps: Sequence[Step], number: int) -> Step:
         return steps[-1]
