@@ -252,10 +252,10 @@ def test_rerolling_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 class Failing(Run):
     """The second re-roll of the first step has no completion."""
 
-    async def _complete(self, step: Step, number: int) -> Completion:
+    async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
         if (step.chunk, number) == (0, 2):
             raise EngineError("gone")
-        return await super()._complete(step, number)
+        return await super()._attempt(step, number, memory)
 
 
 def test_a_reroll_that_fails_is_left_out_and_counted() -> None:
@@ -282,7 +282,7 @@ def test_an_engine_that_died_ends_the_episode_and_leaves_nothing_waiting() -> No
     waiting: list[asyncio.Task[Any]] = []
 
     class Dying(Run):
-        async def _complete(self, step: Step, number: int) -> Completion:
+        async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
             if number == 2:
                 raise EngineDied("gone")
             task = asyncio.current_task()
@@ -303,13 +303,13 @@ def test_completions_are_sampled_a_step_at_a_time() -> None:
     class Counting(Run):
         now = 0
 
-        async def _complete(self, step: Step, number: int) -> Completion:
+        async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
             self.now += 1
             await asyncio.sleep(0)
             flying.append(self.now)
             await asyncio.sleep(0)
             self.now -= 1
-            return await super()._complete(step, number)
+            return await super()._attempt(step, number, memory)
 
     Counting([[HOME], [JOB], [RAIN]], [[ROME], [JOB]])
     assert flying == [2] * 6
