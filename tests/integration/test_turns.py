@@ -238,7 +238,7 @@ def test_demonstrations_stand_in_the_prompts_of_the_rollout(tmp_path: Path) -> N
 
 def test_lengths_know_the_turns(tmp_path: Path) -> None:
     config = settings(tmp_path)
-    chunk = Chunk(text="Ann owns bees. " * 40)
+    chunk = Chunk(text="Ann owns bees. " * 100)
     question = Question(id="q", text="?", answers=("x",))
     stream = Stream(id="s", source="test", chunks=(chunk,), questions=(question,))
     found = {}
@@ -250,7 +250,7 @@ def test_lengths_know_the_turns(tmp_path: Path) -> None:
         found[turns] = list(lengths(stream))
     assert found[1] == [] and len(found[3]) == 1
     assert "the turns before the last of rollout.max_turns up to" in found[3][0] and "Raise it to" in found[3][0]
-    config.data.train = [{"source": "synthetic", "sentences": 30, "people": 16}]
+    config.data.train = [{"source": "synthetic", "sentences": 80, "people": 16}]
     with pytest.raises(ConfigError, match=r"rollout\.max_turns up to"):
         check_records(config, prompter_of())
 
