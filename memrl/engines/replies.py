@@ -77,6 +77,9 @@ class Replies:
             told: what comes back. No mark in it can end its turn.
             after: ids of the completion, which have ended its turn.
             most: ids that it may have; lines at its end are left out for that.
+
+        Raises:
+            ConfigError: the template refuses it.
         """
         lines = self._marks.sub(_spread, self._defused(told)).split("\n")
         found = self._encoded(lines, after)
@@ -94,8 +97,13 @@ class Replies:
         return len(self._encoded([*told.split("\n"), CUT], [self._end_id]))
 
     def _encoded(self, lines: Sequence[str], after: Sequence[int]) -> list[int]:
-        text = self._end + self._written(self.way, "\n".join(lines))
-        ids = list(self._template.tokenizer.encode(text, add_special_tokens=False))
+        written = self._written(self.way, "\n".join(lines))
+        if not written:
+            raise ConfigError(
+                f"the chat template of {self._template.name!r} takes the results of some searches, and refuses this "
+                f"one: {lines[0][:60]!r}. Set rollout.max_turns=1, or mend the template (chat_template.jinja)."
+            )
+        ids = list(self._template.tokenizer.encode(self._end + written, add_special_tokens=False))
         if ids[:1] == [self._end_id]:
             ids = ids[1:]
         # Where turns end by what begins the next, it was sampled already.
