@@ -3,7 +3,7 @@ again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,6 +85,34 @@ class ContentCheck(BaseModel):
         return not self.unfaithful if self.verdict is None else self.verdict.accepted
 
 
+class Turn(BaseModel):
+    """A further turn of a step: what has come back for the searches of the turn before, and what the policy made of
+    it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    told: str
+    """What has come back, in words."""
+    given_ids: list[int]
+    """The same as the chat template writes it, up to where the policy speaks: it follows the ids sampled in the turn
+    before, and is never trained on."""
+    completion: Completion
+    text: str
+    """As a step's."""
+
+
+def in_turns(
+    prompt_ids: list[int], completion: Completion, turns: Sequence[Turn]
+) -> Iterator[tuple[list[int], Completion]]:
+    """Yield the prompt and the completion of each turn. A later prompt is the one before, what was sampled to it, and
+    what came back, id for id (law 1)."""
+    yield prompt_ids, completion
+    for turn in turns:
+        prompt_ids = [*prompt_ids, *completion.ids, *turn.given_ids]
+        completion = turn.completion
+        yield prompt_ids, completion
+
+
 class Reroll(BaseModel):
     """Another completion of a step, from the same memory, and what the episode would have been paid with it."""
 
@@ -92,6 +120,8 @@ class Reroll(BaseModel):
 
     completion: Completion
     text: str
+    """As a step's."""
+    turns: list[Turn] = Field(default_factory=list)
     """As a step's."""
     results: list[ToolResult]
     parts: dict[str, float]
@@ -102,7 +132,10 @@ class Reroll(BaseModel):
 
 class Step(BaseModel):
     """One chunk, or one tidying of the memory: prompt, completion, the tool calls' results, and what they did to the
-    memory."""
+    memory.
+
+    Of several turns, prompt, completion and text are those of the first; results, calls and diff are those of all.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -132,6 +165,22 @@ class Step(BaseModel):
     """Whether nothing was read in it, and the memory tidied."""
     advantage: float | None = None
     """The credit of the step; None where its group taught nothing, and in evaluations."""
+    turns: list[Turn] = Field(default_factory=list)
+    """The further turns, where it had several (`rollout.max_turns`)."""
+
+    def in_turns(self) -> Iterator[tuple[list[int], Completion]]:
+        """Yield the prompt and the completion of each of its turns."""
+        return in_turns(self.prompt_ids, self.completion, self.turns)
+
+    @property
+    def completions(self) -> list[Completion]:
+        """What the policy said in each of its turns."""
+        return [self.completion, *(turn.completion for turn in self.turns)]
+
+    @property
+    def said(self) -> str:
+        """The texts of its turns."""
+        return "\n".join([self.text, *(turn.text for turn in self.turns)])
 
     def view(self, tokens_before: int) -> StepView:
         """Return what reward parts may see of it.
@@ -141,8 +190,8 @@ class Step(BaseModel):
         """
         return StepView(
             chunk=self.chunk,
-            text=self.text,
-            tokens=len(self.completion.ids),
+            text=self.said,
+            tokens=sum(len(completion.ids) for completion in self.completions),
             results=tuple(self.results),
             changes=tuple(self.diff),
             tokens_before=tokens_before,
@@ -283,3 +332,5 @@ class Sample:
     chunk: int = 0
     reroll: int = 0
     """0: the episode's own completion; else which of its re-rolls."""
+    turn: int = 0
+    """Which of the step's turns."""

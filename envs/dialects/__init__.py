@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Dialect(Protocol):
-    """A tool-call text format."""
+    """A tool-call text format.
+
+    One may also have `result_marks`: what stands around the result of a call, for chat templates without a tool's turn.
+    """
 
     name: str
     own_tools: bool

@@ -62,6 +62,13 @@ def all_calls(dialect: Dialect, text: str, tools: Iterable[str], *, truncated: b
     return dialect.parse(text, truncated=truncated) or stray_call(said(text), tools)
 
 
+def shown_result(dialect: Dialect, text: str) -> str:
+    """Return what comes back of a call as the dialect writes it, for chat templates without a tool's turn: in its
+    `result_marks` where it has some, else under a heading."""
+    opens, closes = getattr(dialect, "result_marks", ("# Result", ""))
+    return "\n".join(filter(None, [opens, text, closes]))
+
+
 class Unreadable(Exception):
     """The reason why there is no JSON value in a call."""
 

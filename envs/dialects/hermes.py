@@ -21,6 +21,7 @@ class HermesDialect:
 
     name = "hermes"
     own_tools = False
+    result_marks = ("<tool_response>", "</tool_response>")
     _shown = '{"name": <tool name>, "arguments": <arguments as a JSON object>}'
     _tag = re.compile(r"<(?=/?(?:tool_call|think)>)")
 

@@ -28,6 +28,7 @@ class Lfm2Dialect:
 
     name = "lfm2"
     own_tools = False
+    result_marks = ("<|tool_response_start|>", "<|tool_response_end|>")
     _tag = re.compile(r"<(?=\|tool_call_(?:start|end)\|>|/?think>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from memrl.envs.dialects.calls import Unreadable, failed_call, json_spans, read_json, stray_call
 from memrl.envs.dialects.thoughts import speech
+from memrl.envs.searching import SEARCH
 from memrl.envs.tools import ResultCode, ToolCall, ToolSchema, clean_text
 
 _FUNCTION, _ARGUMENTS = "✿FUNCTION✿", re.compile("✿ARGS✿:?")
@@ -130,7 +131,9 @@ class MemAlphaDialect:
         return tool.name, {"memory_type": store, **content, **named}
 
     def describe(self, tools: Sequence[ToolSchema]) -> str:
-        offered = [self._tools[tool.name] for tool in tools if tool.name in self._tools]
+        offered = [
+            self._tools.get(tool.name, tool) for tool in tools if tool.name in self._tools or tool.name == SEARCH
+        ]
         schemas = "\n".join(json.dumps(tool.json_schema()["function"]) for tool in offered)
         return (
             f"# Tools\n\nYou may call one or more of these tools:\n\n{schemas}\n\nWrite each call as two lines:\n"

@@ -20,6 +20,7 @@ class MistralDialect:
 
     name = "mistral"
     own_tools = False
+    result_marks = ("[TOOL_RESULTS]", "[/TOOL_RESULTS]")
     _tag = re.compile(r"\[(?=TOOL_CALLS\])|<(?=/?think>)")
 
     def parse(self, text: str, *, truncated: bool = False) -> list[ToolCall]:

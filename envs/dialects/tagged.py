@@ -114,6 +114,7 @@ class TaggedDialect(ABC):
     """A dialect of tags. What differs is how an argument and a call are written."""
 
     own_tools = False
+    result_marks = ("<tool_response>", "</tool_response>")
     _tags: Tags
     _own: re.Pattern[str]
     """The beginning of a tag that would end a value."""

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from memrl.agent.history import Change, History
-from memrl.agent.loaded import LoadedPolicy
+from memrl.agent.loaded import LoadedPolicy, Said
 from memrl.agent.memory_file import LONGEST_WHY, MemoryFile, ReadStep
 from memrl.agent.once import Once, once
 from memrl.agent.progress import Progress
@@ -41,6 +41,7 @@ from memrl.engines.endpoint_engine import Served
 from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs import DESIGNS, MemoryItem, MemoryView
+from memrl.envs.memory_env import StepResult
 from memrl.envs.tools import ToolCall, ToolResult, ToolSchema, clean_text
 from memrl.envs.wrappers import open_design
 from memrl.envs.wrappers.guard import Apart
@@ -545,9 +546,11 @@ class MemoryAgent:
                 done = None if part is None else await self._answered(part)
                 if done is None:
                     prompt = await policy.look(self._prompt, piece, time)
-                    calls = await policy.calls(prompt, [tool.name for tool in file.tools])
+                    play = partial(self._tried, piece, time)
+                    calls, tried = await policy.calls(prompt, [tool.name for tool in file.tools], play)
                     why = piece if len(piece) <= LONGEST_WHY else piece[: LONGEST_WHY - len(CUT)] + CUT
-                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life, step=ReadStep(piece))
+                    write = partial(file.execute, calls, time=time, by=WHO, why=why, life=life)
+                    write = partial(write, step=ReadStep(piece), tried=tried)
                     done = await policy.write(partial(write, metadata=metadata, asked=part))
                     if file.tidies and await policy.look(file.tidying_due):
                         done = [*done, *await self._tidied(life)]
@@ -568,8 +571,9 @@ class MemoryAgent:
         """
         file = self._file
         prompt = await self._policy.look(self._tidying_prompt)
-        calls = await self._policy.calls(prompt, [tool.name for tool in file.tools])
-        write = partial(file.execute, calls, by=WHO, why="tidying", life=life, step=ReadStep(None))
+        play = partial(self._tried, None, None)
+        calls, tried = await self._policy.calls(prompt, [tool.name for tool in file.tools], play)
+        write = partial(file.execute, calls, by=WHO, why="tidying", life=life, step=ReadStep(None), tried=tried)
         return await self._policy.write(write)
 
     def _tidying_prompt(self) -> list[int]:
@@ -585,6 +589,11 @@ class MemoryAgent:
         """Return what the policy is shown of a text."""
         with self._file.reading() as memory:
             return self._policy.prompt(piece, time, memory)
+
+    def _tried(self, piece: str | None, time: str | None, said: Said) -> StepResult:
+        """Return what comes of what the policy has said about a text, or to tidy (None); the memory stays as it is."""
+        with self._file.reading() as memory:
+            return self._policy.try_turns(piece, time, memory, said)
 
     async def _ask(self, question: str) -> Answer:
         if not question.strip():

@@ -19,16 +19,22 @@ from memrl.engines.endpoint_engine import Served
 from memrl.engines.engine import Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.building.chunking import Unit, cut
-from memrl.envs.designs import MemoryDesign, MemoryView
+from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
 from memrl.envs.dialects.calls import all_calls
+from memrl.envs.memory_env import MemoryEnv, StepResult
+from memrl.envs.searching import is_search
 from memrl.envs.stream import Chunk, Question, Stream
-from memrl.envs.tools import ToolCall
+from memrl.envs.tools import ToolCall, ToolResult
 from memrl.errors import Closed, ConfigError, DataError, TooLong
 from memrl.frozen.reader import Answer, PolicyBaseReader
 from memrl.policies.exported import Exported
+from memrl.records import Completion
 from memrl.rollout.environment import new_env
 from memrl.rollout.preflight import first_prompt
+from memrl.rollout.turns import later_tokens, play_turns
 
+Said = list[tuple[str, bool]]
+"""What the policy said in each turn about a text, and whether it was cut off."""
 Result = TypeVar("Result")
 LONG = 20_000
 """Characters that are counted at once, and of a text that is cut beside others: a megabyte takes seconds."""
@@ -70,10 +76,17 @@ class LoadedPolicy:
             if self._adapter is not None:
                 self.wait(self._engine.load_adapter(self._adapter))
             empty = len(self.prompt(".", "."))
-            room = self.config.rollout.max_prompt_tokens - self.config.memory.render_budget - empty - SLACK
+            rollout, memory = self.config.rollout, self.config.memory
+            later = later_tokens(
+                prompter,
+                max_turns=rollout.max_turns,
+                max_completion_tokens=rollout.max_completion_tokens,
+                search_budget=memory.search_budget,
+            )
+            room = rollout.max_prompt_tokens - memory.render_budget - later - empty - SLACK
             if room < 1:
                 raise ConfigError(
-                    f"{exported.folder}: max_prompt_tokens ({self.config.rollout.max_prompt_tokens}) leaves no room "
+                    f"{exported.folder}: max_prompt_tokens ({rollout.max_prompt_tokens}) leaves no room "
                     "for a text beside the instruction and the memory."
                 )
         except BaseException:
@@ -167,18 +180,59 @@ class LoadedPolicy:
 
     # What it is asked -------------------------------------------------------------------------------------------
 
-    async def calls(self, prompt_ids: list[int], tools: Sequence[str]) -> list[ToolCall]:
-        """Return what the policy wants done about what it is shown.
+    async def calls(
+        self, prompt_ids: list[int], tools: Sequence[str], play: Callable[[Said], StepResult]
+    ) -> tuple[list[ToolCall], list[ToolResult]]:
+        """Return what the policy wants done about what it is shown, searches apart; and of each call what came of it
+        when it was tried, none where the policy has but one turn.
 
         Args:
             tools: names of those that it has.
+            play: tries what was said in all turns so far, and returns the effect of the last.
         """
         rollout = self.config.rollout
         sampling = Sampling(rollout.max_completion_tokens, 0.0, guided=rollout.guided != "off")
-        completion = await self._engine.generate(prompt_ids, sampling, self._adapter, place=self._place())
-        said = self.prompter.decode(completion.ids)
-        calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
-        return calls[: self.config.memory.max_calls]
+
+        async def complete(ids: list[int], turn: int) -> Completion:
+            return await self._engine.generate(ids, sampling, self._adapter, place=self._place())
+
+        if rollout.max_turns == 1:
+            completion = await complete(prompt_ids, 0)
+            said = self.prompter.decode(completion.ids)
+            calls = all_calls(self.prompter.dialect, said, tools, truncated=completion.stop == "length")
+            return calls[: self.config.memory.max_calls], []
+        spoken: Said = []
+
+        async def tried(text: str, truncated: bool) -> StepResult:
+            spoken.append((text, truncated))
+            return await self.look(play, spoken)
+
+        _, result = await play_turns(
+            prompt_ids,
+            complete,
+            tried,
+            self.prompter,
+            search_budget=self.config.memory.search_budget,
+            max_prompt_tokens=rollout.max_prompt_tokens,
+            where="the text that is read",
+        )
+        pairs = [pair for pair in zip(result.calls, result.results, strict=False) if not is_search(pair[0])]
+        return [call for call, _ in pairs], [found for _, found in pairs]
+
+    def try_turns(self, text: str | None, time: str | None, memory: MemoryDesign, said: Said) -> StepResult:
+        """Carry out what was said in the turns so far about a text, or to tidy the memory (None), and take it back.
+
+        Returns:
+            The effect of the last turn.
+        """
+        with open_journal(memory) as journal:
+            env = self._env(text, time, memory)
+            try:
+                *_, result = [env.step(words, truncated=truncated) for words, truncated in said]
+            finally:
+                env.close()
+                journal.undo()
+        return result
 
     async def answer(self, question: str, view: MemoryView) -> Answer:
         """Return the answer of whoever is shown `view`."""
@@ -187,15 +241,20 @@ class LoadedPolicy:
 
     def prompt(self, text: str, time: str | None, memory: MemoryDesign | None = None) -> list[int]:
         """Return what the policy is shown of a text and a memory (None: an empty one), as in training."""
-        stream = Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
-        return first_prompt(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+        return first_prompt(self.config.memory, self.config.rollout, self.prompter, _read(text, time), memory)
 
     def tidying(self, memory: MemoryDesign) -> list[int]:
         """Return what the policy is shown to tidy a memory, as in training."""
-        stream = Stream(id="tidy", source="agent", chunks=(Chunk(text="."),), questions=(_asked("?"),))
-        env = new_env(self.config.memory, self.config.rollout, self.prompter, stream, memory)
-        observation = env.observe_tidying()
+        observation = self._env(None, None, memory).observe()
         return self.prompter.encode(observation.messages, observation.tools)
+
+    def _env(self, text: str | None, time: str | None, memory: MemoryDesign) -> MemoryEnv:
+        """Return the environment in which a text is read, or the memory tidied (None)."""
+        stream = _read("." if text is None else text, time)
+        env = new_env(self.config.memory, self.config.rollout, self.prompter, stream, memory)
+        if text is None:
+            env.only_tidy()
+        return env
 
     async def cut(self, text: str, time: str | None) -> list[str]:
         """`pieces`, in a thread. Long texts are cut one at a time, so that those whose reading is cancelled meanwhile
@@ -264,6 +323,11 @@ class _Shown:
 
     def retrieve(self, question: str, budget: int) -> MemoryView:
         return self._view
+
+
+def _read(text: str, time: str | None) -> Stream:
+    """A stream of one text, of which nobody asks anything."""
+    return Stream(id="read", source="agent", chunks=(Chunk(text=text, time=time),), questions=(_asked("?"),))
 
 
 def _asked(question: str) -> Question:

@@ -29,6 +29,7 @@ from memrl.envs.designs import MemoryItem
 from memrl.envs.designs.stepping import begin_step
 from memrl.envs.tools import ToolCall, ToolResult, clean_text
 from memrl.errors import Erased, StoreBusy, StoreFailed
+from memrl.rollout.replay import carry_out_again
 
 __all__ = ["LONGEST_NAME", "LONGEST_WHY", "History", "MemoryFile", "ReadStep", "check_length"]
 
@@ -60,6 +61,7 @@ class MemoryFile(OpenMemory):
         metadata: Metadata | None = None,
         asked: Once | None = None,
         step: ReadStep | None = None,
+        tried: Sequence[ToolResult] = (),
     ) -> list[ToolResult]:
         """Carry out calls, all in one transaction. A bad call is a typed result, and changes nothing.
 
@@ -70,6 +72,8 @@ class MemoryFile(OpenMemory):
             life: what `begin` has returned; nothing is done where the user was erased since.
             metadata: of the items that are written; what they bore under other names stays.
             asked: the request whose work this is; where it was carried out before, its results.
+            tried: what came of each call when it was tried: a later one that names an item of an earlier one means that
+                item, whatever its id is now.
 
         Raises:
             TooLong: `time`, `by`, `why` or `metadata` is.
@@ -84,7 +88,9 @@ class MemoryFile(OpenMemory):
         def work() -> list[ToolResult]:
             if step is not None:
                 begin_step(self._memory, step.text)
-            return [self._memory.execute(call, time=time) for call in calls]
+            if not tried:
+                return [self._memory.execute(call, time=time) for call in calls]
+            return carry_out_again(self._memory, calls, tried, time)
 
         return self._carry_out(work, by=by, why=why, life=life, metadata=metadata, asked=asked)
 

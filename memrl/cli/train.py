@@ -289,6 +289,8 @@ def _show_estimate(config: Config, result: dict[str, Any], based: str, prompter:
         prompts = Table("", "", title="prompts, by the model's chat template", show_header=False)
         for key, value in prompter.told().items():
             prompts.add_row(key, escape(value))
+        if config.rollout.max_turns > 1:
+            prompts.add_row("results of searches", prompter.replies.told())
         console.print(prompts)
     if result["model"] is not None:
         memory = Table("", "", title=f"model {escape(config.model.path)}", show_header=False)

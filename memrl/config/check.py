@@ -80,6 +80,8 @@ AT_LEAST_ONE = {
     "model.lora.alpha",
     "memory.budget",
     "memory.max_calls",
+    "memory.search_budget",
+    "rollout.max_turns",
     "rollout.max_prompt_tokens",
     "rollout.max_completion_tokens",
     "rollout.max_batch",
@@ -281,6 +283,14 @@ def _sizes(config: Config) -> Iterator[str]:
         yield (
             f"memory.render_budget ({memory.render_budget}) leaves no room for the chunk in rollout.max_prompt_tokens "
             f"({rollout.max_prompt_tokens}); lower the first or raise the second"
+        )
+    further = (rollout.max_turns - 1) * (rollout.max_completion_tokens + memory.search_budget)
+    if further and further + memory.render_budget >= rollout.max_prompt_tokens > memory.render_budget:
+        yield (
+            f"rollout.max_turns is {rollout.max_turns}: the last turn's prompt may hold {further} tokens of the turns "
+            "before (each rollout.max_completion_tokens and memory.search_budget) beside memory.render_budget "
+            f"({memory.render_budget}), and rollout.max_prompt_tokens is {rollout.max_prompt_tokens}; raise it, or "
+            "lower one of the others"
         )
     if memory.retrieve_budget >= reader.max_prompt_tokens:
         yield (

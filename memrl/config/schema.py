@@ -76,6 +76,7 @@ class MemoryConfig:
     core_budget: int = 512  # tokens the core paragraph may hold
     render_budget: int = 1024  # tokens of memory shown while reading a chunk
     retrieve_budget: int = 1024  # tokens of memory shown to the reader for a question
+    search_budget: int = 256  # tokens of memory that come back for the searches of one turn (rollout.max_turns)
     max_calls: int = 32  # tool calls executed in one step; more are refused, each with its result
 
 
@@ -87,8 +88,9 @@ class RolloutConfig:
     retries: int = 2  # retry: how often an episode is played again before it is removed
     max_staleness: int = 0  # versions: 0: rollout and learning take turns; k: rollouts run up to k steps ahead of it
     temperature: float = 1.0  # of training episodes; evaluations are greedy
-    max_prompt_tokens: int = 6144  # a longer prompt stops the run
-    max_completion_tokens: int = 2048  # of one step; a call that is cut off there fails
+    max_turns: int = 1  # completions a step may have; with more, the tool memory_search finds what is not in sight
+    max_prompt_tokens: int = 6144  # a longer prompt stops the run; a later turn's holds the turns before
+    max_completion_tokens: int = 2048  # of one turn; a call that is cut off there fails
     max_batch: int = 64  # requests generated together, and episodes that one Ray worker plays at once
     max_batch_tokens: int = 65536  # transformers: tokens that the cache of one batch may have room for, with padding
     share_prefixes: bool = True  # transformers: read what prompts begin with alike once, where the model can

@@ -110,7 +110,7 @@ from memrl.config import AdvantageConfig
 from memrl.config.registries import chosen
 from memrl.credit.shown import WordSource, Writers
 from memrl.errors import ConfigError
-from memrl.records import Episode, Group, Sample, Step
+from memrl.records import Episode, Group, Sample, Step, in_turns
 from memrl.rewards.compose import (
     RewardWeights,
     episode_shares,
@@ -134,7 +134,7 @@ _EPSILON = 1e-6  # as in Mem-alpha's code; groups with no spread never get as fa
 
 @dataclass
 class AdvantageReport:
-    """The samples, in logical order (group, episode, step, re-roll), and what became of each group."""
+    """The samples, in logical order (group, episode, step, re-roll, turn), and what became of each group."""
 
     samples: list[Sample] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
@@ -476,19 +476,17 @@ def _worths(episode: Episode) -> Array:
 
 
 def _samples(episode: Episode, advantages: Array, rerolled: bool) -> list[Sample]:
-    """One sample for each step, and for each of its re-rolls where they are credited: exactly the ids and log-probs
-    that the engine returned (law 1)."""
+    """One sample for each turn of a step, and of its re-rolls where they are credited: exactly the ids and log-probs
+    that the engine returned (law 1). The turns of a step are one act in parts: each has the step's advantage."""
     assert episode.version is not None, "only an adapter learns"
-    completions = [
-        (step, number, completion)
+    attempts = [
+        (step, number, tried)
         for step in episode.steps
-        for number, completion in enumerate(
-            [step.completion, *(other.completion for other in step.rerolls if rerolled)]
-        )
+        for number, tried in enumerate([step, *(step.rerolls if rerolled else ())])
     ]
     return [
         Sample(
-            prompt_ids=step.prompt_ids,
+            prompt_ids=prompt_ids,
             completion_ids=completion.ids,
             logprobs=completion.logprobs,
             advantage=float(advantage),
@@ -497,6 +495,8 @@ def _samples(episode: Episode, advantages: Array, rerolled: bool) -> list[Sample
             episode=episode.index,
             chunk=step.chunk,
             reroll=number,
+            turn=turn,
         )
-        for (step, number, completion), advantage in zip(completions, advantages, strict=True)
+        for (step, number, tried), advantage in zip(attempts, advantages, strict=True)
+        for turn, (prompt_ids, completion) in enumerate(in_turns(step.prompt_ids, tried.completion, tried.turns))
     ]

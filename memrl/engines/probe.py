@@ -113,8 +113,10 @@ class Template:
             probe(self.tokenizer)
         turn_end(self.tokenizer)
         long = {"role": "user", "content": "gorse and hazel\n" * (_LONG // 16)}
+        told = {**long, "role": "tool"}
         for parts in (False, True):
-            self.tried(_shape([_SYSTEM, long, _ASSISTANT, long], folded=False, parts=parts))
+            for last in (long, told):
+                self.tried(_shape([_SYSTEM, long, _ASSISTANT, last], folded=False, parts=parts))
 
     def render(self, messages: Sequence[Message], tools: Sequence[Any] = (), *, asks: bool = True) -> str:
         """Return the text of a conversation.
@@ -216,6 +218,19 @@ def turn_end(tokenizer: Any) -> int | None:
 def _after(text: str, word: str) -> str:
     """Return what follows a word that stands in a text once; else nothing."""
     return text.partition(word)[2] if text.count(word) == 1 else ""
+
+
+def after_said(text: str, word: str, end: str, *, ends: bool = False) -> str:
+    """Return what follows the first turn that says a word, without the token that ends it.
+
+    Args:
+        ends: there may be more in the turn; empty where its end is not to be found.
+    """
+    rest = text.partition(word)[2]
+    if ends:
+        return rest.partition(end)[2]
+    trimmed = rest.lstrip()
+    return trimmed[len(end) :] if trimmed.startswith(end) else rest
 
 
 def _shape(messages: Sequence[Message], *, folded: bool, parts: bool) -> list[dict[str, Any]]:

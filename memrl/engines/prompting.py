@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from memrl.engines.counted import Counted
 from memrl.engines.probe import PROBE_ARGUMENTS, PROBE_TOOL, Form, Template, probe, turn_end
+from memrl.engines.replies import Replies
 from memrl.envs.dialects import AUTO, DIALECTS, Dialect
+from memrl.envs.dialects.calls import shown_result
 from memrl.envs.dialects.taught import OTHER, reads, taught
 from memrl.envs.tools import ToolCall, ToolSchema
 from memrl.errors import ConfigError
@@ -74,6 +77,22 @@ class Prompter:
             "assistant begins": "in a thought" if form.thinking else "to speak",
             "turn ends by": str(self.tokenizer.convert_ids_to_tokens(self.end_id)),
         }
+
+    @cached_property
+    def replies(self) -> Replies:
+        """Return what writes the results that come back between two turns of a step: probed when it is first asked for.
+
+        Raises:
+            ConfigError: the template has no place for them.
+        """
+        return Replies(
+            self._template,
+            self.form,
+            tools=self._renders_tools,
+            wrap=lambda told: shown_result(self.dialect, told),
+            end=(str(self.tokenizer.convert_ids_to_tokens(self.end_id)), self.end_id),
+            defused=lambda text: self._special.sub(_broken, text),
+        )
 
     def _count(self, text: str) -> int:
         """Return the tokens of a text as a prompt holds it: special tokens that it spells out are broken up there."""

@@ -339,8 +339,8 @@ class Measurement:
             "answers": episode.answers,
             **self._explained(episode.answers, episode.steps, episode.memory),
             "memory_tokens": episode.memory_tokens,
-            "prompt_tokens": sum(len(step.prompt_ids) for step in episode.steps),
-            "completion_tokens": sum(len(step.completion.ids) for step in episode.steps),
+            "prompt_tokens": sum(len(prompt_ids) for step in episode.steps for prompt_ids, _ in step.in_turns()),
+            "completion_tokens": sum(len(said.ids) for step in episode.steps for said in step.completions),
         }
 
     async def _baseline(self, worker: RolloutWorker) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from memrl.engines.models import carries_state
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Stream
 from memrl.errors import CheckpointError
-from memrl.records import AdapterRef, Sample
+from memrl.records import AdapterRef, Completion, Sample
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.preflight import first_prompt
+from memrl.rollout.turns import play_step
 
 PROMPTS = 4
 """Held-out streams whose first prompts are compared; of these, the shortest is played to its end."""
@@ -124,12 +125,17 @@ async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sampl
     env = new_env(config.memory, config.rollout, prompter, stream, new_memory(config.memory, prompter))
     sampling = Sampling(config.rollout.max_completion_tokens, 0.0, guided=config.rollout.guided != "off")
     steps: list[Sample] = []
+
+    async def complete(ids: list[int], turn: int) -> Completion:
+        completion = await policy.engine.generate(ids, sampling, policy.adapter)
+        steps.append(Sample(ids, completion.ids, completion.logprobs, 0.0, 0))
+        return completion
+
     while not env.done:
         observation = env.observe()
         ids = prompter.encode(observation.messages, observation.tools)
-        completion = await policy.engine.generate(ids, sampling, policy.adapter)
-        env.step(prompter.decode(completion.ids), truncated=completion.stop == "length")
-        steps.append(Sample(ids, completion.ids, completion.logprobs, 0.0, 0))
+        most, where = config.rollout.max_prompt_tokens, f"chunk {env.position}"
+        await play_step(env, prompter, ids, complete, max_prompt_tokens=most, where=where)
     return steps
 
 

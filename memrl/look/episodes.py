@@ -6,6 +6,7 @@ place in a step's changes, an item is one of the final memory.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -359,6 +360,18 @@ def _step_record(episode: Episode, step: Step, before: int) -> StepRecord:
         "completion_tokens": len(step.completion.ids),
         "memory_tokens": step.memory_tokens,
         "memory_tokens_before": before,
+        "turns": [
+            {
+                "told": cut(turn.told),
+                "completion": cut(turn.text),
+                "stop": completion.stop,
+                "prompt_tokens": len(prompt_ids),
+                "completion_tokens": len(completion.ids),
+            }
+            for turn, (prompt_ids, completion) in zip(
+                step.turns, itertools.islice(step.in_turns(), 1, None), strict=True
+            )
+        ],
         "calls": calls,
         "changes": changes,
         "parts": step.parts,
@@ -483,7 +496,7 @@ def search_texts(place: GroupPlace, group: Sequence[Told]) -> list[SearchTexts]:
     for told in group:
         episode = told.episode
         at = place.episode(episode.index)
-        add(at, "completion", ((step.chunk, step.text) for step in episode.steps))
+        add(at, "completion", ((step.chunk, step.said) for step in episode.steps))
         add(at, "item", ((item["id"], item["content"]) for item in episode.memory.get("items", [])))
         add(at, "answer", ((answer.question_id, answer.answer) for answer in episode.answers))
     return found

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-FORMAT = 2
+FORMAT = 3
 """The version of these records; it goes up where a page of before could misread them."""
 
 Part = Literal["training", "held-out"]
@@ -331,6 +331,17 @@ class ChangeRecord(TypedDict):
     """The sentence of the step's chunk that has most in common with what was written; null where none has anything."""
 
 
+class TurnRecord(TypedDict):
+    """A further turn of a step."""
+
+    told: str
+    """What the searches of the turn before have found."""
+    completion: str
+    stop: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class StepRecord(TypedDict):
     """One chunk, read."""
 
@@ -344,6 +355,8 @@ class StepRecord(TypedDict):
     memory_tokens: int
     """After it."""
     memory_tokens_before: int
+    turns: list[TurnRecord]
+    """The further ones; prompt and completion above are those of the first."""
     calls: list[CallRecord]
     changes: list[ChangeRecord]
     parts: dict[str, float]

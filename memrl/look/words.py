@@ -194,6 +194,8 @@ def _step_text(one: StepRecord, group: GroupRecord) -> Iterator[str]:
         yield f"  call {line(call['name'], 60)}({arguments}) -> {call['code']}{said}"
     if not one["calls"]:
         yield f"  no call: {line(one['completion']) or '(nothing)'}"
+    for number, turn in enumerate(one["turns"], start=2):
+        yield f"  turn {number}: told {line(turn['told']) or '(nothing)'} -> {line(turn['completion']) or '(nothing)'}"
     for change in one["changes"]:
         before = f"{line(change['before'] or '')} -> " if change["op"] == "update" else ""
         text = line(change["before"] or "") if change["op"] == "delete" else line(change["after"] or "")

@@ -49,6 +49,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
         "dialect": prompter.dialect.name if rollout.dialect == AUTO else rollout.dialect,
         "instruction": rollout.instruction,
         "example": rollout.example,
+        "max_turns": rollout.max_turns,
         "max_prompt_tokens": rollout.max_prompt_tokens,
         "max_completion_tokens": rollout.max_completion_tokens,
         "reader": {

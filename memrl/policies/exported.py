@@ -23,6 +23,8 @@ from memrl.storage.formats import check_format
 
 Section = TypeVar("Section", MemoryConfig, ModelConfig, LoraConfig, ReaderConfig, RolloutConfig)
 SHARED = ("dialect", "instruction", "example", "max_prompt_tokens", "max_completion_tokens")
+SHARED_SINCE = ("max_turns",)
+"""Those that exports of earlier versions lack: at their defaults there."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def open_exported(folder: Path, *, base_model: str | None = None) -> Exported:
     config = Config(
         model=model,
         memory=_filled(MemoryConfig, told.get("memory"), folder / AGENT_FILE),
-        rollout=_filled(RolloutConfig, {key: told[key] for key in SHARED}, folder / AGENT_FILE),
+        rollout=_filled(
+            RolloutConfig, {key: told[key] for key in (*SHARED, *SHARED_SINCE) if key in told}, folder / AGENT_FILE
+        ),
         reader=_filled(ReaderConfig, told.get("reader"), folder / AGENT_FILE),
     )
     chunk_tokens = told.get("chunk_tokens")

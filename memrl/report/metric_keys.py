@@ -77,6 +77,23 @@ METRICS: dict[str, KeyInfo] = {
         "Tool calls in one step.",
         "0: the policy makes no calls, and nothing can be learned. It stays at `memory.max_calls`: some are cut off.",
     ),
+    "tools/turns_per_step": KeyInfo(
+        "turns",
+        "Completions in one step, where it may have several (`rollout.max_turns` above 1).",
+        "It stays at 1: the policy never searches while it reads. It stays at `rollout.max_turns`: steps end because "
+        "no turn is left.",
+    ),
+    "tools/searches_per_step": KeyInfo(
+        "calls",
+        "Calls of `memory_search` in one step, where it may have several turns. They are among `tools/calls_per_step`.",
+        "0: the policy never searches. Far above the turns: one turn asks the same in many words.",
+    ),
+    "tools/searches_in_vain": KeyInfo(
+        "share, 0 to 1",
+        "Share of the searches that found nothing in the memory. Such a search has succeeded: that there is nothing "
+        "is an answer.",
+        "Near 1 once the memory holds something: the policy asks for what is not there.",
+    ),
     "tools/<code>": KeyInfo(
         "share, 0 to 1",
         "Share of the tool calls that ended so: `ok`, or why not (the codes are those of "

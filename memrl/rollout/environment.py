@@ -49,4 +49,6 @@ def new_env(
         example=rollout.example,
         render_budget=config.render_budget,
         max_calls=config.max_calls,
+        max_turns=rollout.max_turns,
+        search_budget=config.search_budget,
     )

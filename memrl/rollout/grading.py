@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from memrl.config import RewardConfig
 from memrl.engines.engine import Place
+from memrl.envs.searching import SEARCH
 from memrl.envs.stream import Chunk, Stream
 from memrl.frozen.judge import Judge
 from memrl.records import ContentCheck, Step
@@ -78,7 +79,7 @@ class Grading:
         if self._mode != "none":
             right = [check.right for check in checks]
             value = (
-                content_value_memalpha(right, len(step.results))
+                content_value_memalpha(right, sum(result.name != SEARCH for result in step.results))
                 if self._memalpha
                 else content_value(
                     right, extraction(points[step.chunk] if points and not step.tidies else [], before, after)
@@ -119,13 +120,14 @@ class Grading:
             items: texts of the final memory.
             growth: tokens of the final memory / tokens of the chunks.
         """
+        written = [completion.ids for step in steps for completion in step.completions]
         return measure(
             stream,
             [step.results for step in steps],
             [Written(step.chunk, check.text, check.unfaithful) for step in steps for check in step.checks],
             items,
             growth=growth,
-            length=sum(len(step.completion.ids) for step in steps) / (len(steps) * self._longest),
+            length=sum(map(len, written)) / (len(written) * self._longest),
         )
 
 

@@ -14,6 +14,7 @@ from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
+from memrl.rollout.turns import later_tokens
 
 Name = TypeVar("Name")
 
@@ -35,6 +36,9 @@ class Lengths:
 
     Args:
         context: tokens the model can attend to, where known.
+
+    Raises:
+        ConfigError: a step may have several turns, and the chat template has no place for what comes back between them.
     """
 
     def __init__(
@@ -51,6 +55,12 @@ class Lengths:
         self._reader = reader
         self._prompter = prompter
         self._context = context
+        self._later = later_tokens(
+            prompter,
+            max_turns=rollout.max_turns,
+            max_completion_tokens=rollout.max_completion_tokens,
+            search_budget=memory.search_budget,
+        )
         self._around = self._reading(_stream(Chunk(text="x")), 0)
         self._asking = self._answering("x")
 
@@ -61,8 +71,8 @@ class Lengths:
             yield from self._questions(stream)
 
     def _chunks(self, stream: Stream) -> Iterator[str]:
-        rollout, shown = self._rollout, self._memory.render_budget
-        limit = self._within(rollout.max_prompt_tokens, rollout.max_completion_tokens) - shown
+        rollout, shown, later = self._rollout, self._memory.render_budget, self._later
+        limit = self._within(rollout.max_prompt_tokens, rollout.max_completion_tokens) - shown - later
         found = self._longest(
             {place: f"{chunk.time or ''} {chunk.text}" for place, chunk in enumerate(stream.chunks)},
             limit,
@@ -74,15 +84,17 @@ class Lengths:
         worst, size, more = found
         others = f" (and {more} more of its chunks)" if more else ""
         where = f"stream {stream.id!r} of {stream.source}, chunk {worst}{others}"
-        if size + shown > rollout.max_prompt_tokens:
+        whole = size + shown + later
+        if whole > rollout.max_prompt_tokens:
+            before = f", the turns before the last of rollout.max_turns up to {later}" if later else ""
             yield (
-                f"{where}: the prompt has {size} tokens and the memory in it up to {shown}, but "
-                f"rollout.max_prompt_tokens is {rollout.max_prompt_tokens}. Raise it to {size + shown}, lower "
+                f"{where}: the prompt has {size} tokens and the memory in it up to {shown}{before}, but "
+                f"rollout.max_prompt_tokens is {rollout.max_prompt_tokens}. Raise it to {whole}, lower "
                 "memory.render_budget, use shorter chunks (chunk_tokens; a single long turn or sentence is cut by the "
                 "source's option longest), or take the record out."
             )
         else:
-            yield self._beyond(where, size + shown, rollout.max_completion_tokens, "rollout.max_completion_tokens")
+            yield self._beyond(where, whole, rollout.max_completion_tokens, "rollout.max_completion_tokens")
 
     def _questions(self, stream: Stream) -> Iterator[str]:
         reader, shown = self._reader, self._memory.retrieve_budget
@@ -146,7 +158,7 @@ class Lengths:
     def _reading(self, stream: Stream, place: int) -> int:
         """The tokens of the prompt at a chunk, beside an empty memory."""
         env = new_env(self._memory, self._rollout, self._prompter, stream, new_memory(self._memory, self._prompter))
-        env.go_to(place)
+        env.go_to(PlannedStep(place))
         observation = env.observe()
         return len(self._prompter.encode(observation.messages, observation.tools))
 

@@ -3,7 +3,8 @@
 What succeeded, was refused as a duplicate or kept apart, is tried again; calls that failed otherwise are not, not
 even those that were over budget: see docs/credit.md. A call means the item that it named when it was made: where that
 has another id now it gets that one; where that is not here it gets the item that says the same as that one did when
-the call was made, and fails if there is none, even if the id is another item's now.
+the call was made, and fails if there is none, even if the id is another item's now. A search has
+changed nothing: its result stays.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stepping import begin_step
+from memrl.envs.searching import is_search
 from memrl.envs.stream import Stream
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
@@ -121,7 +123,7 @@ class Replay:
         return [self._make(time, call, before) for call, before in zip(calls, results, strict=True)]
 
     def _make(self, time: str | None, call: ToolCall, before: ToolResult) -> ToolResult:
-        if before.code not in MADE_AGAIN:
+        if before.code not in MADE_AGAIN or is_search(call):
             return before
         named = self._named(call)
         there = {argument: self._find(item) for argument, item in named.items()}
@@ -223,6 +225,27 @@ def walk(
 def time_of(stream: Stream, step: Step) -> str | None:
     """Return the time of the chunk that a step reads."""
     return None if step.tidies else stream.chunks[step.chunk].time
+
+
+def carry_out_again(
+    memory: MemoryDesign, calls: Sequence[ToolCall], tried: Sequence[ToolResult], time: str | None
+) -> list[ToolResult]:
+    """Carry out calls that were tried on a memory which may have changed since. A call that names an item which an
+    earlier one made means that item, whatever its id is now; where it was not made, it fails.
+
+    Args:
+        tried: what came of each call.
+    """
+    ids: dict[str, str] = {}
+    results: list[ToolResult] = []
+    for call, before in zip(calls, tried, strict=True):
+        named = named_items(call)
+        there = {argument: ids[item] for argument, item in named.items() if item in ids}
+        now = memory.execute(call.model_copy(update={"arguments": {**call.arguments, **there}}), time=time)
+        if before.ok and before.item_id is not None and before.item_id not in named.values():
+            ids[before.item_id] = now.item_id or ""
+        results.append(now)
+    return results
 
 
 def named_items(call: ToolCall) -> dict[str, str]:

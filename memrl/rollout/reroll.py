@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 
 from memrl.config import AdvantageConfig
 from memrl.envs.designs import MemoryDesign, open_journal
-from memrl.envs.memory_env import MemoryEnv, StepResult
+from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.stream import Question, Stream
 from memrl.errors import EngineDied, InfrastructureError
-from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
+from memrl.records import AnswerRecord, Episode, Reroll, Step
 from memrl.rewards.compose import RewardWeights
 from memrl.rollout.counterfactual import contents, view_key
 from memrl.rollout.grading import held_after
 from memrl.rollout.replay import Calls, Ledger, Replay, time_of, walk
 from memrl.rollout.together import together
+from memrl.rollout.turns import Attempt
 
 Result = TypeVar("Result")
 
@@ -37,10 +38,8 @@ class Workbench:
     """Makes an empty memory."""
     new_env: Callable[[MemoryDesign], MemoryEnv]
     """Makes an environment that writes a memory."""
-    complete: Callable[[Step, int], Coroutine[Any, Any, Completion]]
-    """Samples another completion of a step."""
-    decode: Callable[[Sequence[int]], str]
-    """Reads a completion."""
+    attempt: Callable[[Step, int, MemoryDesign], Coroutine[Any, Any, Attempt]]
+    """Samples another completion of a step, in all its turns, and leaves the memory that the step found as it is."""
     grade: Callable[[Sequence[Step], int], Coroutine[Any, Any, Step]]
     """Grades the last of some steps, which is a re-roll of the episode's."""
     ask: Callable[[Question, MemoryDesign, int, int], Coroutine[Any, Any, AnswerRecord]]
@@ -97,14 +96,16 @@ class Rerolls:
         for place, held, after in walk(memory, stream, calls, results, max(chosen) + 1):
             if place not in chosen:
                 continue
-            sampled = await together(self._tried(self._bench.complete(steps[place], number)) for number in numbers)
+            sampled = await together(
+                self._tried(self._bench.attempt(steps[place], number, memory)) for number in numbers
+            )
             found = []
-            for number, completion in zip(numbers, sampled, strict=True):
-                if completion is None:
+            for number, attempt in zip(numbers, sampled, strict=True):
+                if attempt is None:
                     continue
                 with open_journal(memory) as journal:
                     try:
-                        made = self._play(stream, episode, calls, memory, place, completion, held, after)
+                        made = self._play(stream, episode, calls, memory, place, attempt, held, after)
                         scores = await self._tried(self._answer(stream, memory, shown, place, number))
                     finally:
                         journal.undo()
@@ -147,7 +148,7 @@ class Rerolls:
         calls: Calls,
         memory: MemoryDesign,
         place: int,
-        completion: Completion,
+        attempt: Attempt,
         held: Ledger,
         after: Ledger,
     ) -> list[Step]:
@@ -161,14 +162,14 @@ class Rerolls:
         steps = list(episode.steps)
         env = self._bench.new_env(memory)
         env.position = place
-        text = self._bench.decode(completion.ids)
-        done: StepResult = env.step(text, truncated=completion.stop == "length")
+        done = attempt.carry_out(env)
         steps[place] = Step(
             chunk=steps[place].chunk,
             tidies=steps[place].tidies,
             prompt_ids=steps[place].prompt_ids,
-            completion=completion,
-            text=text,
+            completion=attempt.completion,
+            text=attempt.text,
+            turns=attempt.turns,
             results=done.results,
             diff=done.diff,
             memory_tokens=done.memory_tokens,
@@ -243,6 +244,7 @@ class Rerolls:
         return Reroll(
             completion=made.completion,
             text=made.text,
+            turns=made.turns,
             results=made.results,
             parts=made.parts,
             episode_parts=other.parts,

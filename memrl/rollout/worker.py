@@ -20,6 +20,7 @@ from memrl.engines.engine import ANYWHERE, Counts, Engine, Place, Sampling
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
+from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.stream import Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.envs.wrappers.consolidate import PlannedStep
@@ -34,6 +35,7 @@ from memrl.rollout.environment import new_env, new_memory, new_stores
 from memrl.rollout.grading import Grading
 from memrl.rollout.reroll import Rerolls, Workbench
 from memrl.rollout.together import together
+from memrl.rollout.turns import Attempt, play_step
 
 
 def request_seed(*parts: int) -> int:
@@ -55,11 +57,6 @@ def group_seed(seed: int, place: Place) -> int:
 def _under(turn: PlannedStep) -> tuple[int, ...]:
     """The numbers of a step among those of its episode: of one that reads, its chunk."""
     return (turn.chunk, -1) if turn.tidies else (turn.chunk,)
-
-
-def _step_seed(seed: int, turn: PlannedStep, *more: int) -> int:
-    """The seed of a step's request, from its episode's."""
-    return request_seed(seed, *_under(turn), *more)
 
 
 def _step_of(turn: PlannedStep) -> str:
@@ -213,19 +210,24 @@ class RolloutWorker:
                     f"tokens, rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
-            completion = await self._complete(
-                prompt_ids, _step_seed(seed, turn), adapter, place.at(number), temperature, _step_of(turn)
+            attempt, result = await self._turns(
+                env,
+                prompt_ids,
+                (seed, *_under(turn)),
+                adapter,
+                place.at(number),
+                temperature,
+                _step_of(turn),
             )
-            text = self.prompter.decode(completion.ids)
-            result = env.step(text, truncated=completion.stop == "length")
             calls.append(result.calls)
             steps.append(
                 Step(
                     chunk=turn.chunk,
                     tidies=turn.tidies,
                     prompt_ids=prompt_ids,
-                    completion=completion,
-                    text=text,
+                    completion=attempt.completion,
+                    text=attempt.text,
+                    turns=attempt.turns,
                     results=result.results,
                     diff=result.diff,
                     memory_tokens=result.memory_tokens,
@@ -234,6 +236,33 @@ class RolloutWorker:
                 )
             )
         return steps, calls
+
+    async def _turns(
+        self,
+        env: MemoryEnv,
+        prompt_ids: list[int],
+        seeds: tuple[int, ...],
+        adapter: AdapterRef | None,
+        place: Place,
+        temperature: float | None,
+        where: str,
+    ) -> tuple[Attempt, StepResult]:
+        """The turns of a step, carried out in an environment.
+
+        Args:
+            seeds: parts of the first turn's seed.
+            where: what it is of, in error messages.
+        """
+
+        async def complete(ids: list[int], number: int) -> Completion:
+            if number == 0:
+                return await self._complete(ids, request_seed(*seeds), adapter, place, temperature, where)
+            again = request_seed(*seeds, -2, number)
+            turn = f"{where}, turn {number + 1}"
+            return await self._complete(ids, again, adapter, place.under(number), temperature, turn)
+
+        most = self.rollout.max_prompt_tokens
+        return await play_step(env, self.prompter, prompt_ids, complete, max_prompt_tokens=most, where=where)
 
     async def _complete(
         self,
@@ -244,7 +273,7 @@ class RolloutWorker:
         temperature: float | None,
         where: str,
     ) -> Completion:
-        """One completion of a step.
+        """One completion of a turn.
 
         Args:
             where: what it is of, in error messages.
@@ -272,11 +301,20 @@ class RolloutWorker:
         """Return the function that re-rolls the steps of the episode at `place`; `sizes` are those of its memory."""
         after = steps + 3  # the stages of questions, their repetition and grading come before
 
-        async def complete(step: Step, number: int) -> Completion:
+        async def attempt(step: Step, number: int, memory: MemoryDesign) -> Attempt:
             turn = PlannedStep(step.chunk, step.tidies)
             where = f"{_step_of(turn)}, re-roll {number}"
             at = place.at(after).under(*_under(turn), number)
-            return await self._complete(step.prompt_ids, _step_seed(seed, turn, number), adapter, at, None, where)
+            seeds = seed, *_under(turn), number
+            if self.rollout.max_turns == 1:
+                completion = await self._complete(step.prompt_ids, request_seed(*seeds), adapter, at, None, where)
+                return Attempt(completion, self.prompter.decode(completion.ids), [])
+            mine = new_memory(sizes, self.prompter)  # what its searches find depends on what it writes
+            mine.restore(memory.snapshot())
+            env = new_env(sizes, self.rollout, self.prompter, stream, mine)
+            env.go_to(turn)
+            made, _ = await self._turns(env, step.prompt_ids, seeds, adapter, at, None, where)
+            return made
 
         async def grade(steps: Sequence[Step], number: int) -> Step:
             at = place.at(after + 1).under(*_under(PlannedStep(steps[-1].chunk, steps[-1].tidies)), number)
@@ -290,8 +328,7 @@ class RolloutWorker:
         bench = Workbench(
             new_memory=partial(new_memory, sizes, self.prompter),
             new_env=lambda memory: new_env(sizes, self.rollout, self.prompter, stream, memory),
-            complete=complete,
-            decode=self.prompter.decode,
+            attempt=attempt,
             grade=grade,
             ask=ask,
         )

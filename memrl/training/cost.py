@@ -114,7 +114,11 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
     """The cost of the configured run as plain JSON: `data`, `per_step`, `run`, `model`, `cards`, `notes`."""
     train, rollout, reader = config.train, config.rollout, config.reader
     wanted = PROMPT_OVERHEAD + config.memory.render_budget + stats.chunk_tokens
-    prompt = min(rollout.max_prompt_tokens, wanted)
+    turns = rollout.max_turns
+    between = rollout.max_completion_tokens + config.memory.search_budget  # from one turn's prompt to the next one's
+    # Of a step: all its turns, each of which reads those before again.
+    prompt = sum(min(rollout.max_prompt_tokens, wanted + turn * between) for turn in range(turns))
+    written = turns * rollout.max_completion_tokens
     has_reader = reader.type != "lexical"
     graded = bool(config.judge.answers) * stats.questions  # an upper bound: all sources may be among them
     graded += (config.rewards.content == "judge") * stats.chunks * WRITES_PER_CHUNK
@@ -125,9 +129,9 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         calls = episodes * stats.questions if has_reader else 0
         return {
             "episodes": episodes,
-            "completions": round(samples),
+            "completions": round(samples * turns),
             "prompt_tokens": round(samples * prompt),
-            "completion_tokens": round(samples * rollout.max_completion_tokens),
+            "completion_tokens": round(samples * written),
             "reader_calls": round(calls),
             "reader_tokens": round(calls * (reader_prompt + reader.max_tokens)),
             **({"judge_calls": round(episodes * graded * config.judge.votes)} if graded else {}),
@@ -139,9 +143,9 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
         bound = config.advantage.reroll_steps
         rerolled = stats.chunks if bound is None else min(stats.chunks, bound)
         again = step["episodes"] * rerolled * config.advantage.rerolls
-        step["completions"] += round(again)
+        step["completions"] += round(again * turns)
         step["prompt_tokens"] += round(again * prompt)
-        step["completion_tokens"] += round(again * rollout.max_completion_tokens)
+        step["completion_tokens"] += round(again * written)
         if config.rewards.content == "judge":
             step["judge_calls"] += round(again * WRITES_PER_CHUNK * config.judge.votes)
     learner = step["prompt_tokens"] + step["completion_tokens"]
@@ -149,6 +153,11 @@ def estimate(config: Config, stats: StreamStats) -> dict[str, Any]:
     evaluation = episodes_cost(config.eval.streams * evaluations)
     total = {key: step[key] * train.steps + evaluation[key] for key in step}
     notes = ["completions are counted at their full length, so tokens are upper bounds"]
+    if turns > 1:
+        notes.append(
+            f"each step is counted with all of its {turns} turns (rollout.max_turns), and each turn reads those before "
+            "it again where the engine keeps no prefixes"
+        )
     if reader.type == "endpoint":
         kept = "; an answer that is in the cache costs nothing" if reader.endpoint.cache else ""
         notes.append(f"reader calls are requests to {reader.endpoint.model} at {reader.endpoint.url}{kept}")

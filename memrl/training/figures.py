@@ -11,9 +11,10 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+from memrl.envs.searching import NOTHING, SEARCH
 from memrl.evaluation.statistics import mean
 from memrl.frozen.costs import agreement, judge_costs, reader_costs, verdicts
-from memrl.records import Episode, Group, Sample, part_values
+from memrl.records import Episode, Group, Sample, Step, in_turns, part_values
 from memrl.rewards.alarms import ALARMS
 from memrl.rewards.meters import raised
 
@@ -22,13 +23,14 @@ COUNTED = ("retries", "workers", "judge")
 
 
 def step_figures(
-    groups: Sequence[Group], counts: Mapping[str, int], overrides: Mapping[str, float]
+    groups: Sequence[Group], counts: Mapping[str, int], overrides: Mapping[str, float], max_turns: int = 1
 ) -> dict[str, float]:
     """Return all figures of a step's groups: `fail/*` always, the others where an episode was played.
 
     Args:
         counts: how often each of `COUNTED` happened meanwhile.
         overrides: alarms in place of those of `memrl.rewards.meters`.
+        max_turns: that a step may have; with more than one, turns and searches are counted.
     """
     played = [episode for group in groups for episode in group.episodes]
     steps = [step for episode in played for step in episode.steps]
@@ -41,7 +43,8 @@ def step_figures(
     if not played:
         return row
     answers = [answer for episode in played for answer in episode.answers]
-    stops = Counter(step.completion.stop for step in steps)
+    turns = [turn for step in steps for turn in step.in_turns()]
+    stops = Counter(completion.stop for _, completion in turns)
     codes = Counter(result.code.value for step in steps for result in step.results)
     calls = max(codes.total(), 1)
     return row | {
@@ -49,11 +52,12 @@ def step_figures(
         "memory/tokens": mean([float(episode.memory_tokens) for episode in played]),
         "tools/calls_per_step": codes.total() / len(steps),
         **{f"tools/{code}": count / calls for code, count in sorted(codes.items())},
-        "stop/stop": stops["stop"] / len(steps),
-        "stop/length": stops["length"] / len(steps),
-        "tokens/prompt": sum(len(step.prompt_ids) for step in steps),
-        "tokens/prompt_cached": sum(step.completion.cached_tokens for step in steps),
-        "tokens/completion": sum(len(step.completion.ids) for step in steps),
+        **(turn_figures(steps) if max_turns > 1 else {}),
+        "stop/stop": stops["stop"] / len(turns),
+        "stop/length": stops["length"] / len(turns),
+        "tokens/prompt": sum(len(prompt_ids) for prompt_ids, _ in turns),
+        "tokens/prompt_cached": sum(completion.cached_tokens for _, completion in turns),
+        "tokens/completion": sum(len(completion.ids) for _, completion in turns),
         **reroll_figures(played),
         "tokens/reader": sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
         "reader/asked_again": sum(episode.asked_again for episode in played),
@@ -61,6 +65,16 @@ def step_figures(
         **judge_costs(verdicts(played)),
         **agreement(played),
         **meter_figures(played, overrides),
+    }
+
+
+def turn_figures(steps: Sequence[Step]) -> dict[str, float]:
+    """Return how many turns and searches the steps had, and how many of the searches found nothing."""
+    searches = [result for step in steps for result in step.results if result.name == SEARCH]
+    return {
+        "tools/turns_per_step": sum(len(step.completions) for step in steps) / len(steps),
+        "tools/searches_per_step": len(searches) / len(steps),
+        "tools/searches_in_vain": sum(result.message == NOTHING for result in searches) / max(len(searches), 1),
     }
 
 
@@ -83,10 +97,16 @@ def reroll_figures(episodes: Sequence[Episode]) -> dict[str, float]:
     steps = [step for episode in episodes for step in episode.steps]
     if not failed and not any(step.rerolls for step in steps):
         return {}
+    rerolled = [
+        turn
+        for step in steps
+        for other in step.rerolls
+        for turn in in_turns(step.prompt_ids, other.completion, other.turns)
+    ]
     return {
         "fail/rerolls": float(failed),
-        "tokens/reroll_prompt": sum(len(step.rerolls) * len(step.prompt_ids) for step in steps),
-        "tokens/reroll_completion": sum(len(other.completion.ids) for step in steps for other in step.rerolls),
+        "tokens/reroll_prompt": sum(len(prompt_ids) for prompt_ids, _ in rerolled),
+        "tokens/reroll_completion": sum(len(completion.ids) for _, completion in rerolled),
     }
 
 

@@ -208,7 +208,7 @@ class Trainer:
                         self._canary.check_sampled(learned["loss/sampling_gap"], config.rollout.temperature)
                 row: dict[str, Any] = {
                     "step": self.step,
-                    **step_figures(groups, self._counted(), config.rewards.alarms),
+                    **step_figures(groups, self._counted(), config.rewards.alarms, config.rollout.max_turns),
                     **report.metrics(),
                     **drawn,
                     **staleness,

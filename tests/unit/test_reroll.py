@@ -25,6 +25,7 @@ from memrl.records import AnswerRecord, Completion, Episode, Reroll, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rollout.counterfactual import view_key
 from memrl.rollout.reroll import Rerolls, Workbench
+from memrl.rollout.turns import Attempt
 from tests.calls import answer, delete, insert, stream_of, update
 
 WEIGHTS = resolve_weights("default")
@@ -93,8 +94,7 @@ class Run:
         bench = Workbench(
             new_memory=self._design,
             new_env=lambda memory: MemoryEnv(stream, memory, DIALECT),
-            complete=self._complete,
-            decode=self.told.decode,
+            attempt=self._attempt,
             grade=self._grade,
             ask=self._ask,
         )
@@ -106,9 +106,10 @@ class Run:
         self.played, calls = await play(self.told, made, memory)
         return await self.rerolls(stream, self.played, calls, memory)
 
-    async def _complete(self, step: Step, number: int) -> Completion:
+    async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
         self.sampled.append((step.chunk, number))
-        return self.told.completion(self._others[number - 1])
+        completion = self.told.completion(self._others[number - 1])
+        return Attempt(completion, self.told.decode(completion.ids), [])
 
     async def _grade(self, steps: Sequence[Step], number: int) -> Step:
         return steps[-1]
@@ -251,10 +252,10 @@ def test_rerolling_copies_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 class Failing(Run):
     """The second re-roll of the first step has no completion."""
 
-    async def _complete(self, step: Step, number: int) -> Completion:
+    async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
         if (step.chunk, number) == (0, 2):
             raise EngineError("gone")
-        return await super()._complete(step, number)
+        return await super()._attempt(step, number, memory)
 
 
 def test_a_reroll_that_fails_is_left_out_and_counted() -> None:
@@ -281,7 +282,7 @@ def test_an_engine_that_died_ends_the_episode_and_leaves_nothing_waiting() -> No
     waiting: list[asyncio.Task[Any]] = []
 
     class Dying(Run):
-        async def _complete(self, step: Step, number: int) -> Completion:
+        async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
             if number == 2:
                 raise EngineDied("gone")
             task = asyncio.current_task()
@@ -302,13 +303,13 @@ def test_completions_are_sampled_a_step_at_a_time() -> None:
     class Counting(Run):
         now = 0
 
-        async def _complete(self, step: Step, number: int) -> Completion:
+        async def _attempt(self, step: Step, number: int, memory: MemoryDesign) -> Attempt:
             self.now += 1
             await asyncio.sleep(0)
             flying.append(self.now)
             await asyncio.sleep(0)
             self.now -= 1
-            return await super()._complete(step, number)
+            return await super()._attempt(step, number, memory)
 
     Counting([[HOME], [JOB], [RAIN]], [[ROME], [JOB]])
     assert flying == [2] * 6

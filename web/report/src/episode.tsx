@@ -205,6 +205,16 @@ function Chunk({ here, step, place }: { here: Here; step: StepRecord; place: num
           <summary>Completion as it was written ({count(step.completion_tokens, "token")})</summary>
           <Long text={step.completion} className="raw" />
         </details>
+        {step.turns.map((turn, number) => (
+          <details key={number}>
+            <summary>
+              Turn {number + 2}: what the search found, and the completion after it ({count(turn.completion_tokens, "token")}
+              {turn.stop === "length" && ", cut at the length"})
+            </summary>
+            <Long text={turn.told} className="raw" />
+            <Long text={turn.completion} className="raw" />
+          </details>
+        ))}
         {Object.keys(step.parts).length > 0 && (
           <p class="faint">
             paid at this chunk:{" "}

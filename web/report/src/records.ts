@@ -1,6 +1,6 @@
 // Written by records.py from memrl/look/records.py. Change that, then `make page`.
 
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 export interface IntervalRecord {
   value: number;
@@ -215,6 +215,14 @@ export interface ChangeRecord {
   sentence: SentenceLink | null;
 }
 
+export interface TurnRecord {
+  told: string;
+  completion: string;
+  stop: "stop" | "length";
+  prompt_tokens: number;
+  completion_tokens: number;
+}
+
 export interface StepRecord {
   chunk: number;
   seen: string;
@@ -224,6 +232,7 @@ export interface StepRecord {
   completion_tokens: number;
   memory_tokens: number;
   memory_tokens_before: number;
+  turns: TurnRecord[];
   calls: CallRecord[];
   changes: ChangeRecord[];
   parts: Record<string, number>;
