@@ -12,6 +12,7 @@ from typing import TypeVar
 from memrl.config import MemoryConfig, ReaderConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Chunk, Question, Stream
+from memrl.envs.wrappers.consolidate import PlannedStep
 from memrl.frozen.reader import reader_messages
 from memrl.rollout.environment import new_env, new_memory
 from memrl.rollout.turns import later_tokens
