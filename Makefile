@@ -21,7 +21,7 @@ DOCS_STAMP := $(DOCS_VENV)/.memrl-installed
 TWO_AT_A_TIME := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-gpu train report page bench quick test test-slow test-vllm test-recipes fresh lint lock licences docs dist clean
+.PHONY: help setup setup-gpu train train-real report page bench quick test test-slow test-vllm test-recipes fresh lint lock licences docs dist clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 8
@@ -74,6 +74,13 @@ bench: setup ## the speed benchmarks, in their short form
 
 train: setup ## train the embedded tiny model: runs/tiny; again after an end of any kind: go on
 	$(BIN)/memrl train --resume auto
+
+# SmolLM2-135M-Instruct and a SQuAD file: make train-real MODEL=/models/smollm2 DATA=/data/dev-v2.0.json.gz (REAL=--smoke:
+# the whole way in two minutes)
+MODEL ?= models/smollm2-135m-instruct
+DATA ?= data/squad/dev-v2.0.json.gz
+train-real: setup ## train a real model on real text, on two cores: runs/real, some two and a half hours; again: go on
+	$(BIN)/python -m benchmarks.real_train --model $(MODEL) --data $(DATA) $(REAL)
 
 report: setup ## the report of that run, opened where there is a browser
 	$(BIN)/memrl report runs/tiny

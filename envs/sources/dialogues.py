@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,11 @@ from memrl.envs.building.talk import ATTRIBUTES, Attribute, article, phrasings, 
 from memrl.envs.stream import Chunk, Question, Stream
 
 USER = "User"
+Kind = Literal[
+    "count", "days-between", "fact", "latest", "multi-hop", "order", "preference", "previous", "relation", "temporal",
+    "unanswerable", "who",
+]  # fmt: skip
+"""Kinds of questions."""
 MOST_COUNTED = 12
 """A count above this is not asked for: its evidence would be half the stream."""
 PEOPLE_EVERY = 12
@@ -320,6 +325,7 @@ def read(
     questions: int = Field(24, ge=1),
     chunk_tokens: int = Field(256, ge=1),
     metric: str = "exact_match",
+    kinds: list[Kind] | None = None,
 ) -> Iterator[Stream]:
     """Streams without end, or `count` of them; stream k does not depend on how many are taken.
 
@@ -334,6 +340,8 @@ def read(
         questions: at most so many, drawn so that every kind that can be asked comes about as often.
         chunk_tokens: longest chunk; a session may be several.
         metric: of questions whose answer is a value; `substring` suits the lexical reader.
+        kinds: of questions that are asked; None: all. The lexical reader, which answers in whole items, can neither
+            count nor choose, nor say that it does not know.
     """
     for index in itertools.count() if count is None else range(count):
         rng = random.Random(f"dialogues/{split}/{seed}/{index}")
@@ -363,7 +371,10 @@ def read(
         for note in world.notes.values():
             if note["replaces"] is not None:
                 note["replaces"] = world.notes[note["replaces"]]["text"]
-        asked = by_turns(list(world.questions(metric)), questions, rng)
+        pool = [one for one in world.questions(metric) if kinds is None or one.kind in kinds]
+        asked = by_turns(pool, questions, rng)
+        if not asked:  # of a short stream, none of these kinds
+            continue
         yield Stream(
             id=f"dialogues-{split or 'all'}-{seed}-{index}",
             source="dialogues",

@@ -48,6 +48,7 @@ from memrl.cli.plugins import add_plugins_command
 from memrl.cli.profile import add_profile_command
 from memrl.cli.serve import add_serve_command
 from memrl.cli.settings import add_config_command
+from memrl.cli.sft import add_sft_command, can_resume_sft
 from memrl.cli.signals import Terminated, last_word, terminable
 from memrl.cli.start import add_start_command
 from memrl.cli.train import add_train_command, can_resume, join_resume, load, resume_command, train_command
@@ -129,15 +130,7 @@ def _parser() -> Parser:
     add_start_command(commands, common)
     add_train_command(commands, configured, common)
 
-    sft = commands.add_parser(
-        "sft",
-        parents=[configured, common],
-        help="warm-start a model on demonstrations",
-        description="Supervised warm start: teach a model the memory tools and the reader's format.",
-        epilog="example: memrl sft squad-smollm2-cpu data.path=dev-v2.0.json sft.steps=50",
-        allow_abbrev=False,
-    )
-    sft.set_defaults(command=_sft)
+    add_sft_command(commands, configured, common)
 
     doctor = commands.add_parser(
         "doctor",
@@ -317,16 +310,6 @@ def _usage(message: str) -> int:
     return USAGE
 
 
-def _sft(arguments: argparse.Namespace) -> None:
-    config = load(arguments)
-    from memrl.config import config_name
-    from memrl.sft import run_sft
-
-    out = run_sft(config, SafeConsole(quiet=is_quiet()))
-    if not config.sft.lora:
-        next_commands(("train", ["memrl", "train", config_name(arguments.config), f"model.path={out}"]))
-
-
 def _doctor(arguments: argparse.Namespace) -> None:
     from memrl.cli.doctor import examine, show
 
@@ -470,6 +453,8 @@ def _last_word(arguments: argparse.Namespace, words: list[str]) -> AbstractConte
 def _stopped(how: str, arguments: argparse.Namespace, words: list[str]) -> str:
     if can_resume(arguments):
         return f"{how}. Every finished step is saved; go on with: {resume_command(words)}"
+    if can_resume_sft(arguments):
+        return f"{how}. Go on from its last checkpoint (sft.save_every) with: {resume_command(words)}"
     if arguments.command is not train_command:
         return f"{how}."
     return f"{how}. No checkpoint was written yet."

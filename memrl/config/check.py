@@ -43,6 +43,8 @@ SCHEDULES = (
     "inverse_sqrt",
 )
 """Those of `transformers.get_scheduler` that need no arguments of their own."""
+TEACHERS = ("careless", "words", "endpoint", "episodes")
+"""Those who show a warm start what to write (`memrl.sft`)."""
 ALL_LINEAR = "all-linear"
 """The `model.lora.target_modules` that means every linear layer but the head."""
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -60,6 +62,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rewards.on_alarm": ("warn", "stop"),
     "train.parallel": ("ddp", "fsdp"),
     "train.schedule": SCHEDULES,
+    "sft.teacher": TEACHERS,
 }
 ABOVE_ZERO = {
     "rollout.temperature",
@@ -72,6 +75,7 @@ ABOVE_ZERO = {
     "train.lr",
     "train.max_grad_norm",
     "sft.lr",
+    "sft.best",
 }
 AT_LEAST_ONE = {
     "run.save_every",
@@ -100,6 +104,8 @@ AT_LEAST_ONE = {
     "train.processes",
     "eval.streams",
     "sft.batch_size",
+    "sft.micro_batch_tokens",
+    "sft.max_tokens",
     "sft.streams",
     "sft.max_length",
 }
@@ -110,6 +116,7 @@ AT_MOST_ONE = {
     "advantage.spill",
     "advantage.uniform_share",
     "eval.target",
+    "sft.best",
     "data.difficulty.easy",
     "data.difficulty.hard",
 }
@@ -137,6 +144,8 @@ def check_config(config: Config, *, files: bool = True, machine: bool = True) ->
         *_vllm(config, files and machine),
         *_trackers(config, files and machine),
         *check_endpoint("reader.endpoint", config.reader.endpoint, config.reader.type == "endpoint", files),
+        *check_endpoint("sft.endpoint", config.sft.endpoint, config.sft.teacher == "endpoint", files),
+        *_teacher(config),
         *_judge(config, files),
         *_retrieval(config.memory, files and machine),
         *_sizes(config),
@@ -359,6 +368,14 @@ def _gpus_of_workers(config: Config) -> Iterator[str]:
             "worker; set ray.learner_gpus to 1, and leave a GPU for it (rollout.workers); where there is one GPU, "
             "set rollout.workers to 0: all is one process then"
         )
+
+
+def _teacher(config: Config) -> Iterator[str]:
+    sft = config.sft
+    if sft.teacher == "episodes" and sft.episodes is None:
+        yield "sft.teacher is episodes, and sft.episodes names no run; name one: memrl sft CONFIG --from runs/tiny"
+    if sft.teacher != "episodes" and sft.episodes is not None:
+        yield f"sft.episodes is set and sft.teacher is {sft.teacher}; set sft.teacher=episodes, or leave it out"
 
 
 def _judge(config: Config, files: bool) -> Iterator[str]:

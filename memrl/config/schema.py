@@ -216,11 +216,19 @@ class EvalConfig:
 class SftConfig:
     steps: int = 200  # optimizer steps
     batch_size: int = 16  # demonstrations of one step
+    micro_batch_tokens: int = 4096  # padded tokens in one forward pass; a step adds up the gradients of several
     lr: float = 1e-4  # learning rate at its highest
     streams: int = 256  # streams that the teacher demonstrates
     max_length: int = 2048  # tokens of one demonstration; longer ones are left out
     dir: str | None = None  # where the warm-started model goes; default: <run.dir>/model
-    lora: bool = False  # train an adapter instead of all weights
+    lora: bool = False  # train an adapter instead of all weights; either is learned in float32, whatever model.dtype is
+    save_every: int = 50  # checkpoint each N optimizer steps, from which --resume goes on; 0: none
+    teacher: str = "careless"  # careless: by chance | words: what notes and evidence name | endpoint | episodes
+    answers: bool = True  # teach the reader's job too: to answer, over a memory that holds a part of a stream
+    episodes: str | None = None  # teacher episodes: the run whose saved episodes are shown (--from)
+    best: float = 0.25  # teacher episodes: share of each group that is shown, of those paid above its mean (--best)
+    max_tokens: int = 1024  # teacher endpoint: of one reply
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)  # teacher endpoint: who writes the calls
 
 
 @dataclass

@@ -22,7 +22,8 @@ from typing import Any, Literal
 from memrl.config import EndpointConfig
 
 log = logging.getLogger(__name__)
-Role = Literal["reader", "judge"]
+Role = Literal["reader", "judge", "sft"]
+"""Who is asked, by the section that names it; `sft`: the teacher of a warm start."""
 BUSY_SECONDS = 5.0
 """How long another process of this host may hold the file."""
 _TABLE = """CREATE TABLE IF NOT EXISTS answers

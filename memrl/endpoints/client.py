@@ -22,13 +22,14 @@ from memrl.config import EndpointConfig
 from memrl.config.keys import hide, read_key, without
 from memrl.endpoints.cache import AnswerCache, CachedAnswer, Role, open_cache, request_key
 from memrl.envs.tools import clean_text
-from memrl.errors import ConfigError, InfrastructureError, JudgeError, ReaderError
+from memrl.errors import ConfigError, EngineError, InfrastructureError, JudgeError, ReaderError
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 Messages = Sequence[Mapping[str, str]]
-ERRORS: dict[Role, type[InfrastructureError]] = {"reader": ReaderError, "judge": JudgeError}
+ERRORS: dict[Role, type[InfrastructureError]] = {"reader": ReaderError, "judge": JudgeError, "sft": EngineError}
+CALLED: dict[Role, str] = {"reader": "reader", "judge": "judge", "sft": "teacher"}
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds before a reply without an answer is asked for again: the delays of the client, which retries all else."""
 REFUSES = ("unsupported", "not supported", "does not support", "not permitted", "deprecated")
@@ -158,7 +159,7 @@ class Endpoint:
             fresh: ask, whatever is in the cache, and keep nothing.
 
         Raises:
-            ReaderError, JudgeError: there is none.
+            ReaderError, JudgeError, EngineError: there is none.
         """
         arrived = time.monotonic()
         try:
@@ -186,7 +187,7 @@ class Endpoint:
 
         Raises:
             ConfigError: the endpoint refuses, or the model says nothing in so few tokens.
-            ReaderError, JudgeError: nobody answers.
+            ReaderError, JudgeError, EngineError: nobody answers.
         """
         try:
             reply = await self._ask(messages, max_tokens, time.monotonic())
@@ -273,7 +274,7 @@ class Endpoint:
     # What went wrong, and what to do ----------------------------------------------------------------------------
 
     def _place(self) -> str:
-        return f"the {self._role}'s endpoint {self._config.url} (model {self._config.model!r})"
+        return f"the {CALLED[self._role]}'s endpoint {self._config.url} (model {self._config.model!r})"
 
     def _shown(self, text: str) -> str:
         return shown(text, self._key)
@@ -362,7 +363,7 @@ def _count(value: Any) -> int:
 
 
 def open_endpoint(config: EndpointConfig, role: Role, run_dir: str | None) -> Endpoint:
-    """The endpoint of the reader or of the judge, with its cache.
+    """The endpoint of the reader, the judge or the teacher, with its cache.
 
     Raises:
         ConfigError: its key is not in this machine's environment.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from memrl.config import Config
 from memrl.engines.prompting import Prompter
-from memrl.envs.designs import MemoryDesign
+from memrl.envs.designs import MemoryDesign, MemoryView
 from memrl.envs.stream import Stream
+from memrl.envs.tools import ToolCall
 from memrl.frozen.reader import UNKNOWN, reader_messages
 from memrl.rollout.environment import new_env, new_memory
-from memrl.sft.teacher import Carelessness, demonstrate, demonstrate_tidying, fill, supported
+from memrl.sft.teacher import demonstrate_tidying, fill, supported
+
+Teacher = Callable[[Stream, int, MemoryDesign, MemoryView, random.Random], list[ToolCall]]
+"""Says the calls for a chunk of a stream, given the memory and what is shown of it: `Carelessness`, `Words`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def memorising(
     config: Config,
     prompter: Prompter,
     rng: random.Random,
-    habits: Carelessness,
+    teach: Teacher,
     memory: MemoryDesign | None = None,
 ) -> Iterator[Example]:
     """One example a step: the teacher plays the stream, and what it stored stands in the next prompt.
@@ -49,8 +53,9 @@ def memorising(
         if env.turn.tidies:
             calls = demonstrate_tidying(memory)
         else:
-            view = memory.render(stream.chunks[env.turn.chunk].text, config.memory.render_budget)
-            calls = demonstrate(stream, env.turn.chunk, memory, view, rng, habits)
+            chunk = env.turn.chunk
+            view = memory.render(stream.chunks[chunk].text, config.memory.render_budget)
+            calls = teach(stream, chunk, memory, view, rng)
         text = prompter.dialect.format(calls)
         yield example(prompter, prompter.encode(observation.messages, observation.tools), text)
         env.step(text)
@@ -79,11 +84,12 @@ def answering(
 
 
 def demonstrations(
-    streams: Iterable[Stream], config: Config, prompter: Prompter, seed: int, habits: Carelessness | None
+    streams: Iterable[Stream], config: Config, prompter: Prompter, seed: int, teach: Teacher | None
 ) -> Iterator[Example]:
-    """Examples of both jobs, stream by stream; without `habits`, of answering alone."""
+    """Examples of both jobs, stream by stream; of answering as `sft.answers` says, and, without a teacher, alone."""
     for number, stream in enumerate(streams):
         rng = random.Random(f"teacher/{seed}/{number}")
-        if habits is not None:
-            yield from memorising(stream, config, prompter, rng, habits)
-        yield from answering(stream, config, prompter, rng)
+        if teach is not None:
+            yield from memorising(stream, config, prompter, rng, teach)
+        if config.sft.answers or teach is None:
+            yield from answering(stream, config, prompter, rng)

@@ -33,6 +33,12 @@ class Carelessness:
     misfile: float = 0.02
     """That an item goes into the wrong store."""
 
+    def __call__(
+        self, stream: Stream, chunk: int, memory: MemoryDesign, view: MemoryView, rng: random.Random
+    ) -> list[ToolCall]:
+        """Return the calls for one chunk, as `demonstrate`."""
+        return demonstrate(stream, chunk, memory, view, rng, self)
+
 
 def demonstrate(
     stream: Stream, chunk: int, memory: MemoryDesign, view: MemoryView, rng: random.Random, habits: Carelessness
