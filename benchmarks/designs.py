@@ -39,6 +39,7 @@ from memrl.engines.prompting import Prompter
 from memrl.envs.building.prose import sentences
 from memrl.envs.designs import DESIGNS, MemoryDesign, count_words
 from memrl.envs.designs.keeping import Keeping, calls_that_keep
+from memrl.envs.errors import MemrlError
 from memrl.envs.sources import open_source
 from memrl.envs.stream import Question, Stream
 from memrl.envs.text import fold, stands_in, words
@@ -105,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = options.sets or [name for name in SETS if name == "dialogues" or options.data]
     if options.data is None and (lacking := [name for name in sets if name != "dialogues"]):
         parser.error(f"{lacking[0]} is read from files; name their folder by --data")
+    if min(options.streams, options.shown) < 1:
+        parser.error(f"--streams and --shown must be at least 1, got {options.streams} and {options.shown}")
     plan = Plan(options.streams, shown=options.shown)
     given = retrieval_options(options.retrieval_options, parser.error)
     cells = [
@@ -112,24 +115,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     # First what the others are compared with.
     cells = list(dict.fromkeys([*((where, *BASE) for where in sets), *cells]))
+    try:
+        found = table(cells, plan, given, options.data, options.out)
+    except MemrlError as error:
+        parser.error(str(error))
+    rows = [row(name, cell, found[name[0], *BASE]) for name, cell in found.items()]
+    write_page(merge_rows(rows, options.figures), *([options.page] if options.page else []))
+    print(json.dumps({"results": rows}, indent=2))
+
+
+def table(
+    cells: Sequence[tuple[str, str, str]],
+    plan: Plan,
+    given: Mapping[str, Mapping[str, Any]],
+    data: Path | None,
+    out: Path,
+) -> dict[tuple[str, ...], Row]:
+    """Return the cells of a table: set, design, retrieval -> what was measured, now or before.
+
+    Args:
+        given: options of retrievals.
+        data: the folder of raw files.
+        out: the folder of the cells.
+    """
     progress = RunProgress(Console(stderr=True))
     with progress, progress.phase("cells", len(cells)) as advance:
         opened: dict[str, list[Stream]] = {}
         found: dict[tuple[str, ...], Row] = {}
         for where, design, retrieval in cells:
-            path = options.out / f"{where}-{re.sub(r'[^A-Za-z0-9_-]', '_', design)}-{retrieval}.json"
+            path = out / f"{where}-{re.sub(r'[^A-Za-z0-9_-]', '_', design)}-{retrieval}.json"
             with_what = {**asdict(plan), "options": SETS[where], "retrieval_options": given.get(retrieval, {})}
             cell = kept(path, with_what)
             if cell is None:
                 if where not in opened:
-                    opened[where] = streams(where, options.data, plan)
+                    opened[where] = streams(where, data, plan)
                 cell = {**with_what, **measured(opened[where], design, retrieval, plan, given.get(retrieval, {}))}
                 write_json_atomic(path, cell)
             found[where, design, retrieval] = cell
             advance()
-    rows = [row(name, cell, found[name[0], *BASE]) for name, cell in found.items()]
-    write_page(merge_rows(rows, options.figures), *([options.page] if options.page else []))
-    print(json.dumps({"results": rows}, indent=2))
+    return found
 
 
 def retrievals() -> list[str]:

@@ -139,12 +139,17 @@ def test_the_table_is_not_measured_twice(
     [
         (["--designs", "storess"], "did you mean 'stores'"),
         (["--retrievals", "bm52"], "invalid choice: 'bm52'"),
+        (["--data", "no/folder"], "no/folder does not exist"),
+        (["--streams", "0"], "--streams and --shown must be at least 1, got 0 and 128"),
         (["--retrieval-options", "dense=x"], "are written NAME:KEY=VALUE, not 'dense=x'"),
         (["--sets", "squad"], "squad is read from files; name their folder by --data"),
     ],
 )
-def test_what_is_unknown_is_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_unknown_is_refused(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["--out", str(tmp_path / "cells"), "--figures", str(tmp_path / "rows.json"), "--streams", "1"]
     with pytest.raises(SystemExit) as ended:
-        designs.main(words)
+        designs.main([*here, *words])
     assert ended.value.code == 2
     assert told in " ".join(capsys.readouterr().err.split())
