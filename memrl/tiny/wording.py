@@ -165,13 +165,10 @@ def _embed(model: Any, old: Any, new: Any, spoken: Spoken) -> None:
     mean = before.mean(0)
     generator = torch.Generator().manual_seed(0)
     rows = []
-    by_name = {name.lower(): number for name, number in known.items()}
     for token, _ in sorted(new.get_vocab().items(), key=lambda pair: pair[1]):
         like = spoken.pieces.get(token) or token
         if like in known:
             row = before[known[like]]
-        elif token.lower() in by_name:  # a name in small letters is the same name
-            row = before[by_name[token.lower()]] + _SIZE * torch.randn(len(mean), generator=generator)
         else:
             row = mean + 2 * _SIZE * torch.randn(len(mean), generator=generator)
         rows.append(row)
