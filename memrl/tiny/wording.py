@@ -38,8 +38,8 @@ _SAID, _SAID_ANEW = "Kira lives in Oslo.", "Kira now lives in Rome."
 _STREAMS = 40
 """Streams whose memories are looked through for words that the model's tokenizer spells."""
 _WORD = re.compile(r"(?<!\S)(?:\w+|[^\w\s]+)")
-_SIZE = 0.03
-"""Of each dimension by which the embedding of a new token differs from what it begins with."""
+_SIZE = 0.06
+"""Of each dimension by which the embedding of a token that says something new differs from the mean of all."""
 
 
 @dataclass
@@ -168,10 +168,9 @@ def _embed(model: Any, old: Any, new: Any, spoken: Spoken) -> None:
     for token, _ in sorted(new.get_vocab().items(), key=lambda pair: pair[1]):
         like = spoken.pieces.get(token) or token
         if like in known:
-            row = before[known[like]]
+            rows.append(before[known[like]])
         else:
-            row = mean + 2 * _SIZE * torch.randn(len(mean), generator=generator)
-        rows.append(row)
+            rows.append(mean + _SIZE * torch.randn(len(mean), generator=generator))
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     model.get_input_embeddings().weight.copy_(torch.stack(rows))
     for kept in (model.config, model.generation_config):
