@@ -69,12 +69,12 @@ def timed(folder: Path, name: str, *words: str) -> None:
         file.write_text(json.dumps(told))
 
 
-def trained(design: str, retrieval: str, out: Path, steps: int, streams: int, overrides: list[str]) -> Path:
+def trained(design: str, retrieval: str, out: Path, arguments: argparse.Namespace) -> Path:
     """Take a design through all stages; return the folder that holds what each of them left."""
     folder = out / (design if retrieval == "bm25" else f"{design}-{retrieval}")
     folder.mkdir(parents=True, exist_ok=True)
     words, warm, run, measured = (str(folder / name) for name in ("words", "warm", "run", "eval"))
-    settings = [f"memory.design={design}", *overrides]
+    settings = [f"memory.design={design}", *arguments.overrides]
     if retrieval != "bm25":
         settings.append(f"memory.retrieval={retrieval}")
     if not Path(words).exists():
@@ -83,10 +83,11 @@ def trained(design: str, retrieval: str, out: Path, steps: int, streams: int, ov
         timed(folder, "sft", "sft", "tiny", f"model.path={words}", f"sft.dir={warm}", *RECIPES[design], *settings)
     if not (Path(run) / "summary.json").is_file():
         resume = ["--resume"] if (Path(run) / "checkpoints").is_dir() else []
-        grpo = [f"train.steps={steps}", *GRPO, *BUDGET]
+        grpo = [f"train.steps={arguments.steps}", *GRPO, *BUDGET]
         timed(folder, "grpo", "train", "tiny", f"model.path={warm}", f"run.dir={run}", *grpo, *settings, *resume)
-    of = ["--suite", "run", "--streams", str(streams), "--seeds", str(REPORTED), "--adapter", "last"]
-    if not has_measured(folder, streams):
+    streams, seed = str(arguments.streams), str(arguments.seed)
+    of = ["--suite", "run", "--streams", streams, "--seeds", seed, "--adapter", "last"]
+    if not has_measured(folder, arguments.streams):
         timed(folder, "eval", "eval", run, *of, "--baselines", "untrained", "--out", measured)
     return folder
 
@@ -99,13 +100,14 @@ def has_measured(folder: Path, streams: int) -> bool:
 
 def rows(design: str, retrieval: str, folder: Path) -> list[dict[str, Any]]:
     """Return the rows of both stages."""
-    found = {row["method"]: row for row in json.loads((folder / "eval" / "results.json").read_text())["results"]}
+    measured = json.loads((folder / "eval" / "results.json").read_text())
+    found = {row["method"]: row for row in measured["results"]}
     gap = found["untrained"]["policy_better_by"]
     seconds = json.loads((folder / "seconds.json").read_text())
     metrics = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     steps = max(row["step"] for row in metrics)
     shared = {
-        "set": "synthetic", "streams": found["policy"]["streams"], "seed": REPORTED, "grpo_steps": steps,
+        "set": "synthetic", "streams": found["policy"]["streams"], "seed": measured["seeds"][0], "grpo_steps": steps,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread", "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
     told = []
@@ -137,6 +139,7 @@ def main() -> None:
     parser.add_argument("--retrievals", nargs="+", default=["bm25"], metavar="NAME")
     parser.add_argument("--steps", type=int, default=6, help="of GRPO (default: 6)")
     parser.add_argument("--streams", type=int, default=STREAMS, help=f"unseen ones, measured (default: {STREAMS})")
+    parser.add_argument("--seed", type=int, default=REPORTED, help=f"of these streams (default: {REPORTED})")
     parser.add_argument("--out", type=Path, default=Path("runs/designs"))
     parser.add_argument("--results", type=Path, default=FIGURES)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
@@ -144,7 +147,7 @@ def main() -> None:
     out = arguments.out.resolve()
     for retrieval in arguments.retrievals:
         for design in arguments.designs:
-            folder = trained(design, retrieval, out, arguments.steps, arguments.streams, arguments.overrides)
+            folder = trained(design, retrieval, out, arguments)
             found = rows(design, retrieval, folder)
             merge_rows(found, arguments.results)
             for row in found:

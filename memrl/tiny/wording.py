@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from memrl.config.shipped import TINY_MODEL
-from memrl.envs.designs import DESIGNS, MemoryDesign
+from memrl.envs.designs import DESIGNS, MemoryDesign, TokenCounter, count_words
 from memrl.envs.designs.keeping import keep_notes
 from memrl.envs.memory_env import INSTRUCTION
 from memrl.envs.sources.synthetic import synthetic
@@ -30,16 +30,16 @@ from memrl.errors import CheckpointError, ConfigError, PluginError
 from memrl.storage.files import new_folder
 from memrl.tiny.tokenizer import DIALECT, IDS, Wording, build_tokenizer, item_ids, usual_wording
 
-NewMemory = Callable[[int, int], MemoryDesign]
-"""Returns an empty memory, given its budget and its core's."""
+NewMemory = Callable[[int, int, TokenCounter], MemoryDesign]
+"""Returns an empty memory, given its budget, its core's, and what counts tokens."""
 _ROOM = 10**9
 _MARK = "\0"
 _SAID, _SAID_ANEW = "Kira lives in Oslo.", "Kira now lives in Rome."
 _STREAMS = 40
 """Streams whose memories are looked through for words that the model's tokenizer spells."""
 _WORD = re.compile(r"(?<!\S)(?:\w+|[^\w\s]+)")
-_SIZE = 0.03
-"""Of each dimension by which the embedding of a new token differs from what it begins with."""
+_SIZE = 0.06
+"""Of each dimension by which the embedding of a token that says something new differs from the mean of all."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ def spoken_by(design: NewMemory, tokenizer: Any) -> Spoken:
     Args:
         tokenizer: the embedded model's.
     """
-    memory = design(_ROOM, _ROOM)
+    memory = design(_ROOM, _ROOM, count_words)
     tools = "".join(f"{tool.name}({', '.join(tool.parameters)})\n" for tool in memory.tools)
     usual = usual_wording().fixed
     prompt = next(text for text in usual if text.startswith("system\n") and "# Tools" in text)
@@ -146,7 +146,7 @@ def _spelt(design: NewMemory, spoken: Spoken, tokenizer: Any) -> list[str]:
     """Return words that items of the design have, and the tokenizer does not have as one token."""
     found: dict[str, None] = {}
     for stream in synthetic(seed=7, count=_STREAMS, people=16, changes=0.3, corrections=0.2, retractions=0.2):
-        memory = design(_ROOM, _ROOM)
+        memory = design(_ROOM, _ROOM, count_words)
         keep_notes(memory, stream)
         for item in memory.items:
             found.update(dict.fromkeys(_WORD.findall(item.content)))
@@ -165,16 +165,12 @@ def _embed(model: Any, old: Any, new: Any, spoken: Spoken) -> None:
     mean = before.mean(0)
     generator = torch.Generator().manual_seed(0)
     rows = []
-    by_name = {name.lower(): number for name, number in known.items()}
     for token, _ in sorted(new.get_vocab().items(), key=lambda pair: pair[1]):
         like = spoken.pieces.get(token) or token
         if like in known:
-            row = before[known[like]]
-        elif token.lower() in by_name:  # a name in small letters is the same name
-            row = before[by_name[token.lower()]] + _SIZE * torch.randn(len(mean), generator=generator)
+            rows.append(before[known[like]])
         else:
-            row = mean + 2 * _SIZE * torch.randn(len(mean), generator=generator)
-        rows.append(row)
+            rows.append(mean + _SIZE * torch.randn(len(mean), generator=generator))
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     model.get_input_embeddings().weight.copy_(torch.stack(rows))
     for kept in (model.config, model.generation_config):
