@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.results import ROOT, SEEDS, longer, with_section
 from memrl.envs.sources import SOURCES
-from memrl.evaluation.baselines import BASELINES
+from memrl.evaluation.baselines import AS_THE_MEMORY, BASELINES
 from memrl.evaluation.budgets import read_budgets
 from memrl.evaluation.frontier import draw_frontier, frontier, frontier_markdown
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> None:
     policy = open_policy(asked.run)
     plan = Plan(
         suites=[longer(times, _trained_on(policy)) for times in lengths],
-        methods=asked.methods or [POLICY, UNTRAINED, *BASELINES],
+        methods=asked.methods or [POLICY, UNTRAINED, *(name for name in BASELINES if name != AS_THE_MEMORY)],
         out=asked.out,
         streams=asked.streams,
         seeds=asked.seeds,

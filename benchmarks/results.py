@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 
 from memrl.data.build import find_jobs
-from memrl.evaluation.baselines import BASELINES
+from memrl.evaluation.baselines import AS_THE_MEMORY, BASELINES
 from memrl.evaluation.measure import Plan, evaluate, judge_name, reader_name
 from memrl.evaluation.results import draw, markdown, results
 from memrl.policies.policy import POLICY, UNTRAINED, Policy, open_policy
@@ -60,7 +60,7 @@ REAL = {
     "banking77": "count=4,chunks=2,questions=4,chunk_tokens=200",  # the longest to read, and all have scored 0 on it
 }
 """As long as two cores can have a model of 135 million parameters read."""
-EVERYTHING = [POLICY, UNTRAINED, *BASELINES]
+EVERYTHING = [POLICY, UNTRAINED, *(name for name in BASELINES if name != AS_THE_MEMORY)]
 
 
 def longer(times: int, chunks: int = CHUNKS) -> str:
@@ -153,7 +153,7 @@ def measure_real(asked: argparse.Namespace) -> dict[str, Any]:
     suites = [f"{name}:path={raw(name, asked.data)},{REAL[name]}" for name in asked.real_sets]
     settings = [*_embedder(asked), f"data.path={raw('squad', asked.data)}"]
     settings += [f"model.dtype={asked.real_dtype}"] if asked.real_dtype else []
-    methods = [POLICY, *BASELINES]
+    methods = [POLICY, *(name for name in BASELINES if name != AS_THE_MEMORY)]
     plan = Plan(suites, methods, asked.out / "real", asked.real_streams, SEEDS[:1], settings)
     found = measured(open_policy("squad-smollm2-cpu", base_model=str(asked.model)), plan)
     for row, name in zip(found["results"], (name for name in asked.real_sets for _ in methods), strict=True):

@@ -80,8 +80,12 @@ class HeldDesign:
         Raises:
             EnvironmentFault: a journal is open.
         """
-        state, self._new_index = self.snapshot(), new_index
-        self.restore(state)
+        state, before, self._new_index = self.snapshot(), self._new_index, new_index
+        try:
+            self.restore(state)
+        except BaseException:
+            self._new_index = before
+            raise
 
     @property
     def items(self) -> tuple[MemoryItem, ...]:

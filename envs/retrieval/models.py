@@ -31,7 +31,7 @@ _LONGEST = 512
 
 
 class Asked(Generic[Key, Said]):
-    """What a model says of things, kept. One thread asks it at a time: its tokenizer takes no two.
+    """The sayings of a model on things, kept. One thread asks it at a time: its tokenizer takes no two.
 
     Args:
         say: returns what the model says of each of several things.

@@ -39,11 +39,11 @@ def test_a_run_trains_exports_and_serves_with_a_dense_memory(
     with MemoryAgent.open(tmp_path / "exported", store=store, user="ann", device="cpu") as agent:
         for said in ("Nora lives in Bern.", "Karl has a dog.", "It rained."):
             agent.add(said, infer=False)
-        assert len(agent.search("zzz", limit=9)) == 3, "dense ranks all, whatever words they share"
+        assert len(agent.search("zzz", limit=9).items) == 3, "dense ranks all, whatever words they share"
         assert isinstance(agent.ask("Where does Nora live?").text, str)
         assert isinstance(agent.for_user("ben")._file.state().held.index.parts[0], Waiting)  # type: ignore[attr-defined]
     with MemoryAgent.open(tmp_path / "exported", store=store, user="ann", device="cpu", retrieval="bm25") as agent:
-        assert len(agent.search("Who has a dog?", limit=9)) == 1
+        assert len(agent.search("Who has a dog?", limit=9).items) == 1
     shutil.rmtree(folder)
     with pytest.raises(ConfigError, match=r"exported: model '.*' is no folder of this machine.*--retrieval-model PATH"):
         MemoryAgent.open(tmp_path / "exported", store=store, user="ann", device="cpu")

@@ -201,7 +201,7 @@ def test_a_second_round_finds_what_shares_no_word_with_the_question() -> None:
         "Ann's sister is Zoe.",
         "A tower stood here.",
         "Zoe works for Statoil.",
-        "Ann likes tea and Ann likes cake.",
+        "Ann likes tea in bed when it rains outside at night.",
     ]
     question = "Where does the sister of Ann earn money?"
     assert "2" not in ranked(written(BM25Index(), texts), question)
@@ -213,9 +213,9 @@ def test_a_second_round_finds_what_shares_no_word_with_the_question() -> None:
 @pytest.mark.long
 @needs_spacy
 def test_anchors_tell_who_did_what_to_whom() -> None:
-    index = written(open_retrieval("anchored", {})(), ["The dog bit the man.", "The man bit the dog.", "Ann went out."])
-    assert ranked(index, "What did the man bite?")[0] == "1"
-    assert ranked(index, "What did the dog bite?")[0] == "0"
+    texts = ["The man bit the dog.", "The dog bit the man.", "Ann went out."]
+    assert ranked(written(BM25Index(), texts), "What did the man bite?")[0] == "1", "the last written of equals"
+    assert ranked(written(open_retrieval("anchored", {})(), texts), "What did the man bite?")[0] == "0"
     index = written(
         open_retrieval("anchored", {})(), ["Ann Berg said so.", "Ann Berg left; she is in Oslo.", "Ann Berg"]
     )
@@ -262,7 +262,7 @@ def test_what_is_held_is_indexed_anew_and_found_by_the_policy_and_the_reader() -
         "Ann's sister is Zoe.",
         "A tower stood here.",
         "Zoe works for Statoil.",
-        "Tea is red.",
+        "Tea tastes fine.",
         "It rained.",
     ):
         for call in memory.keep(text):
