@@ -174,7 +174,7 @@ class Step(BaseModel):
 
     @property
     def completions(self) -> list[Completion]:
-        """What the policy said in each of its turns."""
+        """The completion of each of its turns."""
         return [self.completion, *(turn.completion for turn in self.turns)]
 
     @property

@@ -1,4 +1,4 @@
-"""What comes back to the policy between two turns of a step, in the chat template's own form.
+"""The results that come back to the policy between two turns of a step, in the chat template's own form.
 
 A completion is never written again: its ids stand in the next prompt as they were sampled (law 1). The template is
 asked for what follows an assistant's turn alone: a tool's turn where it has one, else a user's with the dialect's

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import memrl.agent.agent
 import memrl.engines.transformers_engine
 from memrl.agent import MemoryAgent
 from memrl.agent.memory_file import MemoryFile
@@ -21,12 +24,14 @@ from memrl.engines.models import load_tokenizer
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.envs.searching import SEARCH
+from memrl.envs.sources.synthetic import synthetic
 from memrl.envs.stream import Chunk, Question, Stream
 from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError
 from memrl.export import export
 from memrl.learner.batching import inputs_of, plan_rows
-from memrl.look.episodes import Told
+from memrl.look.episodes import _step_record
+from memrl.policies.exported import open_exported
 from memrl.records import AdapterRef, Completion, Episode, Sample
 from memrl.rollout.build import build_worker, check_records
 from memrl.rollout.lengths import Lengths
@@ -170,15 +175,12 @@ def test_what_was_paid_is_paid_again(run: Path) -> None:
 
 
 def test_the_page_shows_turns(run: Path) -> None:
-    from memrl.look.episodes import _step_record
-
     episode = next(one for one in episodes_of(run, 1) if any(step.turns for step in one.steps))
     step = next(step for step in episode.steps if step.turns)
     record = _step_record(episode, step, 0)
     assert [turn["told"] for turn in record["turns"]] == [turn.told for turn in step.turns]
     assert record["turns"][0]["prompt_tokens"] > record["prompt_tokens"]
     assert [call["name"] for call in record["calls"]] == [result.name for result in step.results]
-    assert Told is not None
 
 
 @pytest.mark.parametrize("mode", ["counterfactual", "reroll"])
@@ -223,12 +225,8 @@ def test_demonstrations_stand_in_the_prompts_of_the_rollout(tmp_path: Path) -> N
     config = settings(tmp_path)
     prompter = prompter_of()
     worker = build_worker(config)
-    from memrl.envs.sources.synthetic import synthetic
-
     [stream] = synthetic(seed=4, count=1, chunks=2)
     first = next(memorising(stream, config, prompter, random.Random(0), Carelessness()))
-    import asyncio
-
     episode = asyncio.run(worker.play(stream, seed=0, adapter=None))
     asyncio.run(worker.close())
     assert first.prompt_ids == episode.steps[0].prompt_ids
@@ -255,40 +253,44 @@ def test_lengths_know_the_turns(tmp_path: Path) -> None:
         check_records(config, prompter_of())
 
 
-def test_an_exported_policy_reads_with_its_turns(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_says_its_turns_and_is_checked_in_them(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memrl.engines.transformers_engine, "TransformersEngine", Scripted)
     export(run, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "memory_agent.json").read_text())
     assert told["max_turns"] == 3 and SEARCH in told["tools"]
-    with MemoryAgent.load(tmp_path / "out", tmp_path / "memory.db") as agent:
-        asked: list[int] = []
-        engine = agent._policy._engine
-        generate = engine.generate
+    assert open_exported(tmp_path / "out").config.rollout.max_turns == 3
 
-        async def counted(ids: Sequence[int], *rest: Any, **more: Any) -> Completion:
-            asked.append(len(ids))
-            number = len(asked)
-            texts = {1: [insert("Ann owns 3 bees."), search("bees")], 2: [update("sem_0002", "Ann owns 4 bees.")]}
-            prompter = agent._policy.prompter
-            page = prompter.tokenizer.decode(list(ids))
-            assert number == 1 or "sem_0002" in page
-            if number == 2:  # meanwhile somebody else writes
-                with MemoryFile(
-                    tmp_path / "memory.db", "default", design="stores", budget=200, core_budget=20,
-                    count_tokens=prompter.count_tokens,
-                ) as other:  # fmt: skip
+
+def test_an_agent_reads_in_turns_and_writes_what_it_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = open_exported(Path("tiny"))
+    exported.config.rollout, exported.config.memory = settings(tmp_path).rollout, settings(tmp_path).memory
+    monkeypatch.setattr(memrl.agent.agent, "open_exported", lambda *_, **__: exported)
+    asked: list[str] = []
+    texts = [[insert("Ann owns 3 bees."), search("bees")], [update("sem_0002", "Ann owns 4 bees.")]]
+    with MemoryAgent.open("tiny", store=tmp_path / "memory.db") as agent:
+        prompter, engine = agent._policy.prompter, agent._policy._engine
+
+        async def generate(ids: Sequence[int], *rest: Any, **more: Any) -> Completion:
+            asked.append(prompter.tokenizer.decode(list(ids)))
+            if len(asked) == 2:  # meanwhile somebody else writes, and takes the id that the policy was shown
+                count = prompter.count_tokens
+                file = MemoryFile(
+                    tmp_path / "memory.db", "default", design="stores", budget=200, core_budget=20, count_tokens=count
+                )
+                with closing(file) as other:
                     other.execute([insert("Zed naps.")])
-            ids = prompter.tokenizer.encode(prompter.dialect.format(texts[number]), add_special_tokens=False)
-            return Completion(ids=[*ids, prompter.end_id], logprobs=[], stop="stop", version=1)
+            said = prompter.tokenizer.encode(prompter.dialect.format(texts[len(asked) - 1]), add_special_tokens=False)
+            return Completion(ids=[*said, prompter.end_id], logprobs=[], stop="stop", version=None)
 
         agent.add("Ben has a cat.", infer=False)
-        monkeypatch.setattr(engine, "generate", counted)
+        monkeypatch.setattr(engine, "generate", generate)
         results = agent.read("Ann owns bees.")
-        assert [result.name for result in results] == ["memory_insert", "memory_update"] and len(asked) == 2
-        assert all(result.ok for result in results)
-        held = [item.text for item in agent.get_all()]
-        assert sorted(held) == ["Ann owns 4 bees.", "Ben has a cat.", "Zed naps."]
-        assert generate is not counted
+        assert [(result.name, result.ok) for result in results] == [("memory_insert", True), ("memory_update", True)]
+        assert "sem_0002" not in asked[0] and "sem_0002" in asked[1]
+        held = sorted(item.content for item in agent.get_all())
+        assert held == ["Ann owns 4 bees.", "Ben has a cat.", "Zed naps."]
 
 
 def search(query: str) -> ToolCall:
@@ -296,8 +298,6 @@ def search(query: str) -> ToolCall:
 
 
 def test_exports_of_before_have_one_turn(exported_policy: Path, tmp_path: Path) -> None:
-    from memrl.policies.exported import open_exported
-
     folder = Path(shutil.copytree(exported_policy / "adapter", tmp_path / "old"))
     file = folder / "memory_agent.json"
     told = json.loads(file.read_text())
