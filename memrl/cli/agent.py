@@ -37,7 +37,7 @@ def add_agent_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="list the writes that a memory's guard keeps apart",
         description=(
             "List the writes that the wrapper guard keeps apart from the memories of a file, as they looked like "
-            "orders: whose, what they would have written, and why. MemoryAgent.release lets one in, .discard forgets it."
+            "orders: whose, what they would have written, and why. MemoryAgent.release lets one in, discard forgets it."
         ),
         epilog="example: memrl agent apart memory.sqlite --user ann",
         allow_abbrev=False,
