@@ -127,7 +127,7 @@ class MemoryEnv:
 
     @property
     def turn(self) -> PlannedStep:
-        """What is read in the step.
+        """The plan of the step: what is read in it.
 
         Raises:
             EnvironmentFault: the stream is finished.

@@ -24,7 +24,7 @@ _NEAR = 14
 
 
 class Sign(NamedTuple):
-    """What looks like an order."""
+    """A part of a text that looks like an order."""
 
     what: str
     """In words, to be read by people."""

@@ -153,7 +153,7 @@ class OpenMemory:
 
     @property
     def tidies(self) -> bool:
-        """Whether the memory is under the wrapper `consolidate`."""
+        """True for a memory under the wrapper `consolidate`."""
         return isinstance(self._memory, Consolidate)
 
     def tidying_due(self) -> bool:
