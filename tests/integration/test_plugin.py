@@ -119,10 +119,10 @@ import sys
 from starlette.testclient import TestClient
 from memrl import MemoryAgent
 from memrl.serve.app import create_app
-from memrl.serve.limits import Limits, ModelCalls
+from memrl.serve.limits import Limits
 with MemoryAgent.open(sys.argv[1], store=sys.argv[2], device="cpu") as agent:
-    limits = Limits()
-    with TestClient(create_app(agent, limits=limits, token=None)) as client:
+    limits = Limits(per_minute=10**9)
+    with TestClient(create_app(agent, limits=limits), base_url="http://127.0.0.1") as client:
         written = {"operations": [{"name": "memory_write", "arguments": {"content": "Ann sang."}}], "time": "May 2"}
         assert client.post("/v1/users/ann/memory/operations", json=written).status_code == 200
         [item] = client.get("/v1/users/ann/memory").json()["items"]
@@ -173,7 +173,7 @@ def test_a_package_brings_its_own_source_design_part_credit_loss_and_tracker(tmp
     assert [float(row["reward/qa"] or -1) for row in tracked] == [row.get("reward/qa", -1) for row in rows]
     memrl("rescore", str(run), "rewards.weights.brevity=1.0")
 
-    memrl("export", str(run), str(elsewhere / "exported"))
+    memrl("export", str(run), "--out", str(elsewhere / "exported"))
     told = json.loads((elsewhere / "exported" / "memory_agent.json").read_text())
     assert told["memory"]["design"] == "diary" and "memory_write" in told["tools"]
     served = [sys.executable, "-c", SERVED, str(elsewhere / "exported"), str(elsewhere / "memory.sqlite")]
