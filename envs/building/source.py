@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError, validate_call
+from pydantic.fields import FieldInfo
 
 from memrl.envs.building.releases import Release
 from memrl.envs.building.stage import Stage
@@ -76,7 +77,8 @@ class Source:
 
     def options(self) -> dict[str, Any]:
         """Every option, with its default (`inspect.Parameter.empty`: it must be given)."""
-        own = {name: parameter.default for name, parameter in inspect.signature(self.read).parameters.items()}
+        given = {name: parameter.default for name, parameter in inspect.signature(self.read).parameters.items()}
+        own = {name: default.default if isinstance(default, FieldInfo) else default for name, default in given.items()}
         return own if self.stage is None else {**own, **self.stage.model_dump()}
 
     def held_out(self, path: str) -> bool:

@@ -15,6 +15,7 @@ from memrl.envs.building.prose import sentences
 from memrl.envs.building.talk import ASK_COUNT, ASK_COUNT_THERE, ASK_DAYS, ATTRIBUTES, EVENTS, article, phrasings
 from memrl.envs.building.tokens import count_tokens
 from memrl.envs.sources import open_source
+from memrl.envs.sources.dialogues import SOURCE
 from memrl.envs.stream import Stream
 from memrl.rewards.metrics import METRICS
 
@@ -277,3 +278,13 @@ def test_a_long_stream_does_not_run_out_of_news(split: str) -> None:
     assert met > 8 + 200  # more than `people` come up
     first, last = (date.fromisoformat(chunk.time or "") for chunk in (stream.chunks[0], stream.chunks[-1]))
     assert 1000 < (last - first).days < 2000  # a few years, however long it is
+
+
+def test_a_default_with_a_bound_is_told_as_what_it_is() -> None:
+    assert SOURCE.options()["count"] is None, "else an evaluation takes an endless source for one that ends"
+    assert SOURCE.options()["sessions"] == 24
+
+
+def test_only_the_kinds_that_are_wanted_are_asked() -> None:
+    streams = SOURCE.open({"count": 3, "kinds": ["latest", "who"]})
+    assert {question.kind for stream in streams for question in stream.questions} <= {"latest", "who"}
