@@ -63,7 +63,8 @@ def _table(name: str, rows: Sequence[Row]) -> Iterator[str]:
     retrievals = list(dict.fromkeys(row["retrieval"] for row in rows))
     cells = {(row["design"], row["retrieval"]): row for row in rows}
     first = rows[0]
-    counted = f": {first['streams']} streams, {first['questions']:,} questions" if "streams" in first else ""
+    counted = f": {first['streams']} streams" if "streams" in first else ""
+    counted += f", {first['questions']:,} questions" if "questions" in first else ""
     budget = f", budget {first['budget']:,} tokens in the mean" if "budget" in first else ""
     dates = sorted({row["date"] for row in rows})
     measured = f"{first['machine']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
