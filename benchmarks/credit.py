@@ -1,11 +1,11 @@
 """How many episodes each way of giving credit needs, on the embedded model, by the length of the streams.
 
-    .venv/bin/python benchmarks/credit.py --chunks 6 12 24 --out runs/credit
+    .venv/bin/python benchmarks/credit.py --chunks 12 24 --out runs/credit
 
-Every run has the same data, rewards, learner and budget of episodes; only `advantage.mode` differs. It ends when the
-held-out accuracy reaches the target, or the budget is used up. The reader is `lexical`: exact, and free to ask again.
-Two runs go on side by side with one thread each. A run whose folder holds a summary is not run again, so the script can
-be stopped and started. Prints one JSON line a run, then medians and intervals; writes `--results` and `--plot`.
+Every run has the world, the reader, the rewards and the learner of `make train`, at another length and budget of
+episodes; only `advantage.mode` differs. Where the held-out accuracy reaches the target is read off the curve: all runs go
+on to their end, so that what they come to can be compared too. Two runs go on side by side with one thread each. A run
+whose folder holds a summary is not run again, so the script can be stopped and started. Prints one JSON line a run, then medians and intervals; writes `--results` and `--plot`.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = ("pooled", "episode", "evidence", "counterfactual", "retrieved", "reroll")
-SEEDS = {6: 3, 12: 5, 24: 3}
-TARGET = 0.85
-GROUPS, GROUP_SIZE, STEPS = 4, 8, 32
-BUDGET_PER_CHUNK = 14
-"""Tokens of memory for each chunk: the facts, and half as much again. With 10 the target is near what fits at all."""
+SEEDS = 3
+TARGET = 0.78
+"""Two thirds of the way from the warm start (0.67) to what the embedded model comes to (0.83)."""
+GROUPS, GROUP_SIZE, STEPS = 4, 8, 16
+BUDGET_PER_CHUNK = 10
+"""Tokens of memory for each chunk, as `make train` has them, rounded up."""
 
 
 def settings(chunks: int, mode: str, seed: int, folder: Path) -> dict[str, Any]:
     """The embedded default at another length of streams."""
-    source = {"source": "synthetic", "chunks": chunks, "sentences": 3, "people": 16, "metric": "substring"}
+    world = {"source": "synthetic", "chunks": chunks, "sentences": 3, "people": 16}
+    world |= {"changes": 0.2, "corrections": 0.15, "retractions": 0.1}
     return {
         "seed": seed,
         "run.dir": folder,
         "run.save_episodes": "false",
-        "run.save_every": 10,
-        "data.train": json.dumps([{**source, "questions": 4 * chunks}]),
-        "data.eval": json.dumps([{**source, "questions": 8}]),
+        "run.save_every": 4,
+        "data.train": json.dumps([{**world, "questions": 4 * chunks}]),
+        "data.eval": json.dumps([world]),
         "memory.budget": BUDGET_PER_CHUNK * chunks,
-        "reader.type": "lexical",
-        "rewards.weights": "{compression: 0.5, tool_success: 0.2}",
         "advantage.mode": mode,
+        "advantage.reroll_steps": chunks // 3,
         "train.steps": STEPS,
         "train.group_size": GROUP_SIZE,
         "train.streams_per_step": GROUPS,
         "eval.streams": 48,
         "eval.every": 2,
-        "eval.target": TARGET,
     }
 
 
@@ -70,6 +70,7 @@ def train(chunks: int, mode: str, seed: int, out: Path, overrides: Sequence[str]
         )
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     curve = [(row.get("episodes", 0), row["eval/qa"]) for row in rows if "eval/qa" in row]
+    after = json.loads(summary.read_text())["eval"]["after"]
     reached = next((episodes for episodes, accuracy in curve if accuracy >= TARGET), None)
     return {
         "chunks": chunks,
@@ -78,6 +79,7 @@ def train(chunks: int, mode: str, seed: int, out: Path, overrides: Sequence[str]
         "episodes_to_target": reached,
         "final": curve[-1][1],
         "best": max(accuracy for _, accuracy in curve),
+        "final_by_kind": {kind: score["value"] for kind, score in after["qa_by_kind"].items()},
         "curve": curve,
         "completion_tokens": sum(
             row.get("tokens/completion", 0) + row.get("tokens/reroll_completion", 0) for row in rows
@@ -108,6 +110,7 @@ def summarise(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "high": max(needed),
                     "of_pooled": round(medians[mode] / medians["pooled"], 3) if "pooled" in medians else None,
                     "final_median": round(statistics.median(result["final"] for result in mine), 3),
+                    "latest_median": round(statistics.median(result["final_by_kind"]["latest"] for result in mine), 3),
                 }
             )
     return rows
@@ -157,9 +160,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=int, nargs="+", default=[6, 12, 24])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[12, 24])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--seeds", type=int, help="how many; default: 5 at 12 chunks, 3 at other lengths")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--out", type=Path, default=Path("runs/credit"))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "credit.json")
@@ -170,9 +173,8 @@ def main() -> None:
     # Seeds outermost: if it is stopped early, every mode has as many.
     plan = [
         (chunks, mode, seed)
-        for seed in range(arguments.seeds or max(SEEDS.values()))
+        for seed in range(arguments.seeds)
         for chunks in arguments.chunks
-        if seed < (arguments.seeds or SEEDS.get(chunks, 3))
         for mode in arguments.modes
     ]
     results: list[dict[str, Any]] = []
