@@ -87,7 +87,7 @@ def open_design(design: str, wrappers: Sequence[Any] = ()) -> NewMemory:
             items, which wrappers are for.
     """
     made = DESIGNS.get(design)
-    return wrap(made, parse_wrappers(wrappers), design) if wrappers else made
+    return cast(NewMemory, wrap(made, parse_wrappers(wrappers), design)) if wrappers else made
 
 
 def wrap(design: NewMemory, wrappers: Sequence[WrapperSpec], name: str = "") -> type[HeldDesign]:
@@ -105,7 +105,9 @@ def wrap(design: NewMemory, wrappers: Sequence[WrapperSpec], name: str = "") -> 
             "is none. Leave memory.wrappers out, or choose another memory.design."
         )
     order = {one: place for place, one in enumerate(WRAPPERS.names())}
-    return _wrapped(design, tuple(sorted(wrappers, key=lambda spec: (order.get(spec.name, len(order)), spec.name))))
+    return _wrapped(
+        cast(Any, design), tuple(sorted(wrappers, key=lambda spec: (order.get(spec.name, len(order)), spec.name)))
+    )
 
 
 @lru_cache(maxsize=64)
