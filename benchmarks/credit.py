@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/credit.py --chunks 12 24 --out runs/credit
 
 Every run has the world, the reader, the rewards and the learner of `make train`, at another length and budget of
-episodes; only `advantage.mode` differs. Where the held-out accuracy reaches the target is read off the curve: all runs go
-on to their end, so that what they come to can be compared too. Two runs go on side by side with one thread each. A run
-whose folder holds a summary is not run again, so the script can be stopped and started. Prints one JSON line a run, then medians and intervals; writes `--results` and `--plot`.
+episodes; only `advantage.mode` differs. Where the held-out accuracy reaches the target is read off the curve: all runs
+go on to their end, so that what they come to can be compared too. Two runs go on side by side with one thread each. A
+run whose folder holds a summary is not run again, so the script can be stopped and started. Prints one JSON line a run,
+then medians and intervals; writes `--results` and `--plot`.
 """
 
 from __future__ import annotations
