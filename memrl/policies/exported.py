@@ -151,7 +151,7 @@ def _is(value: Any, written: str) -> bool:
     if written in ("int", "float"):
         numbers = int if written == "int" else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and value >= 0
-    return isinstance(value, {"str": str, "bool": bool}.get(written, ()))
+    return isinstance(value, {"str": str, "bool": bool, "list[Any]": list}.get(written, ()))
 
 
 def _damaged(file: Path, why: str) -> ConfigError:
