@@ -59,9 +59,9 @@ def test_an_agent_reads_keeps_finds_changes_and_takes_back_by_the_designs_own_to
     assert isinstance(agent.read("Nora moved. It rained.", time="May 2"), list), "whatever the model makes of it"
     asked: list[tuple[int, Any]] = []
 
-    async def calls(prompt: list[int], tools: list[str]) -> Any:
+    async def calls(prompt: list[int], tools: list[str], play: Any) -> Any:
         asked.append((len(prompt), tools))
-        return [rewrite(f"{BERN} {DOG}")]
+        return [rewrite(f"{BERN} {DOG}")], []
 
     with monkeypatch.context() as patch:
         patch.setattr(agent._policy, "calls", calls)

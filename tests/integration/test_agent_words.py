@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,11 +119,11 @@ def test_a_text_with_a_key_that_was_cut_short_is_read_on_from_there(
     asked: list[int] = []
     calls = agent._policy.calls
 
-    async def failing(prompt: list[int], tools: list[str]) -> object:
+    async def failing(prompt: list[int], tools: list[str], play: Any) -> object:
         asked.append(len(prompt))
         if len(asked) == 4:
             raise EngineError("it failed")
-        return await calls(prompt, tools)
+        return await calls(prompt, tools, play)
 
     monkeypatch.setattr(agent._policy, "calls", failing)
     with pytest.raises(EngineError):
