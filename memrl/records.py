@@ -85,7 +85,7 @@ class ContentCheck(BaseModel):
         return not self.unfaithful if self.verdict is None else self.verdict.accepted
 
 
-class Turn(BaseModel):
+class FurtherTurn(BaseModel):
     """A further turn of a step: what has come back for the searches of the turn before, and what the policy made of
     it."""
 
@@ -102,7 +102,7 @@ class Turn(BaseModel):
 
 
 def in_turns(
-    prompt_ids: list[int], completion: Completion, turns: Sequence[Turn]
+    prompt_ids: list[int], completion: Completion, turns: Sequence[FurtherTurn]
 ) -> Iterator[tuple[list[int], Completion]]:
     """Yield the prompt and the completion of each turn. A later prompt is the one before, what was sampled to it, and
     what came back, id for id (law 1)."""
@@ -121,7 +121,7 @@ class Reroll(BaseModel):
     completion: Completion
     text: str
     """As a step's."""
-    turns: list[Turn] = Field(default_factory=list)
+    turns: list[FurtherTurn] = Field(default_factory=list)
     """As a step's."""
     results: list[ToolResult]
     parts: dict[str, float]
@@ -165,7 +165,7 @@ class Step(BaseModel):
     """Whether nothing was read in it, and the memory tidied."""
     advantage: float | None = None
     """The credit of the step; None where its group taught nothing, and in evaluations."""
-    turns: list[Turn] = Field(default_factory=list)
+    turns: list[FurtherTurn] = Field(default_factory=list)
     """The further turns, where it had several (`rollout.max_turns`)."""
 
     def in_turns(self) -> Iterator[tuple[list[int], Completion]]:

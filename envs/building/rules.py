@@ -24,7 +24,7 @@ _VOWELS = "aeiou"
 
 
 @dataclass(frozen=True)
-class Step:
+class RuleStep:
     """One thing that is done, in words, and to a value that is not empty."""
 
     words: str
@@ -35,7 +35,7 @@ class Step:
 class Rule:
     """Some steps in their order."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[RuleStep, ...]
     fits: Callable[[Any], bool]
     """Whether a result is neither too short nor too long to be asked for."""
 
@@ -189,8 +189,8 @@ def _done(deed: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
     return lambda done: (*done, deed)
 
 
-def _steps(acts: Mapping[str, Callable[[Any], Any]]) -> tuple[Step, ...]:
-    return tuple(Step(words, act) for words, act in acts.items())
+def _steps(acts: Mapping[str, Callable[[Any], Any]]) -> tuple[RuleStep, ...]:
+    return tuple(RuleStep(words, act) for words, act in acts.items())
 
 
 STEPS = {

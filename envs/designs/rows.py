@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from memrl.envs.designs.base import SIGN, one_part
+from memrl.envs.designs.design import MemoryItem
 
 LONGEST = 2000
 """Characters of a statement, and of a value."""
@@ -181,3 +182,28 @@ def guarded(database: sqlite3.Connection, tables: set[str]) -> Iterator[None]:
     finally:
         database.set_authorizer(None)
         database.set_progress_handler(None, 0)
+
+
+def named(told: Any) -> dict[str, int]:
+    """Return the numbers of rows that a statement names, by where they stand; none in what is no statement."""
+    if not isinstance(told, str) or len(told) > LONGEST:
+        return {}
+    return {f"{start}:{end}": int(told[start:end]) for start, end in numbers(told)}
+
+
+def renamed(told: str, others: Mapping[str, int]) -> str:
+    """Return a statement with other numbers in the places that `named` has told."""
+    for place, number in sorted(others.items(), key=lambda pair: int(pair[0].partition(":")[0]), reverse=True):
+        start, _, end = place.partition(":")
+        told = f"{told[: int(start)]}{number}{told[int(end) :]}"
+    return told
+
+
+def number_of(item: MemoryItem) -> int:
+    """Return the number of a row, by its id."""
+    return int(item.id.partition("_")[2])
+
+
+def where(item: MemoryItem) -> str:
+    """Return the clause that finds a row."""
+    return f"WHERE id = {number_of(item)}"

@@ -149,7 +149,7 @@ class SqlMemory(HeldDesign):
     def _open(self) -> sqlite3.Connection:
         """Return the database of what is held, made anew where the items were restored or something was undone."""
         if self._database is None or self._made_of != (self.held, self.held.undone):
-            held = ((_number(item), *rows.parts(item.content)) for item in self.items)
+            held = ((rows.number_of(item), *rows.parts(item.content)) for item in self.items)
             self._database = rows.open_rows(self.tables, held)
             self._made_of = self.held, self.held.undone
         return self._database
@@ -160,17 +160,11 @@ class SqlMemory(HeldDesign):
 
     def named_items(self, call: ToolCall) -> dict[str, str]:
         """Return the ids of the rows that a statement names by their numbers, by where these stand."""
-        told = call.arguments.get("statement")
-        if not isinstance(told, str) or len(told) > rows.LONGEST:
-            return {}
-        return {f"{start}:{end}": f"row_{int(told[start:end]):04d}" for start, end in rows.numbers(told)}
+        return {place: f"row_{number:04d}" for place, number in rows.named(call.arguments.get("statement")).items()}
 
     def renamed(self, call: ToolCall, items: Mapping[str, str]) -> ToolCall:
         """Return a statement with the numbers of other rows in the places of those that it names."""
-        told = str(call.arguments["statement"])
-        for place, item in sorted(items.items(), key=lambda pair: int(pair[0].partition(":")[0]), reverse=True):
-            start, _, end = place.partition(":")
-            told = f"{told[: int(start)]}{int(item.partition('_')[2])}{told[int(end) :]}"
+        told = rows.renamed(call.arguments["statement"], {place: int(item[4:]) for place, item in items.items()})
         return call.model_copy(update={"arguments": {**call.arguments, "statement": told}})
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:
@@ -180,7 +174,7 @@ class SqlMemory(HeldDesign):
         if instead_of is not None and instead_of.id != CORE:
             table = table_of(instead_of)
             told = rows.told(sentence, table, self.tables.get(table, ()), self._column(table))
-            return [statement(f'UPDATE "{table}" SET {told} {_where(instead_of)}')]
+            return [statement(f'UPDATE "{table}" SET {told} {rows.where(instead_of)}')]
         table = "events" if event else "facts"
         made = [] if table in self.tables else [statement(f"CREATE TABLE {table} (sentence)")]
         return [*made, statement(f"INSERT INTO {table} ({self._column(table)}) VALUES ({rows.quoted(sentence)})")]
@@ -191,20 +185,12 @@ class SqlMemory(HeldDesign):
 
     def drop(self, item: MemoryItem) -> list[ToolCall]:
         """Return the statement that deletes a row; tables stay."""
-        return [] if item.id == CORE else [statement(f'DELETE FROM "{table_of(item)}" {_where(item)}')]
+        return [] if item.id == CORE else [statement(f'DELETE FROM "{table_of(item)}" {rows.where(item)}')]
 
 
 def table_of(item: MemoryItem) -> str:
     """Return the table of a row."""
     return rows.parts(item.content)[0]
-
-
-def _where(item: MemoryItem) -> str:
-    return f"WHERE id = {_number(item)}"
-
-
-def _number(item: MemoryItem) -> int:
-    return int(item.id.partition("_")[2])
 
 
 def _refused(code: ResultCode, message: str) -> ToolResult:

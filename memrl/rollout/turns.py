@@ -14,7 +14,7 @@ from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.searching import MOST_SEARCHES, SEARCH, told
 from memrl.envs.tools import ResultCode, ToolResult
 from memrl.errors import ConfigError
-from memrl.records import Completion, Turn
+from memrl.records import Completion, FurtherTurn
 
 Complete = Callable[[list[int], int], Awaitable[Completion]]
 """Samples the completion of a prompt; the number is that of the turn."""
@@ -28,7 +28,7 @@ class Attempt:
 
     completion: Completion
     text: str
-    turns: list[Turn]
+    turns: list[FurtherTurn]
     """The further ones."""
 
     def carry_out(self, env: MemoryEnv) -> StepResult:
@@ -58,7 +58,7 @@ async def play_turns(
     Raises:
         ConfigError: a further turn's prompt is longer than `rollout.max_prompt_tokens`.
     """
-    made: list[Turn] = []
+    made: list[FurtherTurn] = []
     completion = first = await complete(prompt_ids, 0)
     text = opening = prompter.decode(first.ids)
     result = await play(text, first.stop == "length")
@@ -76,7 +76,7 @@ async def play_turns(
             )
         completion = await complete(prompt_ids, number)
         text = prompter.decode(completion.ids)
-        made.append(Turn(told=result.told, given_ids=given, completion=completion, text=text))
+        made.append(FurtherTurn(told=result.told, given_ids=given, completion=completion, text=text))
         result = joined(result, await play(text, completion.stop == "length"))
     return Attempt(first, opening, made), result
 

@@ -28,8 +28,8 @@ NOTHING = "If nothing is worth storing, write: none"
 
 
 @dataclass
-class Asked:
-    """What an endpoint has shown, and what became of its calls."""
+class Shown:
+    """The demonstrations of an endpoint, and what became of its calls."""
 
     examples: list[Example] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -54,14 +54,14 @@ def cost(config: Config, streams: Sequence[Stream], prompter: Prompter) -> str:
     )
 
 
-def ask(config: Config, streams: Sequence[Stream], prompter: Prompter, advance: Callable[[], None]) -> Asked:
+def ask(config: Config, streams: Sequence[Stream], prompter: Prompter, advance: Callable[[], None]) -> Shown:
     """Have the endpoint write the calls for every chunk of some streams.
 
     Raises:
         ConfigError: its key is not in this machine's environment.
         EngineError: it does not answer.
     """
-    found = [Asked() for _ in streams]
+    found = [Shown() for _ in streams]
 
     async def everything() -> None:
         endpoint = open_endpoint(config.sft.endpoint, "sft", config.run.dir)
@@ -76,14 +76,14 @@ def ask(config: Config, streams: Sequence[Stream], prompter: Prompter, advance: 
         asyncio.run(everything())
     except* Exception as errors:
         raise errors.exceptions[0] from None
-    whole = Asked([one for asked in found for one in asked.examples])
+    whole = Shown([one for asked in found for one in asked.examples])
     for asked in found:
         whole.counts += asked.counts
     return whole
 
 
 async def _read(
-    config: Config, stream: Stream, prompter: Prompter, endpoint: Endpoint, asked: Asked, advance: Callable[[], None]
+    config: Config, stream: Stream, prompter: Prompter, endpoint: Endpoint, asked: Shown, advance: Callable[[], None]
 ) -> None:
     memory = new_memory(config.memory, prompter)
     env = new_env(config.memory, config.rollout, prompter, stream, memory)

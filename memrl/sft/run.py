@@ -168,7 +168,7 @@ def _trained(
 
 
 class _Pace:
-    """How fast the steps of this process are."""
+    """The speed of this process's steps."""
 
     def __init__(self, step: int) -> None:
         self._began = time.monotonic()

@@ -25,7 +25,7 @@ Fits = Callable[[Sequence[ToolCall]], bool]
 
 
 @dataclass(frozen=True)
-class Wish:
+class Wanted:
     """A sentence to be kept, or the end of one that is held."""
 
     sentence: str
@@ -66,12 +66,12 @@ class Words:
         return _written(memory, view, [wishes[number] for number in sorted(granted)], time)[0]
 
 
-def named_by_notes(stream: Stream, chunk: int) -> list[Wish]:
+def named_by_notes(stream: Stream, chunk: int) -> list[Wanted]:
     """Return what a source notes of a chunk, in its order."""
     asked = [support for support in stream.metadata.get("support", {}).values() if isinstance(support, str)]
     notes: list[dict[str, Any]] = stream.metadata["notes"][chunk]
     return [
-        Wish(
+        Wanted(
             note["text"],
             worth=1 + asked.count(note["text"]),
             event=note.get("store") == "episodic",
@@ -82,7 +82,7 @@ def named_by_notes(stream: Stream, chunk: int) -> list[Wish]:
     ]
 
 
-def named_by_evidence(stream: Stream, chunk: int) -> list[Wish]:
+def named_by_evidence(stream: Stream, chunk: int) -> list[Wanted]:
     """Return the sentences of a chunk that questions name, in their order.
 
     A question whose evidence the chunk is names the sentence that holds its answer; where several do, or none, the one
@@ -97,7 +97,7 @@ def named_by_evidence(stream: Stream, chunk: int) -> list[Wish]:
         if place is not None:
             worth[place] += 1
             events[place] |= question.kind in _DATED
-    return [Wish(text, worth[place], events[place]) for place, text in enumerate(found) if worth[place]]
+    return [Wanted(text, worth[place], events[place]) for place, text in enumerate(found) if worth[place]]
 
 
 def _telling(question: Question, found: Sequence[str]) -> int | None:
@@ -113,7 +113,7 @@ def _telling(question: Question, found: Sequence[str]) -> int | None:
 
 
 def _written(
-    memory: MemoryDesign, view: MemoryView, wishes: Sequence[Wish], time: str | None
+    memory: MemoryDesign, view: MemoryView, wishes: Sequence[Wanted], time: str | None
 ) -> tuple[list[ToolCall], int | None]:
     """Return the calls of a step, and the tokens that the memory holds after them; None where one of them fails. The
     memory is as it was afterwards."""

@@ -70,7 +70,7 @@ def reword_model(design: str, out: Path) -> Path:
     try:
         with new_folder(out) as folder:
             new = build_tokenizer(folder, Wording([*spoken.pieces], spoken.words))
-            model = AutoModelForCausalLM.from_pretrained(TINY_MODEL, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(TINY_MODEL, dtype=torch.float32, trust_remote_code=False)
             _embed(model, old, new, spoken)
             model.to(torch.float16).save_pretrained(folder)
             record = {"design": design, "words": spoken.words, "pieces": spoken.pieces}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrl.config import Config
-from memrl.config.check import VLLM_LORA_RANKS
+from memrl.config.check import ALL_LINEAR, VLLM_LORA_RANKS
 from memrl.engines.adapters import versions_held
 from memrl.learner.slices import SLICE_ELEMENTS
 
@@ -104,7 +104,8 @@ def no_estimate(path: str, key: str) -> str:
 
 
 def footprint(config: Config, shape: Mapping[str, Any]) -> Footprint | None:
-    """Return the memory of a decoder with gated MLPs and LoRA on every linear layer; None of a mixture of experts.
+    """Return the memory of a decoder with gated MLPs and its LoRA, on layers by the names that most families give them;
+    None of a mixture of experts.
 
     Args:
         shape: the text part of the model's config.json.
@@ -115,17 +116,21 @@ def footprint(config: Config, shape: Mapping[str, Any]) -> Footprint | None:
     kv_heads = shape.get("num_key_value_heads") or heads
     head = shape.get("head_dim") or hidden // heads
     inner, vocabulary = shape["intermediate_size"], shape["vocab_size"]
-    linears = [
-        (hidden, heads * head),
-        *[(hidden, kv_heads * head)] * 2,
-        (heads * head, hidden),
-        *[(hidden, inner)] * 2,
-        (inner, hidden),
-    ]
+    linears = {
+        "q_proj": (hidden, heads * head),
+        "k_proj": (hidden, kv_heads * head),
+        "v_proj": (hidden, kv_heads * head),
+        "o_proj": (heads * head, hidden),
+        "gate_proj": (hidden, inner),
+        "up_proj": (hidden, inner),
+        "down_proj": (inner, hidden),
+    }
     embeddings = vocabulary * hidden * (1 if shape.get("tie_word_embeddings") else 2)
-    parameters = embeddings + layers * (sum(a * b for a, b in linears) + 2 * hidden)
+    parameters = embeddings + layers * (sum(a * b for a, b in linears.values()) + 2 * hidden)
     rank, rollout, train = config.model.lora.rank, config.rollout, config.train
-    lora = layers * sum(rank * (a + b) for a, b in linears)
+    wanted = config.model.lora.target_modules
+    targets = linears.keys() if wanted == ALL_LINEAR else set(wanted.replace(" ", "").split(","))
+    lora = layers * sum(rank * (a + b) for name, (a, b) in linears.items() if name in targets)
     size = DTYPE_BYTES[config.model.dtype]
     kv_token = layers * 2 * kv_heads * head * size
     longest = rollout.max_prompt_tokens + rollout.max_completion_tokens

@@ -22,7 +22,7 @@ from memrl.envs.retrieval import RETRIEVALS, complaint_of, models, open_retrieva
 from memrl.envs.retrieval.bm25 import BM25Index
 from memrl.envs.retrieval.conformance import IndexFault, check_retrieval
 from memrl.envs.retrieval.layers import Waiting
-from memrl.envs.retrieval.models import Asked
+from memrl.envs.retrieval.models import AskedOnce
 from memrl.errors import ConfigError
 from memrl.rollout.environment import new_memory, new_stores
 from tests.plugins import install
@@ -141,7 +141,7 @@ def test_a_thing_is_asked_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(list(things))
         return [len(thing) for thing in things]
 
-    asked: Asked[str, int] = Asked(say)
+    asked: AskedOnce[str, int] = AskedOnce(say)
     assert asked(["aa", "b", "aa"]) == [2, 1, 2] and asked(["b", "ccc"]) == [1, 3]
     assert calls == [["aa", "b"], ["ccc"]]
     monkeypatch.setattr(models, "_KEPT", 2)

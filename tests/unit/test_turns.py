@@ -27,7 +27,7 @@ from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.searching import EMPTY_QUERY, MOST_SEARCHES, NOTHING, SEARCH, UNREAD
 from memrl.envs.tools import ResultCode, ToolCall
 from memrl.errors import ConfigError
-from memrl.records import Completion, Episode, Group, Reroll, Step, Turn
+from memrl.records import Completion, Episode, FurtherTurn, Group, Reroll, Step
 from memrl.rewards.compose import resolve_weights
 from memrl.rollout.replay import carry_out_again
 from memrl.rollout.turns import later_tokens, overhead, play_step
@@ -321,9 +321,9 @@ WEIGHTS = resolve_weights("default")
 
 
 def with_turns(episode: Episode, counts: Sequence[int], rerolls: int) -> Episode:
-    def turn(step: Step, number: int) -> Turn:
+    def turn(step: Step, number: int) -> FurtherTurn:
         completion = Completion(ids=[number, 2], logprobs=[-1.0, -1.0], stop="stop", version=7)
-        return Turn(told="x", given_ids=[5, 6], completion=completion, text="")
+        return FurtherTurn(told="x", given_ids=[5, 6], completion=completion, text="")
 
     steps = []
     for step, count in zip(episode.steps, counts, strict=True):

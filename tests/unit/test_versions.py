@@ -108,6 +108,7 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
         sections[name] = dict(vars(getattr(config, name)))
     sections["reader"].pop("endpoint")
     sections["judge"].pop("endpoint")
+    sections["sft"].pop("endpoint")
     sections["rollout"]["min_group"] = sections["rollout"].pop("on_failure")
     plain: dict[str, Any] = json.loads(json.dumps({"seed": config.seed, **sections, **settings}))
     return plain

@@ -333,7 +333,9 @@ def test_a_step_that_tidies_has_a_prompt_of_its_own_and_the_designs_tools(name: 
     observed = env.observe()
     assert TIDY in observed.messages[-1]["content"] and "# Text" not in observed.messages[-1]["content"]
     assert list(observed.tools) == list(memory.tools)
-    assert observed.messages == env.observe_tidying().messages
+    other = MemoryEnv(stream("It rained."), memory, HERMES)
+    other.only_tidy()
+    assert observed.messages == other.observe().messages
     [*_, item] = memory.items
     result = env.step(HERMES.format(memory.drop(item)))
     assert env.done and [change["op"] for change in result.diff] == ["delete"] * bool(memory.drop(item) or result.diff)
