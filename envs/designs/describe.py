@@ -16,9 +16,9 @@ from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.memory_env import MemoryEnv
 from memrl.envs.sources.synthetic import synthetic
 from memrl.envs.tools import ToolSchema
-from memrl.envs.wrappers import WRAPPERS, WrapperSetting, open_design
+from memrl.envs.wrappers import WRAPPERS, open_design
 from memrl.envs.wrappers.consolidate import TIDY
-from memrl.envs.wrappers.wrapper import Wrapper
+from memrl.envs.wrappers.wrapper import Wrapper, WrapperSetting
 
 BUDGET, CORE_BUDGET = 2048, 256
 """Tokens of the memories that are described, by `count_words`."""
