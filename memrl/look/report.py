@@ -462,7 +462,9 @@ def _index(runs: dict[str, Run], overviews: Sequence[RunRecord], running: bool) 
     return {
         "format": FORMAT,
         "title": ", ".join(one["folder"] for one in overviews),
-        "updated": _now(),
+        "updated": datetime.now(
+            UTC
+        ).isoformat(),  # to the microsecond: a page that is live tells two writings apart by it
         "live": LIVE_SECONDS if running else None,
         "runs": rows,
         "band": band_of(list(runs.items())),

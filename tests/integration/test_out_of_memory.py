@@ -188,7 +188,7 @@ def test_a_warm_start_goes_through_a_batch_in_pieces_and_learns_the_same(
 
     def tight(config: ModelConfig) -> Any:
         model = load(config)
-        sizes.append(bounded(model, 500))
+        sizes.append(bounded(model, 120))
         return model
 
     monkeypatch.setattr(sft, "load_model", tight)
