@@ -22,10 +22,10 @@ from memrl.envs.designs.stepping import begin_step
 from memrl.envs.dialects import Dialect
 from memrl.envs.dialects.calls import all_calls
 from memrl.envs.errors import EnvironmentFault
-from memrl.envs.searching import MOST_SEARCHES, SEARCH, is_search, refused, search, search_tool, told
+from memrl.envs.searching import MOST_SEARCHES, SEARCH, is_search, refused, search, told, with_search
 from memrl.envs.stream import Chunk, Stream
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema
-from memrl.envs.wrappers.consolidate import TIDY, PlannedStep, turns_of
+from memrl.envs.wrappers.consolidate import TIDY, PlannedStep, plan_of
 
 INSTRUCTION = (
     "You keep a memory while reading a long text piece by piece. Later, questions are answered from this memory alone. "
@@ -95,7 +95,7 @@ class MemoryEnv:
         self.memory = memory
         self.position = 0
         """The number of the step: that of its chunk, where no step tidies."""
-        self._turns = turns_of(memory, len(stream.chunks))
+        self._plan = plan_of(memory, len(stream.chunks))
         self._dialect = dialect
         self._instruction = INSTRUCTION if instruction is None else instruction
         self._example = self._turns_of_example() if example else []
@@ -119,14 +119,14 @@ class MemoryEnv:
     @property
     def tools(self) -> Sequence[ToolSchema]:
         """The tools that are offered: the design's, and the search where a step may have several turns."""
-        return [*self.memory.tools, search_tool(self._max_turns)] if self._max_turns > 1 else self.memory.tools
+        return with_search(self.memory.tools, self._max_turns)
 
     @property
     def done(self) -> bool:
-        return self.position >= len(self._turns)
+        return self.position >= len(self._plan)
 
     @property
-    def turn(self) -> PlannedStep:
+    def planned(self) -> PlannedStep:
         """The plan of the step: what is read in it.
 
         Raises:
@@ -134,11 +134,11 @@ class MemoryEnv:
         """
         if self.done:
             raise EnvironmentFault(f"stream {self.stream.id!r} has no chunk {self.position}: the episode is over")
-        return self._turns[self.position]
+        return self._plan[self.position]
 
-    def go_to(self, turn: PlannedStep) -> None:
+    def go_to(self, planned: PlannedStep) -> None:
         """Make a step of the episode the current one."""
-        self.position = self._turns.index(turn)
+        self.position = self._plan.index(planned)
 
     def observe(self) -> Observation:
         """The prompt for the current chunk, or for tidying the memory.
@@ -159,7 +159,7 @@ class MemoryEnv:
 
     def only_tidy(self) -> None:
         """Make tidying the memory as it is the one step of the episode, whatever is to be read."""
-        self._turns, self.position = [PlannedStep(0, tidies=True)], 0
+        self._plan, self.position = [PlannedStep(0, tidies=True)], 0
 
     def step(self, text: str, *, truncated: bool = False) -> StepResult:
         """Carry out a completion, and move on to the next chunk unless `told` comes back. Takes any text; a bad call is
@@ -217,8 +217,8 @@ class MemoryEnv:
 
     def _current(self) -> Chunk | None:
         """The chunk that is read; None: the memory is tidied."""
-        turn = self.turn
-        return None if turn.tidies else self.stream.chunks[turn.chunk]
+        planned = self.planned
+        return None if planned.tidies else self.stream.chunks[planned.chunk]
 
 
 def _page(memory: str, text: str, time: str | None) -> str:

@@ -6,6 +6,8 @@ changes by it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult, ToolSchema, check_arguments, clean_text
@@ -26,6 +28,11 @@ def search_tool(max_turns: int) -> ToolSchema:
         {"query": {"type": "string"}},
         ("query",),
     )
+
+
+def with_search(tools: Sequence[ToolSchema], max_turns: int) -> Sequence[ToolSchema]:
+    """Return a design's tools, and the search where a step may have several turns."""
+    return [*tools, search_tool(max_turns)] if max_turns > 1 else tools
 
 
 SHAPE = search_tool(2)

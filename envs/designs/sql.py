@@ -163,8 +163,9 @@ class SqlMemory(HeldDesign):
         return {place: f"row_{number:04d}" for place, number in rows.named(call.arguments.get("statement")).items()}
 
     def renamed(self, call: ToolCall, items: Mapping[str, str]) -> ToolCall:
-        """Return a statement with the numbers of other rows in the places of those that it names."""
-        told = rows.renamed(call.arguments["statement"], {place: int(item[4:]) for place, item in items.items()})
+        """Return a statement with the numbers of other rows in the places of those that it names; with 0, which is no
+        row's, for an empty id."""
+        told = rows.renamed(call.arguments["statement"], {place: int(item[4:] or 0) for place, item in items.items()})
         return call.model_copy(update={"arguments": {**call.arguments, "statement": told}})
 
     def keep(self, sentence: str, *, event: bool = False, instead_of: MemoryItem | None = None) -> list[ToolCall]:

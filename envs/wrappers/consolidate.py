@@ -31,6 +31,9 @@ class PlannedStep(NamedTuple):
     """The chunk that is read; of a step that tidies, the last one that was."""
     tidies: bool = False
 
+    def __str__(self) -> str:
+        return f"the tidying after chunk {self.chunk}" if self.tidies else f"chunk {self.chunk}"
+
 
 class Consolidate(Wrapper):
     """A memory that is tidied."""
@@ -53,7 +56,7 @@ class Consolidate(Wrapper):
         read: int = self.notes.get(Consolidate.wrapper, _READ, 0)
         return 0 < self.consolidate_every <= read
 
-    def turns(self, chunks: int) -> list[PlannedStep]:
+    def plan(self, chunks: int) -> list[PlannedStep]:
         """Return the steps of an episode of so many chunks."""
         found: list[PlannedStep] = []
         for chunk in range(chunks):
@@ -64,10 +67,10 @@ class Consolidate(Wrapper):
         return found
 
 
-def turns_of(memory: MemoryDesign, chunks: int) -> list[PlannedStep]:
+def plan_of(memory: MemoryDesign, chunks: int) -> list[PlannedStep]:
     """Return the steps of an episode over a memory: one a chunk, and those that tidy it where it asks for them."""
     if isinstance(memory, Consolidate):
-        return memory.turns(chunks)
+        return memory.plan(chunks)
     return [PlannedStep(chunk) for chunk in range(chunks)]
 
 

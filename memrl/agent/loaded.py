@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from memrl.agent.memory_file import check_length
 from memrl.engines.build import open_engine
 from memrl.engines.endpoint_engine import Served
-from memrl.engines.engine import Engine, Place, Sampling
+from memrl.engines.engine import Engine, Place, sampling_of
 from memrl.engines.prompting import Prompter
 from memrl.envs.building.chunking import Unit, cut
 from memrl.envs.designs import MemoryDesign, MemoryView, open_journal
@@ -77,12 +77,7 @@ class LoadedPolicy:
                 self.wait(self._engine.load_adapter(self._adapter))
             empty = len(self.prompt(".", "."))
             rollout, memory = self.config.rollout, self.config.memory
-            later = later_tokens(
-                prompter,
-                max_turns=rollout.max_turns,
-                max_completion_tokens=rollout.max_completion_tokens,
-                search_budget=memory.search_budget,
-            )
+            later = later_tokens(prompter, rollout, memory)
             room = rollout.max_prompt_tokens - memory.render_budget - later - empty - SLACK
             if room < 1:
                 raise ConfigError(
@@ -191,7 +186,7 @@ class LoadedPolicy:
             play: tries what was said in all turns so far, and returns the effect of the last.
         """
         rollout = self.config.rollout
-        sampling = Sampling(rollout.max_completion_tokens, 0.0, guided=rollout.guided != "off")
+        sampling = sampling_of(rollout, 0.0)
 
         async def complete(ids: list[int], turn: int) -> Completion:
             return await self._engine.generate(ids, sampling, self._adapter, place=self._place())

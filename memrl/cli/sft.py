@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.table import Table
 
 from memrl.cli.console import SafeConsole, add_json_option, is_quiet, next_commands, print_json
-from memrl.cli.train import ALWAYS, AUTO, load
-from memrl.config import config_name
+from memrl.cli.train import add_resume_option, load
+from memrl.config import Config, config_name
 from memrl.errors import ConfigError
 
 
@@ -30,14 +30,7 @@ def add_sft_command(
         allow_abbrev=False,
     )
     sft.add_argument("--dry-run", action="store_true", help="show what the teacher shows and what it costs, and stop")
-    sft.add_argument(
-        "--resume",
-        nargs="?",
-        choices=[ALWAYS, AUTO],
-        const=ALWAYS,
-        metavar="auto",
-        help="go on with the warm start that was stopped; with auto: begin one where there is none",
-    )
+    add_resume_option(sft, "go on with the warm start that was stopped; with auto: begin one where there is none")
     sft.add_argument("--from", dest="episodes", metavar="RUN", help="show the best saved episodes of a run")
     sft.add_argument("--best", metavar="SHARE", help="of each group's episodes, with --from (default: sft.best, 0.25)")
     add_json_option(sft)
@@ -58,7 +51,7 @@ def sft_command(arguments: argparse.Namespace) -> None:
 
     arguments.sft_out = out_folder(config)
     if arguments.dry_run:
-        _dry_run(arguments)
+        _dry_run(config, as_json=arguments.json)
         return
     from memrl.sft import run_sft
 
@@ -75,15 +68,14 @@ def can_resume_sft(arguments: argparse.Namespace) -> bool:
     return arguments.command is sft_command and out is not None and (training_folder(out) / TOLD).is_file()
 
 
-def _dry_run(arguments: argparse.Namespace) -> None:
-    config = load(arguments, here=False)
+def _dry_run(config: Config, *, as_json: bool) -> None:
     from memrl.engines.models import load_tokenizer
     from memrl.sft.plan import plan
     from memrl.sft.teach import open_teacher_prompter
 
     prompter = open_teacher_prompter(config, load_tokenizer(config.model))
     found = plan(config, prompter)
-    if arguments.json:
+    if as_json:
         print_json({**found, "prompts": prompter.told()})
         return
     console = SafeConsole()

@@ -51,16 +51,14 @@ def add_train_command(
         allow_abbrev=False,
     )
     train.add_argument("--dry-run", action="store_true", help="check everything, show what it would cost, and stop")
-    train.add_argument(
-        "--resume",
-        nargs="?",
-        choices=[ALWAYS, AUTO],
-        const=ALWAYS,
-        metavar="auto",
-        help="go on with the run in run.dir; with auto: begin one where there is none yet",
-    )
+    add_resume_option(train, "go on with the run in run.dir; with auto: begin one where there is none yet")
     add_json_option(train)
     train.set_defaults(command=train_command)
+
+
+def add_resume_option(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add `--resume [auto]`."""
+    parser.add_argument("--resume", nargs="?", choices=[ALWAYS, AUTO], const=ALWAYS, metavar="auto", help=help)
 
 
 def join_resume(words: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from memrl.engines.engine import Engine
 from memrl.engines.models import end_ids, load_model, load_tokenizer
 from memrl.engines.prompting import open_prompter
 from memrl.envs.dialects.guided import Guided
-from memrl.envs.searching import search_tool
+from memrl.envs.searching import with_search
 from memrl.envs.wrappers import open_design
 from memrl.errors import ConfigError
 from memrl.packages import extra_of
@@ -80,9 +80,8 @@ def open_guide(config: Config) -> Guide | None:
         )
     memory = config.memory
     tools = open_design(memory.design, memory.wrappers)(memory.budget, memory.core_budget, len).tools
-    if config.rollout.max_turns > 1:
-        tools = [*tools, search_tool(config.rollout.max_turns)]
-    return Guide(tokenizer, prompter.dialect.grammar(tools, memory.max_calls))
+    offered = with_search(tools, config.rollout.max_turns)
+    return Guide(tokenizer, prompter.dialect.grammar(offered, memory.max_calls))
 
 
 def open_transformers(config: Config, ends: list[int], keep_versions: int) -> Engine:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
+from memrl.config import RolloutConfig
 from memrl.errors import EngineError
 from memrl.records import AdapterRef, Completion
 
@@ -24,6 +25,11 @@ class Sampling:
     temperature: float = 1.0
     seed: int = 0
     guided: bool = False
+
+
+def sampling_of(rollout: RolloutConfig, temperature: float, seed: int = 0) -> Sampling:
+    """Return how the policy's completions are sampled."""
+    return Sampling(rollout.max_completion_tokens, temperature, seed, guided=rollout.guided != "off")
 
 
 @dataclass(frozen=True, order=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+Result = TypeVar("Result")
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -17,6 +20,24 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     )
+
+
+def within_memory(work: Callable[[], Result], take_less: Callable[[str], None]) -> Result:
+    """Return what `work` returns, with less at once each time that memory lacks.
+
+    Args:
+        take_less: makes it less, given the failure's first line; raises where it cannot be.
+    """
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            failed = first_line(error)
+        # Not before here: the error's traceback holds what was computed.
+        give_back_memory()
+        take_less(failed)
 
 
 def give_back_memory() -> None:

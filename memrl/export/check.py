@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from memrl.config import Config
 from memrl.engines.canary import bound_of, first_canary, mean_gap, worst_gap
-from memrl.engines.engine import Engine, Sampling
+from memrl.engines.engine import Engine, sampling_of
 from memrl.engines.models import carries_state
 from memrl.engines.prompting import Prompter
 from memrl.envs.stream import Stream
@@ -123,7 +123,7 @@ async def _hear(policy: Candidate, config: Config, streams: Sequence[Stream]) ->
 async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sample]:
     prompter = policy.prompter
     env = new_env(config.memory, config.rollout, prompter, stream, new_memory(config.memory, prompter))
-    sampling = Sampling(config.rollout.max_completion_tokens, 0.0, guided=config.rollout.guided != "off")
+    sampling = sampling_of(config.rollout, 0.0)
     steps: list[Sample] = []
 
     async def complete(ids: list[int], turn: int) -> Completion:
@@ -134,7 +134,7 @@ async def _play(policy: Candidate, config: Config, stream: Stream) -> list[Sampl
     while not env.done:
         observation = env.observe()
         ids = prompter.encode(observation.messages, observation.tools)
-        most, where = config.rollout.max_prompt_tokens, f"chunk {env.position}"
+        most, where = config.rollout.max_prompt_tokens, str(env.planned)
         await play_step(env, prompter, ids, complete, max_prompt_tokens=most, where=where)
     return steps
 

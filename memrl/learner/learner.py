@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, get_scheduler
 from memrl.config import LoraConfig, LossConfig, TrainConfig
 from memrl.engines.guide import Guide
 from memrl.engines.heads import head_of
-from memrl.engines.memory import first_line, give_back_memory, out_of_memory, room_on
+from memrl.engines.memory import first_line, out_of_memory, room_on, within_memory
 from memrl.engines.trees import reads_trees
 from memrl.errors import CheckpointError, ConfigError, LearnerError
 from memrl.learner.batching import MicroBatch, make_micro_batches, sample_length
@@ -134,18 +134,13 @@ class Learner(AnyLearner):
         Args:
             before: the state to go back to after each such time; None: the work changes none.
         """
-        while True:
-            try:
-                return work()
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                failed = first_line(error)
-            # Not before here: the error's traceback holds what was computed.
-            give_back_memory()
+
+        def take_less(failed: str) -> None:
             if before is not None:
                 self._go_back(before, failed)
             self._halve(samples, failed)
+
+        return within_memory(work, take_less)
 
     def _go_back(self, before: bytes, failed: str) -> None:
         """Become what `before` is, after memory did not hold a step of which updates may have been taken.
@@ -170,7 +165,7 @@ class Learner(AnyLearner):
             LearnerError: they hold one sample each, or others learn beside this one, whose passes must be as many.
         """
         longest = max((sample_length(sample) for sample in samples), default=0)
-        largest = max((batch.padded_tokens for batch in self._batches(samples)), default=0)
+        largest = max((batch.padded_tokens for batch in self._batches(samples, guided=False)), default=0)
         if largest <= longest or type(self.peers) is not Peers:
             what = f"a sample of {longest:,}" if largest <= longest else f"a micro-batch of {largest:,}"
             smaller = "" if largest <= longest else "a lower train.micro_batch_tokens, "
@@ -222,7 +217,8 @@ class Learner(AnyLearner):
     def logprobs(self, samples: Sequence[Sample], temperature: float | None = None) -> list[list[float]]:
         def score() -> list[list[float]]:
             scored: list[list[float]] = [[] for _ in samples]
-            for batch in self._batches(samples):
+            # At a temperature of its own somebody asks for the model's distribution, as an engine's `score` gives it.
+            for batch in self._batches(samples, guided=temperature is None):
                 rows = self._old_logprobs(batch, temperature)
                 for index, row, mask in zip(batch.indices, rows, batch.mask_BC, strict=True):
                     scored[index] = row[mask].tolist()
@@ -255,16 +251,15 @@ class Learner(AnyLearner):
 
     def _score(self, batch: MicroBatch, temperature: float | None = None) -> TokenScores:
         heat = self.temperature if temperature is None else temperature
-        # At a temperature of its own somebody asks for the model's distribution, as an engine's `score` gives it.
-        return completion_scores(self.model, batch, heat, self._head, guided=temperature is None)
+        return completion_scores(self.model, batch, heat, self._head)
 
     @torch.no_grad()
     def _old_logprobs(self, batch: MicroBatch, temperature: float | None = None) -> Tensor:
         return self._score(batch, temperature).logprobs_BC
 
-    def _batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
+    def _batches(self, samples: Sequence[Sample], *, guided: bool = True) -> list[MicroBatch]:
         return make_micro_batches(
-            samples, self._micro_batch_tokens, self.device, shared=self._shared, guide=self._guide
+            samples, self._micro_batch_tokens, self.device, shared=self._shared, guide=self._guide if guided else None
         )
 
     def _old(self, share: Sequence[Share], batched: Sequence[Sequence[MicroBatch]]) -> list[list[Tensor] | None]:

@@ -35,7 +35,7 @@ class TokenScores:
 
 
 def completion_scores(
-    model: PreTrainedModel, batch: MicroBatch, temperature: float, head: Head | None = None, *, guided: bool = True
+    model: PreTrainedModel, batch: MicroBatch, temperature: float, head: Head | None = None
 ) -> TokenScores:
     """Score `batch`.
 
@@ -44,9 +44,7 @@ def completion_scores(
         temperature: of the distribution that the tokens were drawn from.
         head: the model's (`head_of`); None: not known, so that the model computes its logits itself, all of a column
             at once.
-        guided: score the distribution over the ids that the batch allows, where it says which; else the model's own.
     """
-    allowed_NW = batch.allowed_NW if guided else None
     flat_positions = batch.positions_BC[batch.mask_BC]
     flat_rows = batch.rows_B.unsqueeze(-1).expand_as(batch.mask_BC)[batch.mask_BC]
     targets = batch.targets_BC[batch.mask_BC]
@@ -55,12 +53,12 @@ def completion_scores(
         output = model.base_model(use_cache=False, **asked)
         hidden_ND = output.last_hidden_state[flat_rows, flat_positions]
         vocabulary = cast(Any, model).get_output_embeddings().weight.shape[0]
-        logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature, allowed_NW)
+        logprobs, entropy = _score_hidden(head, vocabulary, hidden_ND, targets, temperature, batch.allowed_NW)
     else:
         columns = torch.unique(flat_positions)  # that hold a completion position in some row
         output = model(use_cache=False, logits_to_keep=columns, **asked)
         kept = torch.searchsorted(columns, flat_positions)
-        logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature, allowed_NW)
+        logprobs, entropy = _score_logits(output.logits[flat_rows, kept], targets, temperature, batch.allowed_NW)
     return TokenScores(_unpack(logprobs, batch.mask_BC), _unpack(entropy, batch.mask_BC))
 
 

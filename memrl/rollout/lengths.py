@@ -56,12 +56,7 @@ class Lengths:
         self._reader = reader
         self._prompter = prompter
         self._context = context
-        self._later = later_tokens(
-            prompter,
-            max_turns=rollout.max_turns,
-            max_completion_tokens=rollout.max_completion_tokens,
-            search_budget=memory.search_budget,
-        )
+        self._later = later_tokens(prompter, rollout, memory)
         self._around = self._reading(_stream(Chunk(text="x")), 0)
         self._asking = self._answering("x")
 

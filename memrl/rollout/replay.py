@@ -18,7 +18,7 @@ from memrl.envs.searching import is_search
 from memrl.envs.stream import Stream
 from memrl.envs.text import fold
 from memrl.envs.tools import ResultCode, ToolCall, ToolResult
-from memrl.envs.wrappers.consolidate import turns_of
+from memrl.envs.wrappers.consolidate import plan_of
 from memrl.records import Step
 
 Calls = Sequence[Sequence[ToolCall]]
@@ -103,7 +103,7 @@ class Replay:
         self._stream = stream
         self._played = played.copy()
         self._here = here.copy()
-        self._turns = turns_of(memory, len(stream.chunks))
+        self._plan = plan_of(memory, len(stream.chunks))
         self._ids: dict[str, str | None] = {item: None for item in played if item not in before}
         """Ids in the episode -> ids here, None where it is not known which. All others are the same."""
 
@@ -116,8 +116,8 @@ class Replay:
         Returns:
             Of each call the result now; of those that were not tried again, the one before.
         """
-        turn = self._turns[number]
-        chunk = None if turn.tidies else self._stream.chunks[turn.chunk]
+        planned = self._plan[number]
+        chunk = None if planned.tidies else self._stream.chunks[planned.chunk]
         begin_step(self._memory, None if chunk is None else chunk.text)
         time = None if chunk is None else chunk.time
         return [self._make(time, call, before) for call, before in zip(calls, results, strict=True)]
@@ -125,14 +125,14 @@ class Replay:
     def _make(self, time: str | None, call: ToolCall, before: ToolResult) -> ToolResult:
         if before.code not in MADE_AGAIN or is_search(call):
             return before
-        named = self._named(call)
+        named = _named(self._memory, call)
         there = {argument: self._find(item) for argument, item in named.items()}
         for argument, item in there.items():
             if item is None:
                 self._played.follow([call], [before], time)
                 message = f"no item {named[argument][:80]!r} here"
                 return ToolResult(name=before.name, code=ResultCode.UNKNOWN_ID, message=message)
-        now_call = self._renamed(call, {place: item for place, item in there.items() if item is not None})
+        now_call = _renamed(self._memory, call, {place: item for place, item in there.items() if item is not None})
         now = self._memory.execute(now_call, time=time)
         self._played.follow([call], [before], time)
         self._here.follow([now_call], [now], time)
@@ -141,21 +141,6 @@ class Replay:
             if now.code is ResultCode.DUPLICATE:
                 self._ids[before.item_id] = self._same(before.item_id)
         return now
-
-    def _named(self, call: ToolCall) -> dict[str, str]:
-        """The ids of the items that a call names, by where they stand in it."""
-        named = getattr(self._memory, "named_items", named_items)
-        found: dict[str, str] = named(call)
-        return found
-
-    def _renamed(self, call: ToolCall, there: Mapping[str, str]) -> ToolCall:
-        """The call with other ids in the places of those that it names."""
-        if not there:
-            return call
-        if (renamed := getattr(self._memory, "renamed", None)) is not None:
-            other: ToolCall = renamed(call, there)
-            return other
-        return call.model_copy(update={"arguments": {**call.arguments, **there}})
 
     def _find(self, item: str) -> str | None:
         """The id here of the item that the episode's call names; None where there is no such item."""
@@ -213,9 +198,9 @@ def walk(
     Yields:
         A step's number, what the memory holds before it, and what after it.
     """
-    held, turns = Ledger(), turns_of(memory, len(stream.chunks))
+    held, plan = Ledger(), plan_of(memory, len(stream.chunks))
     for number in range(steps):
-        time = None if turns[number].tidies else stream.chunks[turns[number].chunk].time
+        time = None if plan[number].tidies else stream.chunks[plan[number].chunk].time
         after = held.copy().follow(calls[number], results[number], time)
         yield number, held, after
         play_again(memory, stream, calls[: number + 1], results[: number + 1], number)
@@ -239,13 +224,30 @@ def carry_out_again(
     ids: dict[str, str] = {}
     results: list[ToolResult] = []
     for call, before in zip(calls, tried, strict=True):
-        named = named_items(call)
-        there = {argument: ids[item] for argument, item in named.items() if item in ids}
-        now = memory.execute(call.model_copy(update={"arguments": {**call.arguments, **there}}), time=time)
+        named = _named(memory, call)
+        there = {place: ids[item] for place, item in named.items() if item in ids}
+        now = memory.execute(_renamed(memory, call, there), time=time)
         if before.ok and before.item_id is not None and before.item_id not in named.values():
             ids[before.item_id] = now.item_id or ""
         results.append(now)
     return results
+
+
+def _named(memory: MemoryDesign, call: ToolCall) -> dict[str, str]:
+    """The ids of the items that a call names, by where they stand in it, as the memory's design tells them."""
+    named = getattr(memory, "named_items", named_items)
+    found: dict[str, str] = named(call)
+    return found
+
+
+def _renamed(memory: MemoryDesign, call: ToolCall, there: Mapping[str, str]) -> ToolCall:
+    """The call with other ids in the places of those that it names."""
+    if not there:
+        return call
+    if (renamed := getattr(memory, "renamed", None)) is not None:
+        other: ToolCall = renamed(call, there)
+        return other
+    return call.model_copy(update={"arguments": {**call.arguments, **there}})
 
 
 def named_items(call: ToolCall) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
+from memrl.config import MemoryConfig, RolloutConfig
 from memrl.engines.prompting import Prompter
 from memrl.envs.memory_env import MemoryEnv, StepResult
 from memrl.envs.searching import MOST_SEARCHES, SEARCH, told
@@ -124,12 +125,12 @@ def overhead(prompter: Prompter) -> int:
     return prompter.replies.overhead(told([shortest] * MOST_SEARCHES))
 
 
-def later_tokens(prompter: Prompter, *, max_turns: int, max_completion_tokens: int, search_budget: int) -> int:
+def later_tokens(prompter: Prompter, rollout: RolloutConfig, memory: MemoryConfig) -> int:
     """Return the tokens that the last turn's prompt may have more than the first's.
 
     Raises:
         ConfigError: the chat template has no place for what comes back.
     """
-    if max_turns == 1:
+    if rollout.max_turns == 1:
         return 0
-    return (max_turns - 1) * (max_completion_tokens + search_budget + overhead(prompter))
+    return (rollout.max_turns - 1) * (rollout.max_completion_tokens + memory.search_budget + overhead(prompter))

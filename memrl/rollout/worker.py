@@ -16,7 +16,7 @@ from functools import partial
 
 from memrl.config import AdvantageConfig, MemoryConfig, RewardConfig, RolloutConfig
 from memrl.credit import wants_rerolls, wants_worth
-from memrl.engines.engine import ANYWHERE, Counts, Engine, Place, Sampling
+from memrl.engines.engine import ANYWHERE, Counts, Engine, Place, sampling_of
 from memrl.engines.prompting import Prompter
 from memrl.envs.designs import MemoryDesign
 from memrl.envs.designs.stores import StoreMemory
@@ -54,14 +54,9 @@ def group_seed(seed: int, place: Place) -> int:
     return request_seed(seed, place.step, place.stream)
 
 
-def _under(turn: PlannedStep) -> tuple[int, ...]:
+def _under(planned: PlannedStep) -> tuple[int, ...]:
     """The numbers of a step among those of its episode: of one that reads, its chunk."""
-    return (turn.chunk, -1) if turn.tidies else (turn.chunk,)
-
-
-def _step_of(turn: PlannedStep) -> str:
-    """A step in error messages."""
-    return f"the tidying after chunk {turn.chunk}" if turn.tidies else f"chunk {turn.chunk}"
+    return (planned.chunk, -1) if planned.tidies else (planned.chunk,)
 
 
 class RolloutWorker:
@@ -201,29 +196,29 @@ class RolloutWorker:
         steps: list[Step] = []
         calls: list[list[ToolCall]] = []
         while not env.done:
-            number, turn = env.position, env.turn
+            number, planned = env.position, env.planned
             observation = env.observe()
             prompt_ids = self.prompter.encode(observation.messages, observation.tools)
             if len(prompt_ids) > rollout.max_prompt_tokens:
                 raise ConfigError(
-                    f"stream {stream.id!r} of {stream.source}, {_step_of(turn)}: the prompt has {len(prompt_ids)} "
+                    f"stream {stream.id!r} of {stream.source}, {planned}: the prompt has {len(prompt_ids)} "
                     f"tokens, rollout.max_prompt_tokens allows {rollout.max_prompt_tokens}. Raise it, use shorter "
                     "chunks or lower memory.render_budget."
                 )
             attempt, result = await self._turns(
                 env,
                 prompt_ids,
-                (seed, *_under(turn)),
+                (seed, *_under(planned)),
                 adapter,
                 place.at(number),
                 temperature,
-                _step_of(turn),
+                str(planned),
             )
             calls.append(result.calls)
             steps.append(
                 Step(
-                    chunk=turn.chunk,
-                    tidies=turn.tidies,
+                    chunk=planned.chunk,
+                    tidies=planned.tidies,
                     prompt_ids=prompt_ids,
                     completion=attempt.completion,
                     text=attempt.text,
@@ -280,7 +275,7 @@ class RolloutWorker:
         """
         rollout = self.rollout
         heat = rollout.temperature if temperature is None else temperature
-        sampling = Sampling(rollout.max_completion_tokens, heat, seed, guided=rollout.guided != "off")
+        sampling = sampling_of(rollout, heat, seed)
         try:
             async with asyncio.timeout(rollout.step_timeout):
                 completion = await self.engine.generate(prompt_ids, sampling, adapter, place=place)
@@ -302,17 +297,17 @@ class RolloutWorker:
         after = steps + 3  # the stages of questions, their repetition and grading come before
 
         async def attempt(step: Step, number: int, memory: MemoryDesign) -> Attempt:
-            turn = PlannedStep(step.chunk, step.tidies)
-            where = f"{_step_of(turn)}, re-roll {number}"
-            at = place.at(after).under(*_under(turn), number)
-            seeds = seed, *_under(turn), number
+            planned = PlannedStep(step.chunk, step.tidies)
+            where = f"{planned}, re-roll {number}"
+            at = place.at(after).under(*_under(planned), number)
+            seeds = seed, *_under(planned), number
             if self.rollout.max_turns == 1:
                 completion = await self._complete(step.prompt_ids, request_seed(*seeds), adapter, at, None, where)
                 return Attempt(completion, self.prompter.decode(completion.ids), [])
             mine = new_memory(sizes, self.prompter)  # what its searches find depends on what it writes
             mine.restore(memory.snapshot())
             env = new_env(sizes, self.rollout, self.prompter, stream, mine)
-            env.go_to(turn)
+            env.go_to(planned)
             made, _ = await self._turns(env, step.prompt_ids, seeds, adapter, at, None, where)
             return made
 

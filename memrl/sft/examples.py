@@ -50,10 +50,10 @@ def memorising(
     env = new_env(config.memory, config.rollout, prompter, stream, memory)
     while not env.done:
         observation = env.observe()
-        if env.turn.tidies:
+        if env.planned.tidies:
             calls = demonstrate_tidying(memory)
         else:
-            chunk = env.turn.chunk
+            chunk = env.planned.chunk
             view = memory.render(stream.chunks[chunk].text, config.memory.render_budget)
             calls = teach(stream, chunk, memory, view, rng)
         text = prompter.dialect.format(calls)

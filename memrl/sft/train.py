@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from transformers import get_scheduler
 
 from memrl.engines.heads import head_of
-from memrl.engines.memory import first_line, give_back_memory, out_of_memory, room_on
+from memrl.engines.memory import room_on, within_memory
 from memrl.engines.trees import reads_trees
 from memrl.errors import CheckpointError, LearnerError
 from memrl.learner.batching import MicroBatch, make_micro_batches, sample_length
@@ -121,16 +122,7 @@ class WarmLearner:
         samples = [
             Sample(one.prompt_ids, one.completion_ids, [0.0] * len(one.completion_ids), 0.0, 0) for one in examples
         ]
-        while True:
-            try:
-                loss, tokens = self._gradient(samples)
-                break
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                failed = first_line(error)
-            give_back_memory()
-            self._halve(samples, failed)
+        loss, tokens = within_memory(partial(self._gradient, samples), partial(self._halve, samples))
         norm = float(torch.nn.utils.clip_grad_norm_(self._masters.values(), MAX_GRAD_NORM))
         lr = float(self.scheduler.get_last_lr()[0])
         if not (math.isfinite(loss) and math.isfinite(norm)):

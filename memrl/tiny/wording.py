@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,17 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from memrl.config.shipped import TINY_MODEL
-from memrl.envs.designs import DESIGNS, MemoryDesign, TokenCounter, count_words
+from memrl.envs.designs import DESIGNS, MemoryDesign, count_words
 from memrl.envs.designs.keeping import keep_notes
 from memrl.envs.memory_env import INSTRUCTION
 from memrl.envs.sources.synthetic import synthetic
 from memrl.envs.text import fold, words
 from memrl.envs.tools import ToolCall
+from memrl.envs.wrappers import NewMemory
 from memrl.errors import CheckpointError, ConfigError, PluginError
 from memrl.storage.files import new_folder
 from memrl.tiny.tokenizer import DIALECT, IDS, Wording, build_tokenizer, item_ids, usual_wording
 
-NewMemory = Callable[[int, int, TokenCounter], MemoryDesign]
-"""Returns an empty memory, given its budget, its core's, and what counts tokens."""
 _ROOM = 10**9
 _MARK = "\0"
 _SAID, _SAID_ANEW = "Kira lives in Oslo.", "Kira now lives in Rome."

@@ -19,6 +19,7 @@ from memrl.credit import group_advantages
 from memrl.engines.prompting import Prompter, open_prompter
 from memrl.envs.designs import DESIGNS, count_words
 from memrl.envs.designs.conformance import drawn_calls
+from memrl.envs.designs.sql import SqlMemory, statement
 from memrl.envs.designs.stores import StoreMemory
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.dialects.hermes import HermesDialect
@@ -303,9 +304,14 @@ def test_a_further_prompt_that_is_too_long_is_an_error_in_words() -> None:
 def test_the_bound_of_the_last_prompt_is_kept() -> None:
     step, prompts = play(SCRIPT)
     longest = max(len(completion.ids) for completion in step.completions)
-    more = later_tokens(_BYTES, max_turns=3, max_completion_tokens=longest, search_budget=256)
+    more = later_tokens(
+        _BYTES, RolloutConfig(max_turns=3, max_completion_tokens=longest), MemoryConfig(search_budget=256)
+    )
     assert len(prompts[2]) <= len(prompts[0]) + more
-    assert later_tokens(_BYTES, max_turns=1, max_completion_tokens=longest, search_budget=256) == 0
+    assert (
+        later_tokens(_BYTES, RolloutConfig(max_turns=1, max_completion_tokens=longest), MemoryConfig(search_budget=256))
+        == 0
+    )
 
 
 def test_episodes_of_before_have_steps_of_one_turn() -> None:
@@ -409,3 +415,24 @@ def test_every_dialect_reads_and_describes_a_search(name: str) -> None:
     assert SEARCH in dialect.describe(env.tools)
     result = env.step(dialect.format([search("Ada")]))
     assert [(found.name, found.ok) for found in result.results] == [(SEARCH, True)] and result.told == NOTHING
+
+
+def test_a_statement_that_names_a_row_of_an_earlier_one_means_that_row() -> None:
+    """`sql` names rows by numbers inside its statements."""
+    calls = [
+        statement("INSERT INTO facts (sentence) VALUES ('Ann lives in Oslo.')"),
+        statement("UPDATE facts SET sentence = 'Ann lives in Rome.' WHERE id = 1"),
+    ]
+    alone = SqlMemory(500, 100, count_words)
+    alone.execute(statement("CREATE TABLE facts (sentence)"))
+    tried = [alone.execute(call) for call in calls]
+    assert all(result.ok for result in tried)
+    shared = SqlMemory(500, 100, count_words)
+    shared.execute(statement("CREATE TABLE facts (sentence)"))
+    shared.execute(statement("INSERT INTO facts (sentence) VALUES ('Ben owns a dog.')"))
+    assert all(result.ok for result in carry_out_again(shared, calls, tried, None))
+    ben, ann = shared.items
+    assert (ben.content, ann.content) == ("facts | sentence: Ben owns a dog.", "facts | sentence: Ann lives in Rome.")
+    shared.execute(statement("INSERT INTO facts (sentence) VALUES ('Ann lives in Oslo.')"))
+    again = carry_out_again(shared, calls, tried, None)  # refused as a repetition, so nothing is changed in its stead
+    assert [result.code for result in again] == [ResultCode.DUPLICATE, ResultCode.UNKNOWN_ID]

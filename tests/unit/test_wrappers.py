@@ -306,17 +306,17 @@ def test_no_more_calls_are_kept_apart_than_allowed() -> None:
 
 def test_steps_that_tidy_come_after_so_many_chunks_and_at_the_end() -> None:
     every = new("stores", {"wrapper": "consolidate", "every": 2})
-    assert every.turns(3) == [
+    assert every.plan(3) == [
         PlannedStep(0),
         PlannedStep(1),
         PlannedStep(1, True),
         PlannedStep(2),
         PlannedStep(2, True),
     ]
-    assert every.turns(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
-    assert new("stores", "consolidate").turns(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
+    assert every.plan(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
+    assert new("stores", "consolidate").plan(2) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True)]
     without = new("stores", {"wrapper": "consolidate", "every": 2, "at_end": 0})
-    assert without.turns(3) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True), PlannedStep(2)]
+    assert without.plan(3) == [PlannedStep(0), PlannedStep(1), PlannedStep(1, True), PlannedStep(2)]
 
 
 @EVERY
@@ -367,7 +367,7 @@ def played(memory: HeldDesign, told: Stream, texts: Sequence[str]) -> tuple[list
     env = MemoryEnv(told, memory, HERMES)
     steps, calls = [], []
     for text in texts:
-        turn = env.turn
+        turn = env.planned
         done = env.step(text)
         calls.append(done.calls)
         steps.append(
@@ -386,7 +386,7 @@ def test_calls_made_again_lead_to_the_same_memory(name: str) -> None:
     [told] = synthetic(seed=6, count=1, chunks=5, changes=0.5, events=0.3)
     writer = new(name, *ALL)
     texts = []
-    for turn in writer.turns(5):
+    for turn in writer.plan(5):
         begin_step(writer, None if turn.tidies else told.chunks[turn.chunk].text)
         if turn.tidies:
             calls = writer.drop(writer.items[0]) if writer.items else []
