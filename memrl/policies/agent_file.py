@@ -50,6 +50,7 @@ def describe(config: Config, adapter: str, format: str, prompter: Prompter, chun
         "instruction": rollout.instruction,
         "example": rollout.example,
         "max_turns": rollout.max_turns,
+        "guided": rollout.guided,
         "max_prompt_tokens": rollout.max_prompt_tokens,
         "max_completion_tokens": rollout.max_completion_tokens,
         "reader": {

@@ -23,7 +23,7 @@ from memrl.storage.formats import check_format
 
 Section = TypeVar("Section", MemoryConfig, ModelConfig, LoraConfig, ReaderConfig, RolloutConfig)
 SHARED = ("dialect", "instruction", "example", "max_prompt_tokens", "max_completion_tokens")
-SHARED_SINCE = ("max_turns",)
+SHARED_SINCE = ("max_turns", "guided")
 """Those that exports of earlier versions lack: at their defaults there."""
 
 

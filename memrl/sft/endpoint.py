@@ -20,6 +20,7 @@ from memrl.envs.dialects.thoughts import said
 from memrl.envs.memory_env import Observation
 from memrl.envs.stream import Stream
 from memrl.envs.tools import ToolCall
+from memrl.envs.wrappers.consolidate import plan_of
 from memrl.rewards.content import unfaithful
 from memrl.rollout.environment import new_env, new_memory
 from memrl.sft.examples import Example, example
@@ -42,20 +43,27 @@ class Shown:
 def cost(config: Config, streams: Sequence[Stream], prompter: Prompter) -> str:
     """Return how often the teacher is asked and how many tokens that takes at most, in words."""
     chunks = [chunk.text for stream in streams for chunk in stream.chunks]
+    steps = steps_of(config, streams, prompter)
     env = new_env(config.memory, config.rollout, prompter, streams[0], new_memory(config.memory, prompter))
     observation = env.observe()
     overhead = len(prompter.encode(observation.messages, observation.tools)) - prompter.count_tokens(chunks[0])
-    read = sum(map(prompter.count_tokens, chunks)) + len(chunks) * (overhead + config.memory.render_budget)
-    wrote = len(chunks) * config.sft.max_tokens
+    read = sum(map(prompter.count_tokens, chunks)) + steps * (overhead + config.memory.render_budget)
+    wrote = steps * config.sft.max_tokens
     where = f"{config.sft.endpoint.model} at {config.sft.endpoint.url}"
     return (
-        f"the teacher ({where}) is asked {len(chunks):,} times: at most {read:,} prompt tokens and {wrote:,} "
+        f"the teacher ({where}) is asked {steps:,} times: at most {read:,} prompt tokens and {wrote:,} "
         "completion tokens; what it has answered before is not asked again"
     )
 
 
+def steps_of(config: Config, streams: Sequence[Stream], prompter: Prompter) -> int:
+    """Return how often the teacher is asked about some streams: at each step, of those that tidy too."""
+    memory = new_memory(config.memory, prompter)
+    return sum(len(plan_of(memory, len(stream.chunks))) for stream in streams)
+
+
 def ask(config: Config, streams: Sequence[Stream], prompter: Prompter, advance: Callable[[], None]) -> Shown:
-    """Have the endpoint write the calls for every chunk of some streams.
+    """Have the endpoint write the calls for every step of some streams.
 
     Raises:
         ConfigError: its key is not in this machine's environment.
@@ -89,12 +97,13 @@ async def _read(
     env = new_env(config.memory, config.rollout, prompter, stream, memory)
     passages: list[tuple[str, str]] = []
     while not env.done:
-        chunk = stream.chunks[env.position]
-        passages.append((chunk.text, chunk.time or ""))
+        chunk = None if env.planned.tidies else stream.chunks[env.planned.chunk]
+        if chunk is not None:
+            passages.append((chunk.text, chunk.time or ""))
         observation = env.observe()
         reply = said((await endpoint.complete(_messages(observation, prompter), config.sft.max_tokens)).text)
         read = all_calls(prompter.dialect, reply, [tool.name for tool in memory.tools])
-        calls = _sound(memory, read[: config.memory.max_calls], chunk.time, passages, asked.counts)
+        calls = _sound(memory, read[: config.memory.max_calls], chunk.time if chunk else None, passages, asked.counts)
         text = prompter.dialect.format(calls)
         shown = example(prompter, prompter.encode(observation.messages, observation.tools), text)
         if not read and reply.strip(" .").casefold() != "none":

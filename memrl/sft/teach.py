@@ -14,7 +14,7 @@ from memrl.envs.tools import ToolCall
 from memrl.errors import ConfigError, LearnerError
 from memrl.report.progress import RunProgress
 from memrl.rollout.environment import new_memory
-from memrl.sft.endpoint import ask, cost
+from memrl.sft.endpoint import ask, cost, steps_of
 from memrl.sft.episodes import best_steps
 from memrl.sft.examples import Example, Teacher, demonstrations
 from memrl.sft.teacher import Carelessness
@@ -74,7 +74,7 @@ def demonstrated(config: Config, prompter: Prompter, progress: RunProgress) -> l
     if sft.teacher == "endpoint":
         streams = streams_of(config)
         progress.console.print(cost(config, streams, prompter), markup=False)
-        with progress.phase("the teacher writes", sum(len(stream.chunks) for stream in streams)) as advance:
+        with progress.phase("the teacher writes", steps_of(config, streams, prompter)) as advance:
             asked = ask(config, streams, prompter, advance)
         progress.console.print(f"the teacher: {asked.told()}", markup=False)
         answers = demonstrations(streams, config, prompter, config.seed, None) if sft.answers else ()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from memrl import MemoryAgent
 from memrl.config import Config
 from memrl.engines.build import build_engine, open_guide
 from memrl.engines.engine import Sampling
@@ -27,9 +28,11 @@ from memrl.engines.prompting import open_prompter
 from memrl.envs.designs import DESIGNS
 from memrl.envs.dialects import DIALECTS
 from memrl.envs.dialects.guided import Guided
-from memrl.envs.tools import ToolCall, check_arguments
+from memrl.envs.tools import ResultCode, ToolCall, check_arguments
 from memrl.errors import ConfigError
+from memrl.export import export
 from memrl.learner.build import build_learner
+from memrl.policies.exported import open_exported
 from memrl.records import Completion, Sample
 from memrl.training.trainer import Trainer
 from tests.support import quiet, rows, small_config
@@ -203,6 +206,19 @@ def test_a_run_makes_nothing_but_calls_and_passes_its_canary(config: Config, tmp
         assert row["canary/gap"] < 1e-4 and row.get("loss/sampling_gap", 0.0) < 1e-5
         assert row["tools/calls_per_step"] > 0
         assert not row.keys() & {"tools/malformed", "tools/unknown_tool", "tools/bad_arguments"}
+
+
+def test_an_exported_policy_is_guided_as_it_was_trained(config: Config, tmp_path: Path) -> None:
+    config = deepcopy(config)
+    config.run.dir = str(tmp_path / "run")
+    config.train.steps = 1
+    Trainer(config, name="guided", resume=False, console=quiet()).run()
+    export(tmp_path / "run", tmp_path / "exported")
+    assert open_exported(tmp_path / "exported").config.rollout.guided == "json"
+    with MemoryAgent.open(tmp_path / "exported", store=tmp_path / "memory.sqlite", device="cpu") as agent:
+        found = [result for _ in range(3) for result in agent.read("Kira lives in Oslo.")]
+    unread = {ResultCode.MALFORMED, ResultCode.UNKNOWN_TOOL, ResultCode.BAD_ARGUMENTS}
+    assert not unread & {result.code for result in found}
 
 
 # What cannot be guided --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from memrl.engines.prompting import Prompter
 from memrl.engines.transformers_engine import TransformersEngine
 from memrl.envs.dialects.hermes import HermesDialect
 from memrl.envs.sources.synthetic import synthetic
+from memrl.envs.wrappers.consolidate import TIDY
 from memrl.errors import ConfigError, LearnerError
 from memrl.records import Completion, Episode
 from memrl.rollout.build import open_worker
@@ -239,6 +240,33 @@ def test_an_endpoint_teaches_what_the_memory_takes_and_the_text_says(quick_model
     assert "is asked 4 times: at most" in told, "the cost is said before"
     assert "4 demonstrations" in told
     assert "4 calls left out: unknown_id" in told and "4 calls left out: no chunk says it" in told, told
+
+
+def test_an_endpoint_is_asked_to_tidy_too(quick_model: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def chat(messages: list[dict[str, str]]) -> str:
+        asked.append(messages[-1]["content"])
+        return "none"
+
+    server = OpenAIServer(chat=chat)
+    changes = {
+        **FEW,
+        "sft.dir": tmp_path / "out",
+        "sft.teacher": "endpoint",
+        "sft.answers": "false",
+        "sft.streams": 1,
+        "sft.endpoint.url": server.url,
+        "sft.endpoint.model": server.model,
+        "memory.wrappers": "[consolidate]",
+    }
+    console = quiet()
+    try:
+        warm_start(small_config(quick_model, tmp_path / "run", changes), console)
+    finally:
+        server.stop()
+    told = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert f"is asked {len(asked)} times" in told and sum(TIDY in text for text in asked) == 1
 
 
 def group_of(totals: list[float], prompter: Prompter, stream: str = "s") -> list[Episode]:
